@@ -1,0 +1,1 @@
+//! An embedded vector database engine with late interaction.

@@ -1,0 +1,1 @@
+//! Queries of Latewood: filters, planner, candidate search, late interaction, rerank.

@@ -1,0 +1,62 @@
+//! A document as it is written and read: id, text, payload and vectors.
+
+use std::fmt;
+
+use latewood_codecs::TokenMatrix;
+use serde::{Deserialize, Serialize};
+
+/// The caller's name for a document: a string or an unsigned integer. It never changes and is never reused for another
+/// document by Latewood itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DocumentId {
+    /// An unsigned integer.
+    U64(u64),
+    /// A string of 1 to 1,024 bytes.
+    Str(String),
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::U64(n) => write!(f, "{n}"),
+            Self::Str(s) => f.write_str(s),
+        }
+    }
+}
+
+impl From<u64> for DocumentId {
+    fn from(n: u64) -> Self {
+        Self::U64(n)
+    }
+}
+
+impl From<&str> for DocumentId {
+    fn from(s: &str) -> Self {
+        Self::Str(s.to_owned())
+    }
+}
+
+impl From<String> for DocumentId {
+    fn from(s: String) -> Self {
+        Self::Str(s)
+    }
+}
+
+/// The payload of a document: a JSON object.
+pub type Payload = serde_json::Map<String, serde_json::Value>;
+
+/// One document with everything that a collection stores of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The caller's id.
+    pub id: DocumentId,
+    /// The text that a cross-encoder reads and that hits can return.
+    pub text: Option<String>,
+    /// A JSON object; the fields declared in the schema can be filtered on.
+    pub payload: Payload,
+    /// The dense vector, `dim` numbers, prepared for the metric (unit length under cosine).
+    pub dense: Option<Vec<f32>>,
+    /// The token matrix.
+    pub tokens: Option<TokenMatrix>,
+}

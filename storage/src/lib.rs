@@ -1,0 +1,1 @@
+//! Storage of Latewood: WAL, memtable, immutable segments, manifest, catalog.

@@ -1,0 +1,78 @@
+//! The schema of a collection: which vectors a document carries, how they are coded, and which payload fields can be
+//! filtered on.
+
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use serde::{Deserialize, Serialize};
+
+/// What a collection holds. Fixed when the collection is created.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// The dense vector of each document, if any.
+    pub dense: Option<DenseSpec>,
+    /// The token matrix of each document, if any.
+    pub tokens: Option<TokensSpec>,
+    /// Payload fields that filters may name, in order of declaration.
+    pub fields: Vec<FieldSpec>,
+    /// The encoder that made (and will make) the vectors, if the collection encodes text itself.
+    pub encoder: Option<ModelIdentity>,
+    /// The cross-encoder that reranks by default.
+    pub reranker: Option<ModelIdentity>,
+}
+
+/// A dense vector field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DenseSpec {
+    /// Numbers in a vector, 1 to 65,536.
+    pub dim: usize,
+    /// How two vectors are compared.
+    pub metric: Metric,
+    /// How a vector is stored.
+    pub codec: DenseCodec,
+}
+
+/// A token-matrix field, compared by MaxSim.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokensSpec {
+    /// Numbers in a token's vector, 8 to 1,024, a multiple of 8.
+    pub dim: usize,
+    /// Bits of residual a dimension: 1, 2 or 4.
+    pub bits: u8,
+    /// The tokens kept beside the codes, for exact rescoring.
+    pub original: Option<OriginalCodec>,
+}
+
+/// A payload field that filters may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldSpec {
+    /// The key in the payload object.
+    pub name: String,
+    /// What its values are.
+    pub kind: FieldType,
+}
+
+/// The type of a payload field. A value of another type is refused when the document is written; a missing or null one
+/// is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum FieldType {
+    /// A string, or an array of strings.
+    Keyword,
+    /// A 64-bit signed integer.
+    Int,
+    /// A 64-bit float.
+    Float,
+    /// True or false.
+    Bool,
+}
+
+/// Which model made the vectors: its name, a fingerprint of its files, and where it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// The folder's last component, or the name of a built-in model.
+    pub name: String,
+    /// XXH3-128 of the graph, the tokenizer and the settings that change outputs, in hexadecimal.
+    pub fingerprint: String,
+    /// `builtin`, or the folder that it was loaded from, to load it again by default.
+    pub source: String,
+}
