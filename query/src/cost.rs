@@ -78,8 +78,20 @@ mod tests {
     #[test]
     fn constants_left_out_keep_their_defaults() {
         let model: CostModel = serde_json::from_str("{\"posting\": 0.5}").unwrap();
-        assert_eq!(model, CostModel { posting: 0.5, ..CostModel::default() });
+        assert_eq!(
+            model,
+            CostModel {
+                posting: 0.5,
+                ..CostModel::default()
+            }
+        );
         assert!(model.is_sound());
-        assert!(!CostModel { posting: f64::NAN, ..model }.is_sound());
+        assert!(
+            !CostModel {
+                posting: f64::NAN,
+                ..model
+            }
+            .is_sound()
+        );
     }
 }

@@ -20,7 +20,9 @@ pub enum QueryError {
         found: String,
     },
     /// The filter is nested deeper than the engine follows.
-    #[error("the filter is nested more than {limit} levels deep; write it flatter (a and b and c nests nothing)")]
+    #[error(
+        "the filter is nested more than {limit} levels deep; write it flatter (a and b and c nests nothing)"
+    )]
     FilterTooDeep {
         /// The deepest nesting allowed.
         limit: usize,
@@ -46,7 +48,9 @@ pub enum QueryError {
         cure: &'static str,
     },
     /// The limit is 0, or limit and offset reach too deep.
-    #[error("limit {limit} and offset {offset}: the limit must be at least 1 and both together at most {most}")]
+    #[error(
+        "limit {limit} and offset {offset}: the limit must be at least 1 and both together at most {most}"
+    )]
     Window {
         /// Hits asked for.
         limit: usize,

@@ -29,7 +29,10 @@ pub(crate) struct Estimator<'a> {
 impl Estimator<'_> {
     /// Tokens of the query.
     pub(crate) fn query_tokens(&self) -> f64 {
-        self.request.tokens.as_ref().map_or(0.0, |(tokens, dim)| (tokens.len() / (*dim).max(1)) as f64)
+        self.request
+            .tokens
+            .as_ref()
+            .map_or(0.0, |(tokens, dim)| (tokens.len() / (*dim).max(1)) as f64)
     }
 
     fn matching(&self) -> f64 {
@@ -128,10 +131,21 @@ impl Estimator<'_> {
     /// Reading `depth` documents with a cross-encoder.
     pub(crate) fn rerank(&self, depth: usize) -> Estimate {
         let documents = (depth as f64).min(self.matching());
-        let read = self.statistics.tokens.as_ref().map_or(TEXT_TOKENS, TokenStatistics::tokens_per_document);
-        let query = if self.request.tokens.is_some() { self.query_tokens() } else { 16.0 };
+        let read = self
+            .statistics
+            .tokens
+            .as_ref()
+            .map_or(TEXT_TOKENS, TokenStatistics::tokens_per_document);
+        let query = if self.request.tokens.is_some() {
+            self.query_tokens()
+        } else {
+            16.0
+        };
         let microseconds = documents * (self.cost.text_read + (read + query) * self.cost.rerank_token);
-        let deadline = self.request.rerank_deadline.map_or(f64::INFINITY, |d| d.as_secs_f64() * 1e6);
+        let deadline = self
+            .request
+            .rerank_deadline
+            .map_or(f64::INFINITY, |d| d.as_secs_f64() * 1e6);
         Estimate {
             microseconds: microseconds.min(deadline),
             bytes: (documents * read * 6.0) as u64,

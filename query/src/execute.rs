@@ -45,8 +45,18 @@ pub fn search(
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
     let plan = plan(request, &counted(snapshot, &matches, resources)?, cost)?;
-    watch.stage(StageProfile { name: "plan".to_owned(), ..StageProfile::default() });
-    let outcome = Run { snapshot, request, matches: &matches, resources, watch }.run(&plan)?;
+    watch.stage(StageProfile {
+        name: "plan".to_owned(),
+        ..StageProfile::default()
+    });
+    let outcome = Run {
+        snapshot,
+        request,
+        matches: &matches,
+        resources,
+        watch,
+    }
+    .run(&plan)?;
     Ok((plan, outcome))
 }
 
@@ -78,12 +88,26 @@ pub fn execute(
     let mut watch = Stopwatch::start();
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
-    Run { snapshot, request, matches: &matches, resources, watch }.run(plan)
+    Run {
+        snapshot,
+        request,
+        matches: &matches,
+        resources,
+        watch,
+    }
+    .run(plan)
 }
 
-fn counted(snapshot: &Snapshot, matches: &Matches, resources: Resources<'_>) -> Result<Statistics, QueryError> {
+fn counted(
+    snapshot: &Snapshot,
+    matches: &Matches,
+    resources: Resources<'_>,
+) -> Result<Statistics, QueryError> {
     let counts = statistics(snapshot, matches)?;
-    Ok(Statistics { reranker: resources.reranker.is_some(), ..counts })
+    Ok(Statistics {
+        reranker: resources.reranker.is_some(),
+        ..counts
+    })
 }
 
 fn filter_stage(
@@ -131,11 +155,18 @@ impl Run<'_> {
         }
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;
-        Ok(Outcome { hits, profile: self.watch.finish() })
+        Ok(Outcome {
+            hits,
+            profile: self.watch.finish(),
+        })
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { snapshot: self.snapshot, matches: self.matches, pool: self.resources.pool }
+        Scope {
+            snapshot: self.snapshot,
+            matches: self.matches,
+            pool: self.resources.pool,
+        }
     }
 
     /// Dense candidates: through the graphs when a beam is given, the other segments and the memtable by a scan.
@@ -179,7 +210,8 @@ impl Run<'_> {
         let wanted = |segment: usize| !searched.get(segment).copied().unwrap_or(false);
         let scanned = dense_scan::scan(&self.scope(), &query, keep, wanted)?;
         top.merge(scanned.top);
-        let stage = (scanned.rows > 0 || ef_search.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));
+        let stage =
+            (scanned.rows > 0 || ef_search.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));
         let found = top.into_sorted();
         if let Some(stage) = stage {
             self.watch.stage(stage);
@@ -209,7 +241,12 @@ impl Run<'_> {
         self.bind(&mut scorer, units)?;
         let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Codes, refined(keep), |_| true);
         let mut found = scanned.top.into_sorted();
-        self.watch.stage(units.codes("maxsim scan: codes", self.matches.count(), found.len(), scanned.tokens));
+        self.watch.stage(units.codes(
+            "maxsim scan: codes",
+            self.matches.count(),
+            found.len(),
+            scanned.tokens,
+        ));
         self.finish_exactly(&scorer, units, "maxsim scan: exact", &mut found, keep);
         Ok(found)
     }
@@ -240,7 +277,9 @@ impl Run<'_> {
         keep: usize,
     ) {
         let before = found.len() as u64;
-        let tokens = token_index::narrow(&self.scope(), scorer, found, keep, |position| scorer.exact(position));
+        let tokens = token_index::narrow(&self.scope(), scorer, found, keep, |position| {
+            scorer.exact(position)
+        });
         self.watch.stage(units.best(name, before, found.len(), tokens));
     }
 
@@ -270,13 +309,16 @@ impl Run<'_> {
         }
         let before = found.len() as u64;
         let refine = settings.refine.max(keep);
-        let tokens =
-            token_index::narrow(&self.scope(), &scorer, &mut found, refine, |position| scorer.interaction(position));
+        let tokens = token_index::narrow(&self.scope(), &scorer, &mut found, refine, |position| {
+            scorer.interaction(position)
+        });
         self.watch.stage(units.interaction(before, found.len(), tokens));
         let before = found.len() as u64;
-        let tokens =
-            token_index::narrow(&self.scope(), &scorer, &mut found, refined(keep), |position| scorer.from_codes(position));
-        self.watch.stage(units.codes("maxsim index: codes", before, found.len(), tokens));
+        let tokens = token_index::narrow(&self.scope(), &scorer, &mut found, refined(keep), |position| {
+            scorer.coded(position)
+        });
+        self.watch
+            .stage(units.codes("maxsim index: codes", before, found.len(), tokens));
         self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
         self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
         Ok(found)
@@ -284,7 +326,10 @@ impl Run<'_> {
 
     fn matching_in(&self, wanted: &[bool]) -> u64 {
         let segments = self.matches.segments().iter().zip(wanted);
-        segments.filter(|(_, wanted)| **wanted).map(|(segment, _)| u64::from(segment.count())).sum()
+        segments
+            .filter(|(_, wanted)| **wanted)
+            .map(|(segment, _)| u64::from(segment.count()))
+            .sum()
     }
 
     /// The probed lists met fewer matches than are wanted and exist: all matches are scored.
@@ -296,7 +341,12 @@ impl Run<'_> {
     ) -> Result<Vec<Scored>, QueryError> {
         let scanned = maxsim_scan::scan(&self.scope(), scorer, Precision::Codes, refined(keep), |_| true);
         let mut found = scanned.top.into_sorted();
-        let mut stage = units.codes("maxsim scan: codes", self.matches.count(), found.len(), scanned.tokens);
+        let mut stage = units.codes(
+            "maxsim scan: codes",
+            self.matches.count(),
+            found.len(),
+            scanned.tokens,
+        );
         stage.note = Some("the probed lists held too few matches".to_owned());
         self.watch.stage(stage);
         self.finish_exactly(scorer, units, "maxsim scan: exact", &mut found, keep);
@@ -317,7 +367,8 @@ impl Run<'_> {
         if scanned.tokens > 0 {
             let more = scanned.top.into_sorted();
             let rest = self.matches.count() - self.matching_in(indexed);
-            self.watch.stage(units.best("maxsim scan: unindexed", rest, more.len(), scanned.tokens));
+            self.watch
+                .stage(units.best("maxsim scan: unindexed", rest, more.len(), scanned.tokens));
             found.extend(more);
         }
     }
@@ -360,7 +411,10 @@ impl Run<'_> {
         stage.work = scored as u64;
         stage.note = (scored < depth).then(|| {
             let without = depth as u64 - read;
-            format!("{scored} of {depth} scored: {without} have no text, the deadline left {}", read - scored as u64)
+            format!(
+                "{scored} of {depth} scored: {without} have no text, the deadline left {}",
+                read - scored as u64
+            )
         });
         self.watch.stage(stage);
         Ok(scored)
@@ -368,7 +422,11 @@ impl Run<'_> {
 
     fn hits(&mut self, found: &[Scored], reranked: usize, before: StageName) -> Result<Vec<Hit>, QueryError> {
         let mut hits = Vec::with_capacity(self.request.limit.min(found.len()));
-        let window = found.iter().enumerate().skip(self.request.offset).take(self.request.limit);
+        let window = found
+            .iter()
+            .enumerate()
+            .skip(self.request.offset)
+            .take(self.request.limit);
         for (rank, &Scored { score, position }) in window {
             let id = match self.snapshot.segments().get(position.segment as usize) {
                 Some(view) => view.segment.document_id(position.ordinal)?,
@@ -377,8 +435,17 @@ impl Run<'_> {
                     None => return Err(QueryError::OtherSnapshot { what: "plan" }),
                 },
             };
-            let scored_by = if rank < reranked { StageName::Rerank } else { before };
-            hits.push(Hit { id, score, scored_by, position });
+            let scored_by = if rank < reranked {
+                StageName::Rerank
+            } else {
+                before
+            };
+            hits.push(Hit {
+                id,
+                score,
+                scored_by,
+                position,
+            });
         }
         self.watch.stage(StageProfile {
             name: "merge".to_owned(),
@@ -410,11 +477,20 @@ impl Units {
         let (code_bytes, best_bytes) = match &snapshot.schema().tokens {
             Some(spec) => {
                 let codes = dim * u64::from(spec.bits) / 8 + 4;
-                (codes, spec.original.map_or(codes, |codec| codec.row_bytes(spec.dim) as u64))
+                (
+                    codes,
+                    spec.original
+                        .map_or(codes, |codec| codec.row_bytes(spec.dim) as u64),
+                )
             }
             None => (0, 0),
         };
-        Self { dim, query_tokens: query.num_tokens() as u64, code_bytes, best_bytes }
+        Self {
+            dim,
+            query_tokens: query.num_tokens() as u64,
+            code_bytes,
+            best_bytes,
+        }
     }
 
     fn stage(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
@@ -429,15 +505,25 @@ impl Units {
     }
 
     fn codes(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
-        StageProfile { bytes: tokens * self.code_bytes, ..self.stage(name, before, after, tokens) }
+        StageProfile {
+            bytes: tokens * self.code_bytes,
+            ..self.stage(name, before, after, tokens)
+        }
     }
 
     fn best(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
-        StageProfile { bytes: tokens * self.best_bytes, ..self.stage(name, before, after, tokens) }
+        StageProfile {
+            bytes: tokens * self.best_bytes,
+            ..self.stage(name, before, after, tokens)
+        }
     }
 
     fn interaction(self, before: u64, after: usize, tokens: u64) -> StageProfile {
         let stage = self.stage("maxsim index: interaction", before, after, tokens);
-        StageProfile { bytes: tokens * 2, flops: tokens * self.query_tokens, ..stage }
+        StageProfile {
+            bytes: tokens * 2,
+            flops: tokens * self.query_tokens,
+            ..stage
+        }
     }
 }

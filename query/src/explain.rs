@@ -6,7 +6,11 @@ use crate::plan::{Plan, PlannedStage, Rejected, Stage};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chosen = if self.automatic { "chosen by the planner" } else { "named by the caller" };
+        let chosen = if self.automatic {
+            "chosen by the planner"
+        } else {
+            "named by the caller"
+        };
         let estimate = self.estimate();
         writeln!(
             f,
@@ -17,7 +21,12 @@ impl fmt::Display for Plan {
         )?;
         writeln!(f, "  because {}", self.reason)?;
         if self.matching < self.documents {
-            writeln!(f, "  {} of {} documents match", Count(self.matching), Count(self.documents))?;
+            writeln!(
+                f,
+                "  {} of {} documents match",
+                Count(self.matching),
+                Count(self.documents)
+            )?;
         }
         for (i, stage) in self.stages.iter().enumerate() {
             let last = i + 1 == self.stages.len();
@@ -27,7 +36,11 @@ impl fmt::Display for Plan {
             writeln!(f, "rejected")?;
         }
         for (i, rejected) in self.rejected.iter().enumerate() {
-            let branch = if i + 1 == self.rejected.len() { "└─" } else { "├─" };
+            let branch = if i + 1 == self.rejected.len() {
+                "└─"
+            } else {
+                "├─"
+            };
             write_rejected(f, rejected, branch)?;
         }
         Ok(())
@@ -35,7 +48,11 @@ impl fmt::Display for Plan {
 }
 
 fn write_stage(f: &mut fmt::Formatter<'_>, stage: &PlannedStage, last: bool) -> fmt::Result {
-    let (branch, trunk) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+    let (branch, trunk) = if last {
+        ("└─", "  ")
+    } else {
+        ("├─", "│ ")
+    };
     writeln!(
         f,
         "{branch} {}: {} -> {} documents, about {}, {}, {} flops",
@@ -53,7 +70,11 @@ fn write_rejected(f: &mut fmt::Formatter<'_>, rejected: &Rejected, branch: &str)
     match &rejected.estimate {
         Some(estimate) => {
             let (time, bytes) = (Duration(estimate.microseconds), Bytes(estimate.bytes));
-            writeln!(f, "{branch} {}, about {time}, {bytes}: {}", rejected.name, rejected.reason)
+            writeln!(
+                f,
+                "{branch} {}, about {time}, {bytes}: {}",
+                rejected.name, rejected.reason
+            )
         }
         None => writeln!(f, "{branch} {}: {}", rejected.name, rejected.reason),
     }
@@ -69,8 +90,14 @@ impl fmt::Display for Stage {
                 " (n_probe {}, candidates {}, refine {})",
                 probe.n_probe, probe.candidates, probe.refine
             ),
-            Self::Rerank { depth, deadline_ms: Some(ms) } => write!(f, " (depth {depth}, deadline {ms} ms)"),
-            Self::Rerank { depth, deadline_ms: None } => write!(f, " (depth {depth})"),
+            Self::Rerank {
+                depth,
+                deadline_ms: Some(ms),
+            } => write!(f, " (depth {depth}, deadline {ms} ms)"),
+            Self::Rerank {
+                depth,
+                deadline_ms: None,
+            } => write!(f, " (depth {depth})"),
             Self::DenseScan | Self::MaxsimScan | Self::Rescore => Ok(()),
         }
     }
@@ -111,7 +138,11 @@ impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         #[expect(clippy::cast_precision_loss, reason = "rounded for reading")]
         if self.0 >= 10_000_000 {
-            let (value, unit) = if self.0 >= 10_000_000_000 { (1e9, "G") } else { (1e6, "M") };
+            let (value, unit) = if self.0 >= 10_000_000_000 {
+                (1e9, "G")
+            } else {
+                (1e6, "M")
+            };
             return write!(f, "{:.0} {unit}", self.0 as f64 / value);
         }
         let digits = self.0.to_string();

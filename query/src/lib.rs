@@ -27,6 +27,8 @@ mod request;
 mod rerank;
 mod reranker;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod token_scorer;
 mod top_k;
 
@@ -35,7 +37,9 @@ pub use error::QueryError;
 pub use execute::{Resources, execute, explain, search};
 pub use filter::{Bounds, Filter, Limit, MAX_FILTER_DEPTH, Matches, SegmentMatches, Value};
 pub use hits::{Hit, Outcome, Position};
-pub use plan::{Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName};
+pub use plan::{
+    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+};
 pub use planner::plan;
 pub use profile::{Profile, StageProfile};
 pub use request::{

@@ -72,7 +72,10 @@ impl PlanName {
 
     /// Whether the plan ends in a rerank.
     pub fn reranks(self) -> bool {
-        matches!(self, Self::DenseRerank | Self::MaxSimRerank | Self::DenseMaxSimRerank)
+        matches!(
+            self,
+            Self::DenseRerank | Self::MaxSimRerank | Self::DenseMaxSimRerank
+        )
     }
 
     /// The same plan with a rerank at its end.
@@ -97,10 +100,16 @@ impl FromStr for PlanName {
 
     fn from_str(name: &str) -> Result<Self, QueryError> {
         let wanted = name.trim();
-        Self::ALL.into_iter().find(|plan| plan.name().eq_ignore_ascii_case(wanted)).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            QueryError::UnknownPlan { name: name.to_owned(), known }
-        })
+        Self::ALL
+            .into_iter()
+            .find(|plan| plan.name().eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| {
+                let known = Self::ALL.map(Self::name).join(", ");
+                QueryError::UnknownPlan {
+                    name: name.to_owned(),
+                    known,
+                }
+            })
     }
 }
 
@@ -117,7 +126,11 @@ impl FromStr for PlanChoice {
     type Err = QueryError;
 
     fn from_str(name: &str) -> Result<Self, QueryError> {
-        if name.trim().eq_ignore_ascii_case("auto") { Ok(Self::Auto) } else { name.parse().map(Self::Named) }
+        if name.trim().eq_ignore_ascii_case("auto") {
+            Ok(Self::Auto)
+        } else {
+            name.parse().map(Self::Named)
+        }
     }
 }
 
@@ -311,7 +324,9 @@ pub struct Plan {
 impl Plan {
     /// The sum of the stages' estimates.
     pub fn estimate(&self) -> Estimate {
-        self.stages.iter().fold(Estimate::default(), |sum, stage| sum + stage.estimate)
+        self.stages
+            .iter()
+            .fold(Estimate::default(), |sum, stage| sum + stage.estimate)
     }
 }
 
@@ -323,7 +338,10 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         for plan in PlanName::ALL {
             assert_eq!(plan.to_string().parse::<PlanName>().unwrap(), plan);
-            assert_eq!(plan.to_string().parse::<PlanChoice>().unwrap(), PlanChoice::Named(plan));
+            assert_eq!(
+                plan.to_string().parse::<PlanChoice>().unwrap(),
+                PlanChoice::Named(plan)
+            );
             assert!(plan.with_rerank().reranks());
             let json = serde_json::to_string(&plan).unwrap();
             assert_eq!(serde_json::from_str::<PlanName>(&json).unwrap(), plan);
@@ -336,7 +354,10 @@ mod tests {
     fn another_name_is_refused_with_those_that_are_known() {
         for name in ["maxsim+dense", "", "rerank", "dense+dense"] {
             let error = name.parse::<PlanChoice>().unwrap_err().to_string();
-            assert!(error.contains("dense+maxsim+rerank") && error.contains("auto"), "{error}");
+            assert!(
+                error.contains("dense+maxsim+rerank") && error.contains("auto"),
+                "{error}"
+            );
         }
     }
 }

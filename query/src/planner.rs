@@ -7,7 +7,9 @@ use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
 use crate::explain::{Count, Duration};
-use crate::plan::{Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName};
+use crate::plan::{
+    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+};
 use crate::request::QueryRequest;
 use crate::statistics::{Statistics, TokenStatistics};
 
@@ -20,7 +22,15 @@ const FEW_DOCUMENTS: u64 = 256;
 /// [`QueryError::PlanNeeds`] when a named plan lacks a vector, a field, a reranker or a text, or when nothing that the
 /// query brings can be searched in this collection.
 pub fn plan(request: &QueryRequest, statistics: &Statistics, cost: &CostModel) -> Result<Plan, QueryError> {
-    Planner { case: Estimator { request, statistics, cost }, rejected: Vec::new() }.plan()
+    Planner {
+        case: Estimator {
+            request,
+            statistics,
+            cost,
+        },
+        rejected: Vec::new(),
+    }
+    .plan()
 }
 
 /// A rule about which stages run: its answer with the reason, or nothing to say.
@@ -44,7 +54,13 @@ struct Access {
 type AccessRule = fn(&Access) -> Option<(bool, String)>;
 
 /// In order. A scan is exact, so an index has to be cheaper to be taken.
-const ACCESS_RULES: &[AccessRule] = &[exact_asked, no_index, few_match, scan_is_cheaper, index_is_cheaper];
+const ACCESS_RULES: &[AccessRule] = &[
+    exact_asked,
+    no_index,
+    few_match,
+    scan_is_cheaper,
+    index_is_cheaper,
+];
 
 struct Planner<'a> {
     case: Estimator<'a>,
@@ -62,7 +78,11 @@ impl Planner<'_> {
             PlanChoice::Auto => self.choose_stages()?,
         };
         let automatic = request.plan == PlanChoice::Auto;
-        let name = if automatic { self.consider_rerank(base, &mut reason) } else { base };
+        let name = if automatic {
+            self.consider_rerank(base, &mut reason)
+        } else {
+            base
+        };
         let stages = self.stages(name);
         Ok(Plan {
             name,
@@ -78,27 +98,51 @@ impl Planner<'_> {
     /// What a named plan needs and does not have.
     fn check_needs(&self, name: PlanName) -> Result<(), QueryError> {
         let (request, statistics) = (self.case.request, self.case.statistics);
-        let missing = |needs, cure| Err(QueryError::PlanNeeds { plan: name.to_string(), needs, cure });
+        let missing = |needs, cure| {
+            Err(QueryError::PlanNeeds {
+                plan: name.to_string(),
+                needs,
+                cure,
+            })
+        };
         if name.uses_dense() && statistics.dense.is_none() {
             return missing("a dense field", "the collection has none: ask for maxsim or auto");
         }
         if name.uses_tokens() && statistics.tokens.is_none() {
-            return missing("a token-matrix field", "the collection has none: ask for dense or auto");
+            return missing(
+                "a token-matrix field",
+                "the collection has none: ask for dense or auto",
+            );
         }
         if name.uses_dense() && request.dense.is_none() {
-            return missing("a dense query vector", "give one, or a text to a collection with an encoder");
+            return missing(
+                "a dense query vector",
+                "give one, or a text to a collection with an encoder",
+            );
         }
         if name.uses_tokens() && request.tokens.is_none() {
-            return missing("a query token matrix", "give one, or a text to a collection with an encoder");
+            return missing(
+                "a query token matrix",
+                "give one, or a text to a collection with an encoder",
+            );
         }
         if name.reranks() && !statistics.reranker {
-            return missing("a reranker", "open the collection with one, or ask for a plan without rerank");
+            return missing(
+                "a reranker",
+                "open the collection with one, or ask for a plan without rerank",
+            );
         }
         if name.reranks() && request.text.is_none() {
-            return missing("the query's text", "give the text beside the vectors, for the cross-encoder to read");
+            return missing(
+                "the query's text",
+                "give the text beside the vectors, for the cross-encoder to read",
+            );
         }
         if name.reranks() && !statistics.text && statistics.documents > 0 {
-            return missing("documents with a text", "store their texts, or ask for a plan without rerank");
+            return missing(
+                "documents with a text",
+                "store their texts, or ask for a plan without rerank",
+            );
         }
         Ok(())
     }
@@ -119,10 +163,15 @@ impl Planner<'_> {
                 (Some(_), None) => "the collection stores dense vectors: give one",
                 _ => "the collection stores token matrices: give one",
             };
-            return Err(QueryError::PlanNeeds { plan: "auto".to_owned(), needs, cure });
+            return Err(QueryError::PlanNeeds {
+                plan: "auto".to_owned(),
+                needs,
+                cure,
+            });
         }
         let chosen = STAGE_RULES.iter().find_map(|rule| rule(self));
-        let (name, reason) = chosen.unwrap_or((PlanName::Dense, "dense vectors are what there is".to_owned()));
+        let (name, reason) =
+            chosen.unwrap_or((PlanName::Dense, "dense vectors are what there is".to_owned()));
         for other in [PlanName::Dense, PlanName::MaxSim, PlanName::DenseMaxSim] {
             if other != name {
                 let rejected = self.reject_stages(other, name);
@@ -133,7 +182,11 @@ impl Planner<'_> {
     }
 
     fn reject_stages(&self, other: PlanName, chosen: PlanName) -> Rejected {
-        let reject = |estimate, reason: &str| Rejected { name: other.to_string(), estimate, reason: reason.to_owned() };
+        let reject = |estimate, reason: &str| Rejected {
+            name: other.to_string(),
+            estimate,
+            reason: reason.to_owned(),
+        };
         if other.uses_dense() && !self.dense_usable() {
             return reject(None, self.why_no_dense());
         }
@@ -147,7 +200,10 @@ impl Planner<'_> {
                 estimate,
                 "late interaction over the whole collection would take longer than the cost model calls affordable",
             ),
-            _ => reject(estimate, "late interaction over the whole collection is affordable and misses nothing"),
+            _ => reject(
+                estimate,
+                "late interaction over the whole collection is affordable and misses nothing",
+            ),
         }
     }
 
@@ -168,9 +224,15 @@ impl Planner<'_> {
     }
 
     fn stages_estimate(&self, name: PlanName) -> Estimate {
-        let scratch = Planner { case: self.case, rejected: Vec::new() };
+        let scratch = Planner {
+            case: self.case,
+            rejected: Vec::new(),
+        };
         let mut scratch = scratch;
-        scratch.stages(name).iter().fold(Estimate::default(), |sum, stage| sum + stage.estimate)
+        scratch
+            .stages(name)
+            .iter()
+            .fold(Estimate::default(), |sum, stage| sum + stage.estimate)
     }
 
     /// The automatic plan reranks dense candidates, when it can; over late interaction a rerank brings next to nothing.
@@ -180,11 +242,21 @@ impl Planner<'_> {
         let name = base.with_rerank().to_string();
         let lacks = [
             (!statistics.reranker, "there is no reranker"),
-            (request.text.is_none(), "the query brings no text for a cross-encoder to read"),
-            (!statistics.text, "the documents carry no text for a cross-encoder to read"),
+            (
+                request.text.is_none(),
+                "the query brings no text for a cross-encoder to read",
+            ),
+            (
+                !statistics.text,
+                "the documents carry no text for a cross-encoder to read",
+            ),
         ];
         if let Some((_, why)) = lacks.iter().find(|(lacking, _)| *lacking) {
-            self.rejected.push(Rejected { name, estimate: None, reason: (*why).to_owned() });
+            self.rejected.push(Rejected {
+                name,
+                estimate: None,
+                reason: (*why).to_owned(),
+            });
             return base;
         }
         let estimate = self.case.rerank(depth);
@@ -195,12 +267,20 @@ impl Planner<'_> {
                 Duration(estimate.microseconds)
             );
             let estimate = Some(self.stages_estimate(base) + estimate);
-            self.rejected.push(Rejected { name, estimate, reason: why });
+            self.rejected.push(Rejected {
+                name,
+                estimate,
+                reason: why,
+            });
             return base;
         }
         let estimate = Some(self.stages_estimate(base));
         let why = "a reranker and texts are there, and over dense vectors a rerank pays";
-        self.rejected.push(Rejected { name: base.to_string(), estimate, reason: why.to_owned() });
+        self.rejected.push(Rejected {
+            name: base.to_string(),
+            estimate,
+            reason: why.to_owned(),
+        });
         reason.push_str(
             "; a reranker and texts are there, and over dense vectors alone a rerank pays a great deal (MRR 0.52 -> 0.65 \
              on 55,685 package descriptions)",
@@ -211,16 +291,28 @@ impl Planner<'_> {
     /// Candidates that the stages before the rerank must leave.
     fn wanted(&self, name: PlanName) -> usize {
         let window = self.case.request.window();
-        if name.reranks() { window.max(self.case.request.rerank_depth()) } else { window }
+        if name.reranks() {
+            window.max(self.case.request.rerank_depth())
+        } else {
+            window
+        }
     }
 
     fn stages(&mut self, name: PlanName) -> Vec<PlannedStage> {
         let request = self.case.request;
         let wanted = self.wanted(name);
         let rescored = matches!(name, PlanName::DenseMaxSim | PlanName::DenseMaxSimRerank);
-        let keep = if rescored { rescore_candidates(request, wanted) } else { wanted };
+        let keep = if rescored {
+            rescore_candidates(request, wanted)
+        } else {
+            wanted
+        };
         let mut stages = Vec::new();
-        let first = if name.uses_dense() { self.dense_stage(keep) } else { self.maxsim_stage(keep) };
+        let first = if name.uses_dense() {
+            self.dense_stage(keep)
+        } else {
+            self.maxsim_stage(keep)
+        };
         stages.extend(first);
         if rescored && let Some(tokens) = &self.case.statistics.tokens {
             stages.push(PlannedStage {
@@ -251,19 +343,26 @@ impl Planner<'_> {
         PlannedStage {
             stage: Stage::Rerank {
                 depth,
-                deadline_ms: request.rerank_deadline.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+                deadline_ms: request
+                    .rerank_deadline
+                    .map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             },
             candidates_in: self.cap(wanted) as u64,
             candidates_out: self.cap(wanted),
             estimate: self.case.rerank(depth),
-            reason: format!("the cross-encoder orders the best {depth}; the rest follow in the order they had"),
+            reason: format!(
+                "the cross-encoder orders the best {depth}; the rest follow in the order they had"
+            ),
         }
     }
 
     fn dense_stage(&mut self, keep: usize) -> Option<PlannedStage> {
         let request = self.case.request;
         let dense = self.case.statistics.dense.as_ref()?;
-        let ef_search = request.ef_search.unwrap_or_else(|| keep.saturating_mul(2).max(100)).max(keep);
+        let ef_search = request
+            .ef_search
+            .unwrap_or_else(|| keep.saturating_mul(2).max(100))
+            .max(keep);
         let scan = self.case.dense_scan(dense);
         let index = (dense.graphs > 0).then(|| self.case.dense_graph(dense, ef_search));
         let access = self.access(keep, scan, index, "graph");
@@ -302,8 +401,16 @@ impl Planner<'_> {
         } else {
             (index, access.index.unwrap_or_default(), scan, Some(access.scan))
         };
-        let why = if scans { reason.clone() } else { "the index is estimated to be cheaper".to_owned() };
-        self.rejected.push(Rejected { name: other.to_string(), estimate: other_estimate, reason: why });
+        let why = if scans {
+            reason.clone()
+        } else {
+            "the index is estimated to be cheaper".to_owned()
+        };
+        self.rejected.push(Rejected {
+            name: other.to_string(),
+            estimate: other_estimate,
+            reason: why,
+        });
         PlannedStage {
             stage,
             candidates_in: access.matching,
@@ -316,29 +423,50 @@ impl Planner<'_> {
 
 /// Dense candidates that MaxSim rescores.
 fn rescore_candidates(request: &QueryRequest, wanted: usize) -> usize {
-    request.candidates.unwrap_or_else(|| wanted.saturating_mul(10).max(200)).max(wanted)
+    request
+        .candidates
+        .unwrap_or_else(|| wanted.saturating_mul(10).max(200))
+        .max(wanted)
 }
 
 /// How wide the token index opens for `keep` results; docs/decisions/0004-token-index.md has the figures behind it.
 fn probe_settings(request: &QueryRequest, tokens: &TokenStatistics, keep: usize) -> ProbeSettings {
     let lists = usize::try_from(tokens.centroids).unwrap_or(usize::MAX).max(1);
     let n_probe = request.n_probe.unwrap_or(32).min(lists);
-    let candidates = request.candidates.unwrap_or_else(|| keep.saturating_mul(16).max(512)).max(keep);
+    let candidates = request
+        .candidates
+        .unwrap_or_else(|| keep.saturating_mul(16).max(512))
+        .max(keep);
     let refine = keep.saturating_mul(4).max(128).min(candidates);
-    ProbeSettings { n_probe, candidates, refine }
+    ProbeSettings {
+        n_probe,
+        candidates,
+        refine,
+    }
 }
 
 fn only_one_kind(planner: &Planner<'_>) -> Option<(PlanName, String)> {
     match (planner.dense_usable(), planner.tokens_usable()) {
-        (true, false) => Some((PlanName::Dense, format!("{}, so dense vectors decide", planner.why_no_tokens()))),
-        (false, true) => Some((PlanName::MaxSim, format!("{}, so late interaction decides", planner.why_no_dense()))),
+        (true, false) => Some((
+            PlanName::Dense,
+            format!("{}, so dense vectors decide", planner.why_no_tokens()),
+        )),
+        (false, true) => Some((
+            PlanName::MaxSim,
+            format!("{}, so late interaction decides", planner.why_no_dense()),
+        )),
         _ => None,
     }
 }
 
 fn exact_both(planner: &Planner<'_>) -> Option<(PlanName, String)> {
-    let reason = "an exact answer is asked for, and late interaction over every document is the best that is stored";
-    planner.case.request.exact.then(|| (PlanName::MaxSim, reason.to_owned()))
+    let reason =
+        "an exact answer is asked for, and late interaction over every document is the best that is stored";
+    planner
+        .case
+        .request
+        .exact
+        .then(|| (PlanName::MaxSim, reason.to_owned()))
 }
 
 fn affordable_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
@@ -346,7 +474,10 @@ fn affordable_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
     let staged = planner.stages_estimate(PlanName::DenseMaxSim).microseconds;
     let affordable = planner.case.cost.affordable_microseconds;
     let reason = if maxsim <= staged {
-        format!("late interaction is about as fast ({}) as dense candidates rescored by it", Duration(maxsim))
+        format!(
+            "late interaction is about as fast ({}) as dense candidates rescored by it",
+            Duration(maxsim)
+        )
     } else {
         format!(
             "late interaction over the whole collection is affordable: about {}, of {} allowed",
@@ -369,11 +500,19 @@ fn dense_then_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
 }
 
 fn exact_asked(access: &Access) -> Option<(bool, String)> {
-    access.exact.then(|| (true, "an exact answer is asked for, so every matching document is scored".to_owned()))
+    access.exact.then(|| {
+        (
+            true,
+            "an exact answer is asked for, so every matching document is scored".to_owned(),
+        )
+    })
 }
 
 fn no_index(access: &Access) -> Option<(bool, String)> {
-    access.index.is_none().then(|| (true, format!("no segment has a {} yet", access.kind)))
+    access
+        .index
+        .is_none()
+        .then(|| (true, format!("no segment has a {} yet", access.kind)))
 }
 
 fn few_match(access: &Access) -> Option<(bool, String)> {
@@ -386,7 +525,10 @@ fn few_match(access: &Access) -> Option<(bool, String)> {
             access.kind
         )
     } else {
-        format!("{} documents are few enough to score them all", Count(access.matching))
+        format!(
+            "{} documents are few enough to score them all",
+            Count(access.matching)
+        )
     };
     (access.matching <= few).then_some((true, reason))
 }
@@ -417,5 +559,8 @@ fn index_is_cheaper(access: &Access) -> Option<(bool, String)> {
 
 /// The stage that gave a hit of a plan its score, for hits that no rerank reached.
 pub(crate) fn last_vector_stage(stages: &[PlannedStage]) -> Option<StageName> {
-    stages.iter().map(|stage| stage.stage.name()).rfind(|name| *name != StageName::Rerank)
+    stages
+        .iter()
+        .map(|stage| stage.stage.name())
+        .rfind(|name| *name != StageName::Rerank)
 }

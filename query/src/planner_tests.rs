@@ -32,8 +32,13 @@ fn large() -> Statistics {
 fn small() -> Statistics {
     let mut statistics = large();
     (statistics.documents, statistics.matching) = (100, 100);
-    statistics.dense =
-        Some(DenseStatistics { dim: 384, row_bytes: 1_536, graphs: 0, graph_rows: 0, other_rows: 100 });
+    statistics.dense = Some(DenseStatistics {
+        dim: 384,
+        row_bytes: 1_536,
+        graphs: 0,
+        graph_rows: 0,
+        other_rows: 100,
+    });
     statistics.tokens = Some(TokenStatistics {
         dim: 128,
         code_bytes: 36,
@@ -55,7 +60,10 @@ fn both() -> QueryRequest {
 }
 
 fn named(name: PlanName) -> QueryRequest {
-    QueryRequest { plan: PlanChoice::Named(name), ..both() }
+    QueryRequest {
+        plan: PlanChoice::Named(name),
+        ..both()
+    }
 }
 
 fn planned(request: &QueryRequest, statistics: &Statistics) -> Plan {
@@ -68,21 +76,34 @@ fn first(plan: &Plan) -> &Stage {
 
 #[test]
 fn both_kinds_and_affordable_is_late_interaction_without_a_rerank() {
-    let cost = CostModel { exact_pair: 1e-6, ..CostModel::default() };
+    let cost = CostModel {
+        exact_pair: 1e-6,
+        ..CostModel::default()
+    };
     let plan = plan(&both(), &large(), &cost).unwrap();
     assert_eq!(plan.name, PlanName::MaxSim);
     assert!(plan.automatic && plan.reason.contains("affordable"), "{plan}");
     assert!(matches!(first(&plan), Stage::MaxsimIndex(_)), "{plan}");
     let rerank = plan.rejected.iter().find(|r| r.name == "maxsim+rerank").unwrap();
-    assert!(rerank.estimate.is_some() && rerank.reason.contains("next to nothing"), "{plan}");
+    assert!(
+        rerank.estimate.is_some() && rerank.reason.contains("next to nothing"),
+        "{plan}"
+    );
     for other in ["dense", "dense+maxsim", "maxsim scan"] {
-        assert!(plan.rejected.iter().any(|r| r.name == other), "{other} is missing from {plan}");
+        assert!(
+            plan.rejected.iter().any(|r| r.name == other),
+            "{other} is missing from {plan}"
+        );
     }
 }
 
 #[test]
 fn late_interaction_that_costs_too_much_is_staged_behind_dense() {
-    let cost = CostModel { affordable_microseconds: 1.0, centroid_pair: 1.0, ..CostModel::default() };
+    let cost = CostModel {
+        affordable_microseconds: 1.0,
+        centroid_pair: 1.0,
+        ..CostModel::default()
+    };
     let plan = plan(&both(), &large(), &cost).unwrap();
     assert_eq!(plan.name, PlanName::DenseMaxSim);
     assert!(matches!(plan.stages[1].stage, Stage::Rescore));
@@ -92,30 +113,65 @@ fn late_interaction_that_costs_too_much_is_staged_behind_dense() {
 
 #[test]
 fn dense_alone_is_reranked_when_that_is_possible() {
-    let request = QueryRequest { tokens: None, ..both() };
+    let request = QueryRequest {
+        tokens: None,
+        ..both()
+    };
     let plan = planned(&request, &large());
     assert_eq!(plan.name, PlanName::DenseRerank);
-    assert!(plan.reason.contains("no token matrix") && plan.reason.contains("rerank pays"), "{plan}");
+    assert!(
+        plan.reason.contains("no token matrix") && plan.reason.contains("rerank pays"),
+        "{plan}"
+    );
     assert_eq!(plan.stages[0].candidates_out, 20);
 
     for (request, statistics) in [
-        (QueryRequest { text: None, ..request.clone() }, large()),
-        (request.clone(), Statistics { reranker: false, ..large() }),
-        (request.clone(), Statistics { text: false, ..large() }),
+        (
+            QueryRequest {
+                text: None,
+                ..request.clone()
+            },
+            large(),
+        ),
+        (
+            request.clone(),
+            Statistics {
+                reranker: false,
+                ..large()
+            },
+        ),
+        (
+            request.clone(),
+            Statistics {
+                text: false,
+                ..large()
+            },
+        ),
     ] {
         let plan = planned(&request, &statistics);
         assert_eq!(plan.name, PlanName::Dense);
-        assert!(plan.rejected.iter().any(|r| r.name == "dense+rerank" && r.estimate.is_none()), "{plan}");
+        assert!(
+            plan.rejected
+                .iter()
+                .any(|r| r.name == "dense+rerank" && r.estimate.is_none()),
+            "{plan}"
+        );
     }
 }
 
 #[test]
 fn a_kind_that_is_missing_is_out() {
-    let no_dense = Statistics { dense: None, ..large() };
+    let no_dense = Statistics {
+        dense: None,
+        ..large()
+    };
     let plan = planned(&both(), &no_dense);
     assert_eq!(plan.name, PlanName::MaxSim);
     assert!(plan.reason.contains("no dense field"), "{plan}");
-    let request = QueryRequest { tokens: None, ..both() };
+    let request = QueryRequest {
+        tokens: None,
+        ..both()
+    };
     let nothing = crate::plan(&request, &no_dense, &CostModel::default());
     assert!(matches!(nothing, Err(QueryError::PlanNeeds { .. })));
 }
@@ -132,17 +188,32 @@ fn exact_is_exhaustive_whatever_it_costs() {
 #[test]
 fn small_collections_and_selective_filters_are_scanned() {
     assert!(matches!(first(&planned(&both(), &small())), Stage::MaxsimScan));
-    assert!(matches!(first(&planned(&named(PlanName::Dense), &small())), Stage::DenseScan));
-    let filtered = Statistics { matching: 120, ..large() };
+    assert!(matches!(
+        first(&planned(&named(PlanName::Dense), &small())),
+        Stage::DenseScan
+    ));
+    let filtered = Statistics {
+        matching: 120,
+        ..large()
+    };
     let plan = planned(&named(PlanName::Dense), &filtered);
     assert!(matches!(first(&plan), Stage::DenseScan));
-    assert!(plan.stages[0].reason.contains("the filter leaves 120 of 50,000"), "{plan}");
-    assert!(matches!(first(&planned(&named(PlanName::Dense), &large())), Stage::DenseGraph { .. }));
+    assert!(
+        plan.stages[0].reason.contains("the filter leaves 120 of 50,000"),
+        "{plan}"
+    );
+    assert!(matches!(
+        first(&planned(&named(PlanName::Dense), &large())),
+        Stage::DenseGraph { .. }
+    ));
 }
 
 #[test]
 fn a_cheaper_scan_wins_over_an_index() {
-    let cost = CostModel { graph_hop: 1_000.0, ..CostModel::default() };
+    let cost = CostModel {
+        graph_hop: 1_000.0,
+        ..CostModel::default()
+    };
     let plan = plan(&named(PlanName::Dense), &large(), &cost).unwrap();
     assert!(matches!(first(&plan), Stage::DenseScan));
     assert!(plan.stages[0].reason.contains("the graph about"), "{plan}");
@@ -150,26 +221,55 @@ fn a_cheaper_scan_wins_over_an_index() {
 
 #[test]
 fn a_named_plan_says_what_it_lacks() {
-    let needs = |request: &QueryRequest, statistics: &Statistics| {
-        match plan(request, statistics, &CostModel::default()) {
-            Err(QueryError::PlanNeeds { needs, .. }) => needs,
-            other => panic!("{other:?}"),
-        }
+    let needs = |request: &QueryRequest, statistics: &Statistics| match plan(
+        request,
+        statistics,
+        &CostModel::default(),
+    ) {
+        Err(QueryError::PlanNeeds { needs, .. }) => needs,
+        other => panic!("{other:?}"),
     };
-    let no_tokens = Statistics { tokens: None, ..large() };
-    assert_eq!(needs(&named(PlanName::MaxSim), &no_tokens), "a token-matrix field");
-    let no_dense = Statistics { dense: None, ..large() };
+    let no_tokens = Statistics {
+        tokens: None,
+        ..large()
+    };
+    assert_eq!(
+        needs(&named(PlanName::MaxSim), &no_tokens),
+        "a token-matrix field"
+    );
+    let no_dense = Statistics {
+        dense: None,
+        ..large()
+    };
     assert_eq!(needs(&named(PlanName::DenseMaxSim), &no_dense), "a dense field");
-    let request = QueryRequest { dense: None, ..named(PlanName::Dense) };
+    let request = QueryRequest {
+        dense: None,
+        ..named(PlanName::Dense)
+    };
     assert_eq!(needs(&request, &large()), "a dense query vector");
-    let request = QueryRequest { tokens: None, ..named(PlanName::MaxSim) };
+    let request = QueryRequest {
+        tokens: None,
+        ..named(PlanName::MaxSim)
+    };
     assert_eq!(needs(&request, &large()), "a query token matrix");
-    let request = QueryRequest { text: None, ..named(PlanName::DenseRerank) };
+    let request = QueryRequest {
+        text: None,
+        ..named(PlanName::DenseRerank)
+    };
     assert_eq!(needs(&request, &large()), "the query's text");
-    let none = Statistics { reranker: false, ..large() };
+    let none = Statistics {
+        reranker: false,
+        ..large()
+    };
     assert_eq!(needs(&named(PlanName::MaxSimRerank), &none), "a reranker");
-    let textless = Statistics { text: false, ..large() };
-    assert_eq!(needs(&named(PlanName::MaxSimRerank), &textless), "documents with a text");
+    let textless = Statistics {
+        text: false,
+        ..large()
+    };
+    assert_eq!(
+        needs(&named(PlanName::MaxSimRerank), &textless),
+        "documents with a text"
+    );
 }
 
 #[test]
@@ -184,15 +284,26 @@ fn candidates_follow_limit_depth_and_request() {
     assert_eq!(out, [500, 50, 50]);
     request.candidates = Some(70);
     assert_eq!(planned(&request, &large()).stages[0].candidates_out, 70);
-    let few = Statistics { matching: 7, ..large() };
+    let few = Statistics {
+        matching: 7,
+        ..large()
+    };
     assert_eq!(planned(&request, &few).stages[0].candidates_out, 7);
 }
 
 #[test]
 fn an_explain_is_a_tree_with_estimates_reasons_and_what_was_rejected() {
     let text = planned(&named(PlanName::DenseMaxSimRerank), &large()).to_string();
-    for part in ["plan dense+maxsim+rerank (named by the caller)", "├─ dense graph (ef_search 400)", "├─ maxsim rescore",
-        "└─ rerank (depth 20)", "because", "rejected", "dense scan", "flops"] {
+    for part in [
+        "plan dense+maxsim+rerank (named by the caller)",
+        "├─ dense graph (ef_search 400)",
+        "├─ maxsim rescore",
+        "└─ rerank (depth 20)",
+        "because",
+        "rejected",
+        "dense scan",
+        "flops",
+    ] {
         assert!(text.contains(part), "{part:?} is missing from\n{text}");
     }
     let plan = planned(&both(), &large());

@@ -41,7 +41,11 @@ impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "analyze: {} in all", Duration(self.total_microseconds))?;
         for (i, stage) in self.stages.iter().enumerate() {
-            let branch = if i + 1 == self.stages.len() { "└─" } else { "├─" };
+            let branch = if i + 1 == self.stages.len() {
+                "└─"
+            } else {
+                "├─"
+            };
             write!(
                 f,
                 "{branch} {:<24} {:>9} -> {:<7} {:>9}  {:>9}  {:>9} flops",
@@ -71,7 +75,11 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     pub(crate) fn start() -> Self {
         let now = Instant::now();
-        Self { begun: now, stage: now, profile: Profile::default() }
+        Self {
+            begun: now,
+            stage: now,
+            profile: Profile::default(),
+        }
     }
 
     /// Ends a stage: all the time since the end of the one before is its.
@@ -97,7 +105,10 @@ mod tests {
         let mut watch = Stopwatch::start();
         for name in ["filter", "dense scan", "merge"] {
             std::thread::sleep(std::time::Duration::from_millis(2));
-            watch.stage(StageProfile { name: name.to_owned(), ..StageProfile::default() });
+            watch.stage(StageProfile {
+                name: name.to_owned(),
+                ..StageProfile::default()
+            });
         }
         let profile = watch.finish();
         let sum: f64 = profile.stages.iter().map(|stage| stage.microseconds).sum();

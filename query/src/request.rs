@@ -87,8 +87,17 @@ impl QueryRequest {
     /// A [`QueryError`] for the first thing that is wrong. Whether the filter fits the schema is checked when it is
     /// evaluated.
     pub fn validate(&self, schema: &Schema) -> Result<(), QueryError> {
-        if self.limit == 0 || self.limit.checked_add(self.offset).is_none_or(|window| window > MAX_WINDOW) {
-            return Err(QueryError::Window { limit: self.limit, offset: self.offset, most: MAX_WINDOW });
+        if self.limit == 0
+            || self
+                .limit
+                .checked_add(self.offset)
+                .is_none_or(|window| window > MAX_WINDOW)
+        {
+            return Err(QueryError::Window {
+                limit: self.limit,
+                offset: self.offset,
+                most: MAX_WINDOW,
+            });
         }
         tunable("ef_search", self.ef_search, MAX_EFFORT)?;
         tunable("n_probe", self.n_probe, MAX_EFFORT)?;
@@ -105,24 +114,42 @@ impl QueryRequest {
     }
 
     fn validate_dense(&self, schema: &Schema) -> Result<(), QueryError> {
-        let (Some(dense), Some(spec)) = (&self.dense, &schema.dense) else { return Ok(()) };
+        let (Some(dense), Some(spec)) = (&self.dense, &schema.dense) else {
+            return Ok(());
+        };
         if dense.len() != spec.dim {
-            return Err(QueryError::Dimension { field: "dense vector", expected: spec.dim, got: dense.len() });
+            return Err(QueryError::Dimension {
+                field: "dense vector",
+                expected: spec.dim,
+                got: dense.len(),
+            });
         }
         finite("dense vector", dense)
     }
 
     fn validate_tokens(&self, schema: &Schema) -> Result<(), QueryError> {
-        let (Some((tokens, dim)), Some(spec)) = (&self.tokens, &schema.tokens) else { return Ok(()) };
+        let (Some((tokens, dim)), Some(spec)) = (&self.tokens, &schema.tokens) else {
+            return Ok(());
+        };
         if *dim != spec.dim {
-            return Err(QueryError::Dimension { field: "token matrix", expected: spec.dim, got: *dim });
+            return Err(QueryError::Dimension {
+                field: "token matrix",
+                expected: spec.dim,
+                got: *dim,
+            });
         }
         if *dim == 0 || !tokens.len().is_multiple_of(*dim) {
-            return Err(QueryError::RaggedTokens { got: tokens.len(), dim: *dim });
+            return Err(QueryError::RaggedTokens {
+                got: tokens.len(),
+                dim: *dim,
+            });
         }
         let got = tokens.len() / dim;
         if got == 0 || got > MAX_QUERY_TOKENS {
-            return Err(QueryError::QueryTokens { got, most: MAX_QUERY_TOKENS });
+            return Err(QueryError::QueryTokens {
+                got,
+                most: MAX_QUERY_TOKENS,
+            });
         }
         finite("token matrix", tokens)
     }
@@ -130,14 +157,23 @@ impl QueryRequest {
 
 fn tunable(name: &'static str, value: Option<usize>, most: usize) -> Result<(), QueryError> {
     match value {
-        Some(got) if got == 0 || got > most => Err(QueryError::Tunable { name, got, least: 1, most }),
+        Some(got) if got == 0 || got > most => Err(QueryError::Tunable {
+            name,
+            got,
+            least: 1,
+            most,
+        }),
         _ => Ok(()),
     }
 }
 
 fn finite(field: &'static str, numbers: &[f32]) -> Result<(), QueryError> {
     match numbers.iter().position(|x| !x.is_finite()) {
-        Some(at) => Err(QueryError::NotFinite { field, at, value: numbers[at] }),
+        Some(at) => Err(QueryError::NotFinite {
+            field,
+            at,
+            value: numbers[at],
+        }),
         None => Ok(()),
     }
 }
@@ -151,8 +187,16 @@ mod tests {
 
     fn schema() -> Schema {
         Schema {
-            dense: Some(DenseSpec { dim: 4, metric: Metric::Cosine, codec: DenseCodec::F32 }),
-            tokens: Some(TokensSpec { dim: 8, bits: 2, original: None }),
+            dense: Some(DenseSpec {
+                dim: 4,
+                metric: Metric::Cosine,
+                codec: DenseCodec::F32,
+            }),
+            tokens: Some(TokensSpec {
+                dim: 8,
+                bits: 2,
+                original: None,
+            }),
             ..Schema::default()
         }
     }
@@ -180,29 +224,95 @@ mod tests {
     #[test]
     fn counts_out_of_range_are_refused() {
         assert!(matches!(refused(|r| r.limit = 0), QueryError::Window { .. }));
-        assert!(matches!(refused(|r| r.limit = MAX_WINDOW + 1), QueryError::Window { .. }));
-        assert!(matches!(refused(|r| r.offset = MAX_WINDOW), QueryError::Window { .. }));
-        assert!(matches!(refused(|r| r.offset = usize::MAX), QueryError::Window { .. }));
-        assert!(matches!(refused(|r| r.ef_search = Some(0)), QueryError::Tunable { name: "ef_search", .. }));
-        assert!(matches!(refused(|r| r.n_probe = Some(0)), QueryError::Tunable { name: "n_probe", .. }));
-        assert!(matches!(refused(|r| r.candidates = Some(usize::MAX)), QueryError::Tunable { .. }));
-        assert!(matches!(refused(|r| r.rerank_depth = Some(0)), QueryError::Tunable { .. }));
+        assert!(matches!(
+            refused(|r| r.limit = MAX_WINDOW + 1),
+            QueryError::Window { .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.offset = MAX_WINDOW),
+            QueryError::Window { .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.offset = usize::MAX),
+            QueryError::Window { .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.ef_search = Some(0)),
+            QueryError::Tunable {
+                name: "ef_search",
+                ..
+            }
+        ));
+        assert!(matches!(
+            refused(|r| r.n_probe = Some(0)),
+            QueryError::Tunable { name: "n_probe", .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.candidates = Some(usize::MAX)),
+            QueryError::Tunable { .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.rerank_depth = Some(0)),
+            QueryError::Tunable { .. }
+        ));
     }
 
     #[test]
     fn bad_vectors_and_texts_are_refused() {
-        assert!(matches!(refused(|r| (r.dense, r.tokens) = (None, None)), QueryError::NothingToSearch));
-        assert!(matches!(refused(|r| r.text = Some(" \n".to_owned())), QueryError::EmptyText));
+        assert!(matches!(
+            refused(|r| (r.dense, r.tokens) = (None, None)),
+            QueryError::NothingToSearch
+        ));
+        assert!(matches!(
+            refused(|r| r.text = Some(" \n".to_owned())),
+            QueryError::EmptyText
+        ));
         let dimension = refused(|r| r.dense = Some(vec![1.0; 5]));
-        assert!(matches!(dimension, QueryError::Dimension { field: "dense vector", expected: 4, got: 5 }));
+        assert!(matches!(
+            dimension,
+            QueryError::Dimension {
+                field: "dense vector",
+                expected: 4,
+                got: 5
+            }
+        ));
         let dimension = refused(|r| r.tokens = Some((vec![1.0; 32], 16)));
-        assert!(matches!(dimension, QueryError::Dimension { field: "token matrix", expected: 8, got: 16 }));
-        assert!(matches!(refused(|r| r.tokens = Some((vec![1.0; 9], 8))), QueryError::RaggedTokens { .. }));
-        assert!(matches!(refused(|r| r.tokens = Some((vec![], 8))), QueryError::QueryTokens { got: 0, .. }));
+        assert!(matches!(
+            dimension,
+            QueryError::Dimension {
+                field: "token matrix",
+                expected: 8,
+                got: 16
+            }
+        ));
+        assert!(matches!(
+            refused(|r| r.tokens = Some((vec![1.0; 9], 8))),
+            QueryError::RaggedTokens { .. }
+        ));
+        assert!(matches!(
+            refused(|r| r.tokens = Some((vec![], 8))),
+            QueryError::QueryTokens { got: 0, .. }
+        ));
         let long = refused(|r| r.tokens = Some((vec![1.0; 80_000], 8)));
-        assert!(matches!(long, QueryError::QueryTokens { got: 10_000, most: 512 }));
-        assert!(matches!(refused(|r| r.dense = Some(vec![1.0, f32::NAN, 0.0, 0.0])), QueryError::NotFinite { at: 1, .. }));
+        assert!(matches!(
+            long,
+            QueryError::QueryTokens {
+                got: 10_000,
+                most: 512
+            }
+        ));
+        assert!(matches!(
+            refused(|r| r.dense = Some(vec![1.0, f32::NAN, 0.0, 0.0])),
+            QueryError::NotFinite { at: 1, .. }
+        ));
         let infinite = refused(|r| r.tokens = Some((vec![f32::INFINITY; 8], 8)));
-        assert!(matches!(infinite, QueryError::NotFinite { field: "token matrix", at: 0, .. }));
+        assert!(matches!(
+            infinite,
+            QueryError::NotFinite {
+                field: "token matrix",
+                at: 0,
+                ..
+            }
+        ));
     }
 }

@@ -35,7 +35,9 @@ pub enum RerankError {
         reason: String,
     },
     /// The reranker returned another number of scores than it was given documents.
-    #[error("the model `{model}` returned {got} scores for {expected} documents; it must return one for each")]
+    #[error(
+        "the model `{model}` returned {got} scores for {expected} documents; it must return one for each"
+    )]
     WrongCount {
         /// The model's name.
         model: String,

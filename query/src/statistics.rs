@@ -74,7 +74,11 @@ impl Statistics {
     /// The share of the live documents that the filter lets through.
     pub fn selectivity(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a share")]
-        if self.documents == 0 { 1.0 } else { self.matching as f64 / self.documents as f64 }
+        if self.documents == 0 {
+            1.0
+        } else {
+            self.matching as f64 / self.documents as f64
+        }
     }
 }
 
@@ -123,12 +127,17 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
     if let Some(spec) = &snapshot.schema().tokens {
         out.dim = spec.dim;
         out.code_bytes = spec.dim * usize::from(spec.bits) / 8 + 4;
-        out.best_bytes = spec.original.map_or(out.code_bytes, |codec| codec.row_bytes(spec.dim));
+        out.best_bytes = spec
+            .original
+            .map_or(out.code_bytes, |codec| codec.row_bytes(spec.dim));
     }
     let mut codebooks = Vec::new();
     for view in snapshot.segments() {
         let (documents, tokens) = (u64::from(view.segment.len()), view.segment.num_tokens());
-        let codebook = view.segment.codebook_id().and_then(|id| snapshot.codebooks().get(&id));
+        let codebook = view
+            .segment
+            .codebook_id()
+            .and_then(|id| snapshot.codebooks().get(&id));
         match codebook {
             Some(codebook) if view.segment.ivf()?.is_some() => {
                 out.indexed_documents += documents;
@@ -157,5 +166,9 @@ fn first_text(snapshot: &Snapshot) -> Result<bool, QueryError> {
             return Ok(view.segment.text(ordinal)?.is_some());
         }
     }
-    Ok(snapshot.memtable().iter().next().is_some_and(|(_, record)| record.text.is_some()))
+    Ok(snapshot
+        .memtable()
+        .iter()
+        .next()
+        .is_some_and(|(_, record)| record.text.is_some()))
 }

@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 
 use latewood_codecs::{MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
-use latewood_storage::{Codebook, Snapshot, TokenRows, TokensView};
+use latewood_storage::Snapshot;
+use latewood_storage::{Codebook, TokenRows, TokensView};
 
 use crate::error::QueryError;
 use crate::hits::Position;
@@ -67,7 +68,11 @@ impl<'a> TokenScorer<'a> {
                 self.bound.push(ResidualQuery::new(&codebook.codec, self.query)?);
             }
         }
-        Ok(self.codebooks.iter().map(|codebook| codebook.codec.len() as u64).sum())
+        Ok(self
+            .codebooks
+            .iter()
+            .map(|codebook| codebook.codec.len() as u64)
+            .sum())
     }
 
     pub(crate) fn query(&self) -> &'a MaxSimQuery {
@@ -101,7 +106,9 @@ impl<'a> TokenScorer<'a> {
             Some(None) => 0,
             None => {
                 let record = self.snapshot.memtable().get(position.ordinal);
-                record.and_then(|record| record.tokens.as_ref()).map_or(0, latewood_codecs::TokenMatrix::len)
+                record
+                    .and_then(|record| record.tokens.as_ref())
+                    .map_or(0, latewood_codecs::TokenMatrix::len)
             }
         }
     }
@@ -118,7 +125,7 @@ impl<'a> TokenScorer<'a> {
     }
 
     /// The score straight from codes; of whole tokens, their exact score.
-    pub(crate) fn from_codes(&self, position: Position) -> f32 {
+    pub(crate) fn coded(&self, position: Position) -> f32 {
         match self.residual(position) {
             Some((codebook, rows)) => match self.bound.get(codebook) {
                 Some(bound) => bound.score(rows),
@@ -135,13 +142,19 @@ impl<'a> TokenScorer<'a> {
             let tokens = record.and_then(|record| record.tokens.as_ref());
             return tokens.map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens.as_f16()));
         };
-        let Some(view) = view else { return f32::NEG_INFINITY };
+        let Some(view) = view else {
+            return f32::NEG_INFINITY;
+        };
         if let Some(Some(original)) = self.originals.get(position.segment as usize) {
-            return self.query.score_original(original.slice(view.range(position.ordinal)));
+            return self
+                .query
+                .score_original(original.slice(view.range(position.ordinal)));
         }
         match (view.rows, view.residual(position.ordinal)) {
             (TokenRows::Residual { codebook, .. }, Some(rows)) => self.reconstructed(codebook, rows),
-            _ => view.raw(position.ordinal).map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens)),
+            _ => view
+                .raw(position.ordinal)
+                .map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens)),
         }
     }
 

@@ -16,7 +16,10 @@ impl Eq for Scored {}
 
 impl Ord for Scored {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.score.total_cmp(&self.score).then(self.position.cmp(&other.position))
+        other
+            .score
+            .total_cmp(&self.score)
+            .then(self.position.cmp(&other.position))
     }
 }
 
@@ -36,7 +39,10 @@ pub(crate) struct TopK {
 
 impl TopK {
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::with_capacity(k.min(4_096)) }
+        Self {
+            k,
+            heap: BinaryHeap::with_capacity(k.min(4_096)),
+        }
     }
 
     /// The score that a document must reach to be kept; below it nothing needs to be pushed.

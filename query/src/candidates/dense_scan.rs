@@ -37,7 +37,13 @@ pub(crate) fn scan(
     Ok(Scanned { top, rows: scored })
 }
 
-fn scan_block(scope: &Scope<'_>, query: &DenseQuery, rows: &DenseRows<'_>, block: &Block, top: &mut TopK) -> u64 {
+fn scan_block(
+    scope: &Scope<'_>,
+    query: &DenseQuery,
+    rows: &DenseRows<'_>,
+    block: &Block,
+    top: &mut TopK,
+) -> u64 {
     let Block { segment, .. } = *block;
     let matches = &scope.matches.segments()[segment as usize];
     if !matches.is_all() {
@@ -62,7 +68,9 @@ fn scan_block(scope: &Scope<'_>, query: &DenseQuery, rows: &DenseRows<'_>, block
                 top.push(score, Position { segment, ordinal });
             }
         }
-        first = first.saturating_add(u32::try_from(TILE).unwrap_or(u32::MAX)).min(block.rows.end);
+        first = first
+            .saturating_add(u32::try_from(TILE).unwrap_or(u32::MAX))
+            .min(block.rows.end);
     }
     u64::from(block.rows.end - block.rows.start)
 }

@@ -35,11 +35,21 @@ pub(crate) fn search(
         let parts = view.segment.graph()?.zip(view.segment.dense()?);
         searched.push(parts.is_some());
         if let Some((graph, rows)) = parts {
-            tasks.push(Task { number, segment, graph, rows, matches: &scope.matches.segments()[number] });
+            tasks.push(Task {
+                number,
+                segment,
+                graph,
+                rows,
+                matches: &scope.matches.segments()[number],
+            });
         }
     }
     let walks = scope.map(&tasks, |task| walk(task, query, ef_search.max(keep)));
-    let mut out = Searched { top: TopK::new(keep), hops: 0, scan: Vec::new() };
+    let mut out = Searched {
+        top: TopK::new(keep),
+        hops: 0,
+        scan: Vec::new(),
+    };
     for (task, walked) in tasks.iter().zip(walks) {
         out.hops += walked.hops;
         // If enough match, enough are returned: a beam that met too few gives way to a scan.
@@ -47,8 +57,18 @@ pub(crate) fn search(
             out.scan.push(task.number);
             continue;
         }
-        for Near { score, row: Reverse(ordinal) } in walked.found {
-            out.top.push(score, Position { segment: task.segment, ordinal });
+        for Near {
+            score,
+            row: Reverse(ordinal),
+        } in walked.found
+        {
+            out.top.push(
+                score,
+                Position {
+                    segment: task.segment,
+                    ordinal,
+                },
+            );
         }
     }
     Ok(out)
@@ -89,8 +109,16 @@ struct Walk {
 }
 
 fn walk(task: &Task<'_>, query: &DenseQuery, ef: usize) -> Walk {
-    let Some(entry) = task.graph.entry() else { return Walk { found: Vec::new(), hops: 0 } };
-    let score = |row: u32| Near { score: query.score(&task.rows, row as usize), row: Reverse(row) };
+    let Some(entry) = task.graph.entry() else {
+        return Walk {
+            found: Vec::new(),
+            hops: 0,
+        };
+    };
+    let score = |row: u32| Near {
+        score: query.score(&task.rows, row as usize),
+        row: Reverse(row),
+    };
     let mut hops = 1;
     let mut nearest = score(entry);
     for level in (1..=task.graph.max_level()).rev() {
@@ -100,7 +128,13 @@ fn walk(task: &Task<'_>, query: &DenseQuery, ef: usize) -> Walk {
 }
 
 /// Walks greedily to the nearest row of a level.
-fn descend(graph: &GraphView<'_>, level: u8, from: Near, score: &impl Fn(u32) -> Near, hops: &mut u64) -> Near {
+fn descend(
+    graph: &GraphView<'_>,
+    level: u8,
+    from: Near,
+    score: &impl Fn(u32) -> Near,
+    hops: &mut u64,
+) -> Near {
     let mut nearest = from;
     loop {
         let neighbours = graph.neighbours(level, nearest.row.0);
@@ -131,7 +165,11 @@ fn beam(task: &Task<'_>, entry: Near, ef: usize, score: &impl Fn(u32) -> Near, m
     if task.matches.contains(entry.row.0) {
         best.push(Reverse(entry));
     }
-    let allowed = if task.matches.is_all() { u64::MAX } else { u64::from(task.matches.count()) };
+    let allowed = if task.matches.is_all() {
+        u64::MAX
+    } else {
+        u64::from(task.matches.count())
+    };
     while let Some(nearest) = frontier.pop() {
         let full = best.len() >= ef;
         if full && best.peek().is_some_and(|worst| nearest < worst.0) {
@@ -158,5 +196,8 @@ fn beam(task: &Task<'_>, entry: Near, ef: usize, score: &impl Fn(u32) -> Near, m
             }
         }
     }
-    Walk { found: best.into_iter().map(|near| near.0).collect(), hops }
+    Walk {
+        found: best.into_iter().map(|near| near.0).collect(),
+        hops,
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) fn scan(
 ) -> Scanned {
     let score = |position: Position, top: &mut TopK| {
         let score = match precision {
-            Precision::Codes => scorer.from_codes(position),
+            Precision::Codes => scorer.coded(position),
             Precision::Best => scorer.exact(position),
         };
         if score >= top.threshold() {
@@ -43,7 +43,10 @@ pub(crate) fn scan(
     let (mut top, mut tokens) = scope.scan(&blocks, keep, |block, top| {
         let Block { segment, .. } = *block;
         let matches = &scope.matches.segments()[segment as usize];
-        matches.iter_in(block.rows.clone()).map(|ordinal| score(Position { segment, ordinal }, top)).sum()
+        matches
+            .iter_in(block.rows.clone())
+            .map(|ordinal| score(Position { segment, ordinal }, top))
+            .sum()
     });
     let segment = scope.memtable_number();
     for &ordinal in scope.matches.memtable() {

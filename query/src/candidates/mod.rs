@@ -50,7 +50,10 @@ impl Scope<'_> {
             let mut first = 0;
             while first < matches.rows() {
                 let end = first.saturating_add(BLOCK_ROWS).min(matches.rows());
-                blocks.push(Block { segment, rows: first..end });
+                blocks.push(Block {
+                    segment,
+                    rows: first..end,
+                });
                 first = end;
             }
         }

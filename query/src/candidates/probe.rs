@@ -21,13 +21,19 @@ pub(crate) fn best_centroids(scores: &[f32], query_tokens: usize, n_probe: usize
     let mut lists = vec![Vec::with_capacity(2 * n_probe); query_tokens];
     let mut floors = vec![f32::NEG_INFINITY; query_tokens];
     for (row, centroid) in scores.chunks_exact(query_tokens.max(1)).zip(0u32..) {
-        let above = row.iter().zip(&floors).fold(false, |any, (score, floor)| any | (score > floor));
+        let above = row
+            .iter()
+            .zip(&floors)
+            .fold(false, |any, (score, floor)| any | (score > floor));
         if !above {
             continue;
         }
         for ((score, floor), list) in row.iter().zip(&mut floors).zip(&mut lists) {
             if *score > *floor {
-                list.push(Probe { score: *score, centroid });
+                list.push(Probe {
+                    score: *score,
+                    centroid,
+                });
                 if list.len() == 2 * n_probe {
                     *floor = cut(list, n_probe);
                 }

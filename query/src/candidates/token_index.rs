@@ -40,7 +40,9 @@ pub(crate) fn probe(scorer: &TokenScorer<'_>, n_probe: usize) -> Vec<Vec<Vec<Pro
 /// Which segments have posting lists to search.
 pub(crate) fn indexed(scope: &Scope<'_>, scorer: &TokenScorer<'_>) -> Result<Vec<bool>, QueryError> {
     let segments = scope.snapshot.segments().iter().enumerate();
-    segments.map(|(number, view)| Ok(scorer.is_coded(number) && view.segment.ivf()?.is_some())).collect()
+    segments
+        .map(|(number, view)| Ok(scorer.is_coded(number) && view.segment.ivf()?.is_some()))
+        .collect()
 }
 
 /// Walks the probed lists of every indexed segment and keeps the `keep` best documents.
@@ -53,14 +55,25 @@ pub(crate) fn gather(
     let mut tasks = Vec::new();
     for ((number, view), segment) in scope.snapshot.segments().iter().enumerate().zip(0u32..) {
         let matches = &scope.matches.segments()[number];
-        let lists = scorer.codebook_of(number).and_then(|codebook| probes.get(codebook));
+        let lists = scorer
+            .codebook_of(number)
+            .and_then(|codebook| probes.get(codebook));
         if let (Some(ivf), Some(lists)) = (view.segment.ivf()?, lists)
             && matches.count() > 0
         {
-            tasks.push(Task { segment, ivf, lists, matches });
+            tasks.push(Task {
+                segment,
+                ivf,
+                lists,
+                matches,
+            });
         }
     }
-    let mut out = Gathered { candidates: Vec::new(), met: 0, postings: 0 };
+    let mut out = Gathered {
+        candidates: Vec::new(),
+        met: 0,
+        postings: 0,
+    };
     for gathered in scope.map(&tasks, |task| walk(task, keep)) {
         let gathered = gathered?;
         out.met += gathered.met;
@@ -128,12 +141,17 @@ fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gath
             read += postings.len() as u64;
             let gain = probe.score - missed;
             for &ordinal in postings.iter() {
-                let Some(cell) = cells.get_mut(ordinal as usize) else { continue };
+                let Some(cell) = cells.get_mut(ordinal as usize) else {
+                    continue;
+                };
                 if cell.token < token {
                     if cell.token == 0 {
                         met.push(ordinal);
                     }
-                    *cell = Cell { sum: cell.sum + gain, token };
+                    *cell = Cell {
+                        sum: cell.sum + gain,
+                        token,
+                    };
                 }
             }
         }
@@ -142,11 +160,18 @@ fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gath
         .iter()
         .map(|&ordinal| Scored {
             score: cells[ordinal as usize].sum + imputed,
-            position: Position { segment: task.segment, ordinal },
+            position: Position {
+                segment: task.segment,
+                ordinal,
+            },
         })
         .collect();
     keep_best(&mut candidates, keep);
-    Ok(Gathered { candidates, met: met.len() as u64, postings: read })
+    Ok(Gathered {
+        candidates,
+        met: met.len() as u64,
+        postings: read,
+    })
 }
 
 /// Scores candidates anew with `score` and keeps the `keep` best; returns the document tokens that were scored.
@@ -159,7 +184,10 @@ pub(crate) fn narrow(
 ) -> u64 {
     // In the order of storage, so that pages and cache lines are met once.
     candidates.sort_unstable_by_key(|candidate| candidate.position);
-    let tokens: u64 = candidates.iter().map(|c| scorer.tokens_of(c.position) as u64).sum();
+    let tokens: u64 = candidates
+        .iter()
+        .map(|c| scorer.tokens_of(c.position) as u64)
+        .sum();
     let scores = scope.map(candidates, |candidate| score(candidate.position));
     for (candidate, score) in candidates.iter_mut().zip(scores) {
         candidate.score = score;

@@ -13,21 +13,47 @@ use crate::error::QueryError;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Predicate {
     /// One of the field's keywords is one of these.
-    Keywords { field: String, any: BTreeSet<String> },
+    Keywords {
+        field: String,
+        any: BTreeSet<String>,
+    },
     /// One of the field's keywords lies between these.
-    KeywordRange { field: String, lower: Bound<String>, upper: Bound<String> },
+    KeywordRange {
+        field: String,
+        lower: Bound<String>,
+        upper: Bound<String>,
+    },
     /// The integer is one of these.
-    Ints { field: String, any: HashSet<i64> },
+    Ints {
+        field: String,
+        any: HashSet<i64>,
+    },
     /// The integer lies between these, both included.
-    IntRange { field: String, least: i64, most: i64 },
+    IntRange {
+        field: String,
+        least: i64,
+        most: i64,
+    },
     /// The float is one of these.
-    Floats { field: String, any: Vec<f64> },
+    Floats {
+        field: String,
+        any: Vec<f64>,
+    },
     /// The float lies between these.
-    FloatRange { field: String, lower: Bound<f64>, upper: Bound<f64> },
+    FloatRange {
+        field: String,
+        lower: Bound<f64>,
+        upper: Bound<f64>,
+    },
     /// The bool is one of these.
-    Bools { field: String, any: [bool; 2] },
+    Bools {
+        field: String,
+        any: [bool; 2],
+    },
     /// The field has a value.
-    Exists { field: String },
+    Exists {
+        field: String,
+    },
     All(Vec<Predicate>),
     Any(Vec<Predicate>),
     Not(Box<Predicate>),
@@ -54,9 +80,10 @@ impl Predicate {
             Self::FloatRange { field, lower, upper } => {
                 float(payload.get(field)).is_some_and(|x| (*lower, *upper).contains_float(x))
             }
-            Self::Bools { field, any } => {
-                payload.get(field).and_then(Json::as_bool).is_some_and(|b| any[usize::from(b)])
-            }
+            Self::Bools { field, any } => payload
+                .get(field)
+                .and_then(Json::as_bool)
+                .is_some_and(|b| any[usize::from(b)]),
             Self::Exists { field } => match payload.get(field) {
                 None | Some(Json::Null) => false,
                 Some(Json::Array(values)) => !values.is_empty(),
@@ -114,7 +141,9 @@ fn float(value: Option<&Json>) -> Option<f64> {
 
 fn bind(filter: &Filter, schema: &Schema, depth: usize) -> Result<Predicate, QueryError> {
     if depth > MAX_FILTER_DEPTH {
-        return Err(QueryError::FilterTooDeep { limit: MAX_FILTER_DEPTH });
+        return Err(QueryError::FilterTooDeep {
+            limit: MAX_FILTER_DEPTH,
+        });
     }
     let inner = |filters: &[Filter]| -> Result<Vec<Predicate>, QueryError> {
         filters.iter().map(|f| bind(f, schema, depth + 1)).collect()
@@ -123,7 +152,9 @@ fn bind(filter: &Filter, schema: &Schema, depth: usize) -> Result<Predicate, Que
         Filter::Eq { field, value } => one_of(known(field, schema)?, std::slice::from_ref(value))?,
         Filter::In { field, values } => one_of(known(field, schema)?, values)?,
         Filter::Range { field, bounds } => range(known(field, schema)?, bounds)?,
-        Filter::Exists { field } => Predicate::Exists { field: known(field, schema)?.name.clone() },
+        Filter::Exists { field } => Predicate::Exists {
+            field: known(field, schema)?.name.clone(),
+        },
         Filter::And(filters) => Predicate::All(inner(filters)?),
         Filter::Or(filters) => Predicate::Any(inner(filters)?),
         Filter::Not(negated) => Predicate::Not(Box::new(bind(negated, schema, depth + 1)?)),
@@ -131,15 +162,26 @@ fn bind(filter: &Filter, schema: &Schema, depth: usize) -> Result<Predicate, Que
 }
 
 fn known<'a>(field: &str, schema: &'a Schema) -> Result<&'a FieldSpec, QueryError> {
-    schema.fields.iter().find(|spec| spec.name == field).ok_or_else(|| {
-        let names: Vec<_> = schema.fields.iter().map(|spec| format!("`{}`", spec.name)).collect();
-        let known = if names.is_empty() {
-            "it declares none: declare fields to filter on when the collection is created".to_owned()
-        } else {
-            format!("it declares {}", names.join(", "))
-        };
-        QueryError::UnknownField { field: field.to_owned(), known }
-    })
+    schema
+        .fields
+        .iter()
+        .find(|spec| spec.name == field)
+        .ok_or_else(|| {
+            let names: Vec<_> = schema
+                .fields
+                .iter()
+                .map(|spec| format!("`{}`", spec.name))
+                .collect();
+            let known = if names.is_empty() {
+                "it declares none: declare fields to filter on when the collection is created".to_owned()
+            } else {
+                format!("it declares {}", names.join(", "))
+            };
+            QueryError::UnknownField {
+                field: field.to_owned(),
+                known,
+            }
+        })
 }
 
 /// The error for a value that does not fit the field.
@@ -149,15 +191,26 @@ fn misfit(spec: &FieldSpec, value: &Value) -> QueryError {
         FieldType::Int => ("an integer field", "give a number"),
         FieldType::Float => ("a float field", "give a finite number"),
         FieldType::Bool => ("a bool field", "give true or false, with = or in"),
-        _ => ("a field of a type that this version cannot filter on", "leave the field out of the filter"),
+        _ => (
+            "a field of a type that this version cannot filter on",
+            "leave the field out of the filter",
+        ),
     };
     let value = format!("{} ({value})", value.kind());
-    QueryError::FieldType { field: spec.name.clone(), declared, value, cure }
+    QueryError::FieldType {
+        field: spec.name.clone(),
+        declared,
+        value,
+        cure,
+    }
 }
 
 fn as_float(spec: &FieldSpec, value: &Value) -> Result<f64, QueryError> {
     match value {
-        #[expect(clippy::cast_precision_loss, reason = "a float field compares with the nearest float")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a float field compares with the nearest float"
+        )]
         Value::Int(n) => Ok(*n as f64),
         Value::Float(x) if x.is_finite() => Ok(*x),
         _ => Err(misfit(spec, value)),
@@ -183,7 +236,10 @@ fn one_of(spec: &FieldSpec, values: &[Value]) -> Result<Predicate, QueryError> {
     let field = spec.name.clone();
     match spec.kind {
         FieldType::Keyword => {
-            let any = values.iter().map(|v| as_keyword(spec, v)).collect::<Result<_, _>>()?;
+            let any = values
+                .iter()
+                .map(|v| as_keyword(spec, v))
+                .collect::<Result<_, _>>()?;
             Ok(Predicate::Keywords { field, any })
         }
         FieldType::Int => {
@@ -198,13 +254,18 @@ fn one_of(spec: &FieldSpec, values: &[Value]) -> Result<Predicate, QueryError> {
             Ok(Predicate::Ints { field, any })
         }
         FieldType::Float => {
-            let any = values.iter().map(|v| as_float(spec, v)).collect::<Result<_, _>>()?;
+            let any = values
+                .iter()
+                .map(|v| as_float(spec, v))
+                .collect::<Result<_, _>>()?;
             Ok(Predicate::Floats { field, any })
         }
         FieldType::Bool => {
             let mut any = [false; 2];
             for value in values {
-                let Value::Bool(b) = value else { return Err(misfit(spec, value)) };
+                let Value::Bool(b) = value else {
+                    return Err(misfit(spec, value));
+                };
                 any[usize::from(*b)] = true;
             }
             Ok(Predicate::Bools { field, any })
@@ -219,11 +280,19 @@ fn range(spec: &FieldSpec, bounds: &Bounds) -> Result<Predicate, QueryError> {
     match spec.kind {
         FieldType::Keyword => {
             let bound = |limit| bound(limit, |value| as_keyword(spec, value));
-            Ok(Predicate::KeywordRange { field, lower: bound(lower)?, upper: bound(upper)? })
+            Ok(Predicate::KeywordRange {
+                field,
+                lower: bound(lower)?,
+                upper: bound(upper)?,
+            })
         }
         FieldType::Float => {
             let bound = |limit| bound(limit, |value| as_float(spec, value));
-            Ok(Predicate::FloatRange { field, lower: bound(lower)?, upper: bound(upper)? })
+            Ok(Predicate::FloatRange {
+                field,
+                lower: bound(lower)?,
+                upper: bound(upper)?,
+            })
         }
         FieldType::Int => {
             let least = lower.map_or(Ok(Some(i64::MIN)), |limit| least_int(spec, limit))?;
@@ -232,7 +301,10 @@ fn range(spec: &FieldSpec, bounds: &Bounds) -> Result<Predicate, QueryError> {
             let (least, most) = least.zip(most).unwrap_or((1, 0));
             Ok(Predicate::IntRange { field, least, most })
         }
-        _ => Err(misfit(spec, lower.or(upper).map_or(&Value::Bool(true), |limit| &limit.value))),
+        _ => Err(misfit(
+            spec,
+            lower.or(upper).map_or(&Value::Bool(true), |limit| &limit.value),
+        )),
     }
 }
 
@@ -282,7 +354,10 @@ mod tests {
     use super::*;
 
     fn schema() -> Schema {
-        let field = |name: &str, kind| FieldSpec { name: name.to_owned(), kind };
+        let field = |name: &str, kind| FieldSpec {
+            name: name.to_owned(),
+            kind,
+        };
         Schema {
             fields: vec![
                 field("tag", FieldType::Keyword),
@@ -296,24 +371,54 @@ mod tests {
 
     fn holds(filter: &str, payload: &Json) -> bool {
         let filter = Filter::parse(filter).unwrap();
-        Predicate::bind(&filter, &schema()).unwrap().matches(payload.as_object().unwrap())
+        Predicate::bind(&filter, &schema())
+            .unwrap()
+            .matches(payload.as_object().unwrap())
     }
 
     #[test]
     fn comparisons_by_type() {
         let payload = json!({"tag": ["b", "c"], "year": 2000, "price": 2.5, "open": true});
         for filter in [
-            "tag = \"b\"", "tag in (\"x\", \"c\")", "tag > \"bz\"", "\"a\" < tag <= \"b\"", "year = 2000",
-            "year = 2000.0", "year > 1999.5", "year >= 2000", "year <= 2000.0", "1999 < year < 2001",
-            "price = 2.5", "price > 2", "price < 3", "open = true", "open in (false, true)", "exists(tag)",
-            "not year = 1", "all()", "year > -1e300", "year < 1e300",
+            "tag = \"b\"",
+            "tag in (\"x\", \"c\")",
+            "tag > \"bz\"",
+            "\"a\" < tag <= \"b\"",
+            "year = 2000",
+            "year = 2000.0",
+            "year > 1999.5",
+            "year >= 2000",
+            "year <= 2000.0",
+            "1999 < year < 2001",
+            "price = 2.5",
+            "price > 2",
+            "price < 3",
+            "open = true",
+            "open in (false, true)",
+            "exists(tag)",
+            "not year = 1",
+            "all()",
+            "year > -1e300",
+            "year < 1e300",
         ] {
             assert!(holds(filter, &payload), "{filter}");
         }
         for filter in [
-            "tag = \"a\"", "tag < \"b\"", "year = 2000.5", "year > 2000", "year > 2000.0", "year < 2000.0",
-            "year < 2000", "year in ()", "price > 2.5", "open = false", "any()", "not exists(tag)",
-            "year > 9223372036854775807", "year > 1e300", "year < -1e300",
+            "tag = \"a\"",
+            "tag < \"b\"",
+            "year = 2000.5",
+            "year > 2000",
+            "year > 2000.0",
+            "year < 2000.0",
+            "year < 2000",
+            "year in ()",
+            "price > 2.5",
+            "open = false",
+            "any()",
+            "not exists(tag)",
+            "year > 9223372036854775807",
+            "year > 1e300",
+            "year < -1e300",
         ] {
             assert!(!holds(filter, &payload), "{filter}");
         }
@@ -334,7 +439,15 @@ mod tests {
         let bind = |text: &str| Predicate::bind(&Filter::parse(text).unwrap(), &schema());
         let error = bind("yaer = 1").unwrap_err().to_string();
         assert!(error.contains("`yaer`") && error.contains("`year`"), "{error}");
-        for text in ["year = \"2000\"", "tag = 1", "price = true", "open = 1", "open > true", "tag > 1", "year < \"b\""] {
+        for text in [
+            "year = \"2000\"",
+            "tag = 1",
+            "price = true",
+            "open = 1",
+            "open > true",
+            "tag > 1",
+            "year < \"b\"",
+        ] {
             assert!(matches!(bind(text), Err(QueryError::FieldType { .. })), "{text}");
         }
         let infinite = Predicate::bind(&Filter::eq("price", f64::INFINITY), &schema());
@@ -344,6 +457,9 @@ mod tests {
     #[test]
     fn a_filter_built_too_deep_is_refused() {
         let deep = (0..1_000).fold(Filter::eq("year", 1), |filter, _| !filter);
-        assert!(matches!(Predicate::bind(&deep, &schema()), Err(QueryError::FilterTooDeep { .. })));
+        assert!(matches!(
+            Predicate::bind(&deep, &schema()),
+            Err(QueryError::FilterTooDeep { .. })
+        ));
     }
 }

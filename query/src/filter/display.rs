@@ -32,7 +32,13 @@ fn write_range(f: &mut fmt::Formatter<'_>, field: &str, bounds: &Bounds) -> fmt:
         Bounds::Upper(limit) => write!(f, "{} {} {}", Field(field), less(limit.inclusive), limit.value),
         Bounds::Both(lower, upper) => {
             let (below, above) = (less(lower.inclusive), less(upper.inclusive));
-            write!(f, "{} {below} {} {above} {}", lower.value, Field(field), upper.value)
+            write!(
+                f,
+                "{} {below} {} {above} {}",
+                lower.value,
+                Field(field),
+                upper.value
+            )
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use latewood_storage::{ColumnView, Segment};
+use latewood_storage::{ColumnView, KeywordColumn, Segment};
 
 use super::Predicate;
 use super::bind::ContainsFloat;
@@ -56,12 +56,22 @@ fn leaf(predicate: &Predicate, column: &ColumnView<'_>, rows: u32) -> Bits {
             match terms[..] {
                 [] => Bits::empty(rows),
                 [one] => of(&|row| column.terms_of(row).contains(&one)),
-                _ => of(&|row| column.terms_of(row).iter().any(|term| terms.binary_search(term).is_ok())),
+                _ => of(&|row| {
+                    column
+                        .terms_of(row)
+                        .iter()
+                        .any(|term| terms.binary_search(term).is_ok())
+                }),
             }
         }
         (Predicate::KeywordRange { lower, upper, .. }, ColumnView::Keyword(column)) => {
             let terms = first_term(column, lower)..end_term(column, upper);
-            of(&|row| column.terms_of(row).iter().any(|term| terms.contains(&(*term as usize))))
+            of(&|row| {
+                column
+                    .terms_of(row)
+                    .iter()
+                    .any(|term| terms.contains(&(*term as usize)))
+            })
         }
         (Predicate::Ints { any, .. }, ColumnView::Int(column)) => {
             of(&|row| column.get(row).is_some_and(|n| any.contains(&n)))
@@ -72,9 +82,11 @@ fn leaf(predicate: &Predicate, column: &ColumnView<'_>, rows: u32) -> Bits {
         (Predicate::Floats { any, .. }, ColumnView::Float(column)) => {
             of(&|row| column.get(row).is_some_and(|x| any.contains(&x)))
         }
-        (Predicate::FloatRange { lower, upper, .. }, ColumnView::Float(column)) => {
-            of(&|row| column.get(row).is_some_and(|x| (*lower, *upper).contains_float(x)))
-        }
+        (Predicate::FloatRange { lower, upper, .. }, ColumnView::Float(column)) => of(&|row| {
+            column
+                .get(row)
+                .is_some_and(|x| (*lower, *upper).contains_float(x))
+        }),
         (Predicate::Bools { any, .. }, ColumnView::Bool(column)) => {
             of(&|row| column.get(row).is_some_and(|b| any[usize::from(b)]))
         }
@@ -89,7 +101,7 @@ fn leaf(predicate: &Predicate, column: &ColumnView<'_>, rows: u32) -> Bits {
     }
 }
 
-fn first_term(column: &latewood_storage::KeywordColumn<'_>, lower: &Bound<String>) -> usize {
+fn first_term(column: &KeywordColumn<'_>, lower: &Bound<String>) -> usize {
     match lower {
         Bound::Included(word) => column.lower_bound(word),
         Bound::Excluded(word) => column.lower_bound(word) + usize::from(column.find(word).is_some()),
@@ -97,7 +109,7 @@ fn first_term(column: &latewood_storage::KeywordColumn<'_>, lower: &Bound<String
     }
 }
 
-fn end_term(column: &latewood_storage::KeywordColumn<'_>, upper: &Bound<String>) -> usize {
+fn end_term(column: &KeywordColumn<'_>, upper: &Bound<String>) -> usize {
     match upper {
         Bound::Included(word) => column.lower_bound(word) + usize::from(column.find(word).is_some()),
         Bound::Excluded(word) => column.lower_bound(word),

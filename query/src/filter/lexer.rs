@@ -86,7 +86,10 @@ fn continues_word(c: char) -> bool {
 
 /// Cuts a filter's text into tokens, each with its column (in characters, from 1); the last is [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, QueryError> {
-    let mut lexer = Lexer { chars: text.chars().collect(), at: 0 };
+    let mut lexer = Lexer {
+        chars: text.chars().collect(),
+        at: 0,
+    };
     let mut out = Vec::new();
     loop {
         lexer.skip_space();
@@ -129,20 +132,33 @@ impl Lexer {
     }
 
     fn error(&self, column: usize, expected: &str) -> QueryError {
-        let found = self.chars.get(column - 1).map_or("the end of the filter".to_owned(), |c| format!("`{c}`"));
-        QueryError::FilterSyntax { column, expected: expected.to_owned(), found }
+        let found = self
+            .chars
+            .get(column - 1)
+            .map_or("the end of the filter".to_owned(), |c| format!("`{c}`"));
+        QueryError::FilterSyntax {
+            column,
+            expected: expected.to_owned(),
+            found,
+        }
     }
 
     fn token(&mut self) -> Result<Token, QueryError> {
         let start = self.at;
-        let Some(c) = self.peek() else { return Ok(Token::End) };
+        let Some(c) = self.peek() else {
+            return Ok(Token::End);
+        };
         match c {
             '(' => self.single(Token::Open),
             ')' => self.single(Token::Close),
             ',' => self.single(Token::Comma),
             '"' => self.double_quoted(),
-            '\'' => Ok(Token::Str(self.doubled('\'', "the closing quote `'` of a string")?)),
-            '`' => Ok(Token::Field(self.doubled('`', "the closing backtick of a field's name")?)),
+            '\'' => Ok(Token::Str(
+                self.doubled('\'', "the closing quote `'` of a string")?,
+            )),
+            '`' => Ok(Token::Field(
+                self.doubled('`', "the closing backtick of a field's name")?,
+            )),
             '=' | '!' | '<' | '>' => self.operator(),
             c if c.is_ascii_digit() || c == '-' || c == '+' || c == '.' => self.number(),
             c if starts_word(c) => {

@@ -29,11 +29,16 @@ impl Matches {
     /// # Errors
     /// An unknown field, a value of the wrong type, a filter nested too deep, or a segment that cannot be read.
     pub fn evaluate(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Self, QueryError> {
-        let predicate = filter.map(|filter| Predicate::bind(filter, snapshot.schema())).transpose()?;
+        let predicate = filter
+            .map(|filter| Predicate::bind(filter, snapshot.schema()))
+            .transpose()?;
         let mut segments = Vec::with_capacity(snapshot.segments().len());
         for view in snapshot.segments() {
             let rows = view.segment.len();
-            let mut bits = predicate.as_ref().map(|p| evaluate(p, &view.segment)).transpose()?;
+            let mut bits = predicate
+                .as_ref()
+                .map(|p| evaluate(p, &view.segment))
+                .transpose()?;
             if !view.tombstones.is_empty() {
                 let live = bits.get_or_insert_with(|| Bits::full(rows));
                 for dead in view.tombstones.iter() {
@@ -46,10 +51,18 @@ impl Matches {
             Some(predicate) => predicate.matches(&record.payload),
             None => true,
         };
-        let mut memtable: Vec<u32> =
-            snapshot.memtable().iter().filter(|(_, record)| passes(record)).map(|(slot, _)| slot).collect();
+        let mut memtable: Vec<u32> = snapshot
+            .memtable()
+            .iter()
+            .filter(|(_, record)| passes(record))
+            .map(|(slot, _)| slot)
+            .collect();
         memtable.sort_unstable();
-        Ok(Self { segments, memtable, filtered: filter.is_some() })
+        Ok(Self {
+            segments,
+            memtable,
+            filtered: filter.is_some(),
+        })
     }
 
     /// The matching rows of each segment, in the snapshot's order.
@@ -69,7 +82,11 @@ impl Matches {
 
     /// How many documents match.
     pub fn count(&self) -> u64 {
-        self.segments.iter().map(|segment| u64::from(segment.count)).sum::<u64>() + self.memtable.len() as u64
+        self.segments
+            .iter()
+            .map(|segment| u64::from(segment.count))
+            .sum::<u64>()
+            + self.memtable.len() as u64
     }
 }
 
@@ -125,7 +142,10 @@ pub(super) struct Bits {
 
 impl Bits {
     pub(super) fn empty(rows: u32) -> Self {
-        Self { rows, words: vec![0; rows.div_ceil(64) as usize] }
+        Self {
+            rows,
+            words: vec![0; rows.div_ceil(64) as usize],
+        }
     }
 
     pub(super) fn full(rows: u32) -> Self {
@@ -142,7 +162,9 @@ impl Bits {
     }
 
     fn contains(&self, row: u32) -> bool {
-        self.words.get((row / 64) as usize).is_some_and(|word| word >> (row % 64) & 1 == 1)
+        self.words
+            .get((row / 64) as usize)
+            .is_some_and(|word| word >> (row % 64) & 1 == 1)
     }
 
     fn clear(&mut self, row: u32) {

@@ -106,52 +106,97 @@ impl Filter {
 
     /// The field equals the value, or is an array that contains it.
     pub fn eq(field: impl Into<String>, value: impl Into<Value>) -> Self {
-        Self::Eq { field: field.into(), value: value.into() }
+        Self::Eq {
+            field: field.into(),
+            value: value.into(),
+        }
     }
 
     /// The field equals one of the values, or is an array that contains one of them.
     pub fn is_in<V: Into<Value>>(field: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
-        Self::In { field: field.into(), values: values.into_iter().map(Into::into).collect() }
+        Self::In {
+            field: field.into(),
+            values: values.into_iter().map(Into::into).collect(),
+        }
     }
 
     /// The field lies in the range: `Filter::range("year", 2020..)`. An unbounded range asks only that the field exists.
     pub fn range<V: Into<Value> + Clone>(field: impl Into<String>, range: impl RangeBounds<V>) -> Self {
         let limit = |bound: Bound<&V>| match bound {
-            Bound::Included(value) => Some(Limit { value: value.clone().into(), inclusive: true }),
-            Bound::Excluded(value) => Some(Limit { value: value.clone().into(), inclusive: false }),
+            Bound::Included(value) => Some(Limit {
+                value: value.clone().into(),
+                inclusive: true,
+            }),
+            Bound::Excluded(value) => Some(Limit {
+                value: value.clone().into(),
+                inclusive: false,
+            }),
             Bound::Unbounded => None,
         };
         let field = field.into();
         match (limit(range.start_bound()), limit(range.end_bound())) {
-            (Some(lower), Some(upper)) => Self::Range { field, bounds: Bounds::Both(lower, upper) },
-            (Some(lower), None) => Self::Range { field, bounds: Bounds::Lower(lower) },
-            (None, Some(upper)) => Self::Range { field, bounds: Bounds::Upper(upper) },
+            (Some(lower), Some(upper)) => Self::Range {
+                field,
+                bounds: Bounds::Both(lower, upper),
+            },
+            (Some(lower), None) => Self::Range {
+                field,
+                bounds: Bounds::Lower(lower),
+            },
+            (None, Some(upper)) => Self::Range {
+                field,
+                bounds: Bounds::Upper(upper),
+            },
             (None, None) => Self::Exists { field },
         }
     }
 
     /// The field is greater than the value.
     pub fn gt(field: impl Into<String>, value: impl Into<Value>) -> Self {
-        let bounds = Bounds::Lower(Limit { value: value.into(), inclusive: false });
-        Self::Range { field: field.into(), bounds }
+        let bounds = Bounds::Lower(Limit {
+            value: value.into(),
+            inclusive: false,
+        });
+        Self::Range {
+            field: field.into(),
+            bounds,
+        }
     }
 
     /// The field is the value or greater.
     pub fn gte(field: impl Into<String>, value: impl Into<Value>) -> Self {
-        let bounds = Bounds::Lower(Limit { value: value.into(), inclusive: true });
-        Self::Range { field: field.into(), bounds }
+        let bounds = Bounds::Lower(Limit {
+            value: value.into(),
+            inclusive: true,
+        });
+        Self::Range {
+            field: field.into(),
+            bounds,
+        }
     }
 
     /// The field is less than the value.
     pub fn lt(field: impl Into<String>, value: impl Into<Value>) -> Self {
-        let bounds = Bounds::Upper(Limit { value: value.into(), inclusive: false });
-        Self::Range { field: field.into(), bounds }
+        let bounds = Bounds::Upper(Limit {
+            value: value.into(),
+            inclusive: false,
+        });
+        Self::Range {
+            field: field.into(),
+            bounds,
+        }
     }
 
     /// The field is the value or less.
     pub fn lte(field: impl Into<String>, value: impl Into<Value>) -> Self {
-        let bounds = Bounds::Upper(Limit { value: value.into(), inclusive: true });
-        Self::Range { field: field.into(), bounds }
+        let bounds = Bounds::Upper(Limit {
+            value: value.into(),
+            inclusive: true,
+        });
+        Self::Range {
+            field: field.into(),
+            bounds,
+        }
     }
 
     /// The field has a value: it is there, not null, and no empty array.

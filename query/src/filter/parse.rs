@@ -17,7 +17,11 @@ const VALUE: &str = "a value (a string in quotes, a number, true or false)";
 const CONDITION: &str = "a condition, such as field = \"value\"";
 
 pub(super) fn parse(text: &str) -> Result<Filter, QueryError> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut parser = Parser {
+        tokens: tokens(text)?,
+        at: 0,
+        depth: 0,
+    };
     let filter = parser.disjunction()?;
     match parser.peek() {
         Token::End => Ok(filter),
@@ -43,8 +47,16 @@ impl Parser {
     }
 
     fn error(&self, expected: &str) -> QueryError {
-        let column = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |(column, _)| *column);
-        QueryError::FilterSyntax { column, expected: expected.to_owned(), found: self.peek().describe() }
+        let column = self
+            .tokens
+            .get(self.at)
+            .or(self.tokens.last())
+            .map_or(1, |(column, _)| *column);
+        QueryError::FilterSyntax {
+            column,
+            expected: expected.to_owned(),
+            found: self.peek().describe(),
+        }
     }
 
     fn at_word(&self, keyword: &str) -> bool {
@@ -71,7 +83,9 @@ impl Parser {
         inner: impl FnOnce(&mut Self) -> Result<Filter, QueryError>,
     ) -> Result<Filter, QueryError> {
         if self.depth == MAX_FILTER_DEPTH {
-            return Err(QueryError::FilterTooDeep { limit: MAX_FILTER_DEPTH });
+            return Err(QueryError::FilterTooDeep {
+                limit: MAX_FILTER_DEPTH,
+            });
         }
         self.depth += 1;
         let filter = inner(self)?;
@@ -179,14 +193,20 @@ impl Parser {
     fn comparison(&mut self) -> Result<Filter, QueryError> {
         let field = self.field()?;
         if self.eat_word("in") {
-            return Ok(Filter::In { field, values: self.values()? });
+            return Ok(Filter::In {
+                field,
+                values: self.values()?,
+            });
         }
         if self.at_word("not") {
             self.at += 1;
             if !self.eat_word("in") {
                 return Err(self.error("`in` after `not`"));
             }
-            return Ok(!Filter::In { field, values: self.values()? });
+            return Ok(!Filter::In {
+                field,
+                values: self.values()?,
+            });
         }
         let Token::Operator(operator) = *self.peek() else {
             return Err(self.error("a comparison (=, !=, <, <=, >, >=, in) after the field"));
@@ -221,10 +241,17 @@ impl Parser {
         let value = self.value()?;
         let first = self.order()?;
         let field = self.field()?;
-        let limit = Limit { value, inclusive: matches!(first, Operator::Lte | Operator::Gte) };
+        let limit = Limit {
+            value,
+            inclusive: matches!(first, Operator::Lte | Operator::Gte),
+        };
         let rising = matches!(first, Operator::Lt | Operator::Lte);
         if !matches!(self.peek(), Token::Operator(_)) {
-            let bounds = if rising { Bounds::Lower(limit) } else { Bounds::Upper(limit) };
+            let bounds = if rising {
+                Bounds::Lower(limit)
+            } else {
+                Bounds::Upper(limit)
+            };
             return Ok(Filter::Range { field, bounds });
         }
         let second_at = self.at;
@@ -233,8 +260,15 @@ impl Parser {
             self.at = second_at;
             return Err(self.error("a comparison that points the same way as the first"));
         }
-        let other = Limit { value: self.value()?, inclusive: matches!(second, Operator::Lte | Operator::Gte) };
-        let bounds = if rising { Bounds::Both(limit, other) } else { Bounds::Both(other, limit) };
+        let other = Limit {
+            value: self.value()?,
+            inclusive: matches!(second, Operator::Lte | Operator::Gte),
+        };
+        let bounds = if rising {
+            Bounds::Both(limit, other)
+        } else {
+            Bounds::Both(other, limit)
+        };
         Ok(Filter::Range { field, bounds })
     }
 
@@ -261,7 +295,11 @@ mod tests {
 
     fn failure(text: &str) -> (usize, String, String) {
         match Filter::parse(text) {
-            Err(QueryError::FilterSyntax { column, expected, found }) => (column, expected, found),
+            Err(QueryError::FilterSyntax {
+                column,
+                expected,
+                found,
+            }) => (column, expected, found),
             other => panic!("{text:?} gave {other:?}"),
         }
     }
@@ -272,7 +310,10 @@ mod tests {
         let built = Filter::all([
             Filter::eq("section", "python"),
             Filter::range("installed_kib", 100..),
-            Filter::any([Filter::is_in("tags", ["a", "b"]), !Filter::eq("priority", "extra")]),
+            Filter::any([
+                Filter::is_in("tags", ["a", "b"]),
+                !Filter::eq("priority", "extra"),
+            ]),
         ]);
         assert_eq!(Filter::parse(text).unwrap(), built);
         assert_eq!(built.to_string(), text);
@@ -294,7 +335,10 @@ mod tests {
         assert_eq!(Filter::parse("a <> 1").unwrap(), !Filter::eq("a", 1));
         assert_eq!(Filter::parse("a not in (1)").unwrap(), !Filter::is_in("a", [1]));
         assert_eq!(Filter::parse("a == 'it''s'").unwrap(), Filter::eq("a", "it's"));
-        assert_eq!(Filter::parse("1 < a <= 5").unwrap(), Filter::parse("5 >= a > 1").unwrap());
+        assert_eq!(
+            Filter::parse("1 < a <= 5").unwrap(),
+            Filter::parse("5 >= a > 1").unwrap()
+        );
         assert_eq!(Filter::parse("2.5 <= a").unwrap(), Filter::gte("a", 2.5));
         assert_eq!(Filter::parse("`in` = true").unwrap(), Filter::eq("in", true));
         assert_eq!(Filter::parse("a = -1e3").unwrap(), Filter::eq("a", -1000.0));
@@ -323,10 +367,21 @@ mod tests {
 
     #[test]
     fn no_nesting_overflows_the_stack() {
-        for text in ["(".repeat(100_000), "not ".repeat(100_000), "all(".repeat(100_000)] {
-            assert!(matches!(Filter::parse(&text), Err(QueryError::FilterTooDeep { .. })));
+        for text in [
+            "(".repeat(100_000),
+            "not ".repeat(100_000),
+            "all(".repeat(100_000),
+        ] {
+            assert!(matches!(
+                Filter::parse(&text),
+                Err(QueryError::FilterTooDeep { .. })
+            ));
         }
-        let deep = format!("{}a = 1{}", "(".repeat(MAX_FILTER_DEPTH), ")".repeat(MAX_FILTER_DEPTH));
+        let deep = format!(
+            "{}a = 1{}",
+            "(".repeat(MAX_FILTER_DEPTH),
+            ")".repeat(MAX_FILTER_DEPTH)
+        );
         assert_eq!(Filter::parse(&deep).unwrap(), Filter::eq("a", 1));
         let long = vec!["a = 1"; 100_000].join(" and ");
         assert!(matches!(Filter::parse(&long), Ok(Filter::And(all)) if all.len() == 100_000));
@@ -336,7 +391,9 @@ mod tests {
         prop_oneof![
             any::<bool>().prop_map(Value::Bool),
             any::<i64>().prop_map(Value::Int),
-            any::<f64>().prop_filter("finite", |x| x.is_finite()).prop_map(Value::Float),
+            any::<f64>()
+                .prop_filter("finite", |x| x.is_finite())
+                .prop_map(Value::Float),
             any::<String>().prop_map(Value::Str),
         ]
     }
@@ -346,7 +403,11 @@ mod tests {
     }
 
     fn filter() -> impl Strategy<Value = Filter> {
-        let field = prop_oneof!["[a-z_]{1,8}", "(and|or|not|in|all|any|true|exists)", any::<String>()];
+        let field = prop_oneof![
+            "[a-z_]{1,8}",
+            "(and|or|not|in|all|any|true|exists)",
+            any::<String>()
+        ];
         let bounds = prop_oneof![
             limit().prop_map(Bounds::Lower),
             limit().prop_map(Bounds::Upper),
