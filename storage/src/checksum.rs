@@ -19,7 +19,11 @@ pub struct ChecksumWriter<W> {
 impl<W: Write> ChecksumWriter<W> {
     /// A writer in front of `inner`.
     pub fn new(inner: W) -> Self {
-        Self { inner, hasher: crc32fast::Hasher::new(), len: 0 }
+        Self {
+            inner,
+            hasher: crc32fast::Hasher::new(),
+            len: 0,
+        }
     }
 
     /// Bytes written so far.
@@ -66,6 +70,10 @@ mod tests {
         writer.write_all(b"late").unwrap();
         writer.write_all(b"wood").unwrap();
         assert_eq!((writer.len(), writer.checksum()), (8, crc32(b"latewood")));
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926, "the check value of CRC-32/ISO-HDLC");
+        assert_eq!(
+            crc32(b"123456789"),
+            0xCBF4_3926,
+            "the check value of CRC-32/ISO-HDLC"
+        );
     }
 }

@@ -104,7 +104,9 @@ pub enum StorageError {
         name: String,
     },
     /// A collection name that cannot be a folder.
-    #[error("collection name {name:?} is not valid: expected 1 to 64 letters, digits, '-' or '_', beginning with a letter or digit")]
+    #[error(
+        "collection name {name:?} is not valid: expected 1 to 64 letters, digits, '-' or '_', beginning with a letter or digit"
+    )]
     InvalidName {
         /// The name that came.
         name: String,
@@ -134,7 +136,9 @@ pub enum StorageError {
         got: String,
     },
     /// An earlier write or sync failed, so that what is on the disk is uncertain.
-    #[error("writes are refused after an earlier failure ({reason}); reads go on; close the database and open it again")]
+    #[error(
+        "writes are refused after an earlier failure ({reason}); reads go on; close the database and open it again"
+    )]
     Poisoned {
         /// The earlier failure.
         reason: String,
@@ -163,7 +167,9 @@ pub enum RecordFault {
         got: usize,
     },
     /// The id stands twice in one batch.
-    #[error("expected each id once in a batch, got this one twice; send the second in another batch, or drop one")]
+    #[error(
+        "expected each id once in a batch, got this one twice; send the second in another batch, or drop one"
+    )]
     DuplicateId,
     /// A text of no characters.
     #[error("expected a text of at least one character, got an empty one; leave the text out instead")]
@@ -185,7 +191,9 @@ pub enum RecordFault {
         expected: String,
     },
     /// The document has a vector that the collection has no field for.
-    #[error("the collection has no {field} field, got one of dimension {got}; leave it out, or create a collection with it")]
+    #[error(
+        "the collection has no {field} field, got one of dimension {got}; leave it out, or create a collection with it"
+    )]
     UnexpectedVector {
         /// `dense` or `tokens`.
         field: &'static str,
@@ -229,7 +237,11 @@ impl StorageError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { action, path },
-            _ => Self::Io { action, path, source: Arc::new(source) },
+            _ => Self::Io {
+                action,
+                path,
+                source: Arc::new(source),
+            },
         }
     }
 
@@ -240,7 +252,12 @@ impl StorageError {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        Self::Corruption { file: file.to_owned(), offset, expected: expected.into(), found: found.into() }
+        Self::Corruption {
+            file: file.to_owned(),
+            offset,
+            expected: expected.into(),
+            found: found.into(),
+        }
     }
 
     /// Whether the file or folder was not there.
@@ -266,5 +283,9 @@ impl<T> IoContext<T> for io::Result<T> {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

@@ -22,3 +22,6 @@ pub use error::{IoContext, RecordFault, Result, StorageError};
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
+pub use validate::{
+    MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch,
+};

@@ -1,5 +1,8 @@
 //! Read-only mappings of files: the only unsafe code of this crate.
-#![expect(unsafe_code, reason = "mapping a file is unsafe: another process could change it under us")]
+#![expect(
+    unsafe_code,
+    reason = "mapping a file is unsafe: another process could change it under us"
+)]
 
 use std::fmt;
 use std::fs::File;

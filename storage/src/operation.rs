@@ -4,7 +4,6 @@ use crate::document::{DocumentId, Record};
 
 /// One change to a collection. A batch of them is applied whole or not at all.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every operation is an upsert")]
 pub enum Operation {
     /// Writes a document, replacing the one of that id.
     Upsert(Record),

@@ -29,32 +29,48 @@ impl Schema {
     pub fn validate(&self) -> Result<()> {
         let invalid = |reason: String| Err(StorageError::InvalidSchema { reason });
         if self.dense.is_none() && self.tokens.is_none() {
-            return invalid("expected a dense or a tokens field, got neither; declare at least one".to_owned());
+            return invalid(
+                "expected a dense or a tokens field, got neither; declare at least one".to_owned(),
+            );
         }
         if let Some(dense) = &self.dense
             && !(1..=MAX_DENSE_DIM).contains(&dense.dim)
         {
-            return invalid(format!("dense: expected a dimension of 1 to {MAX_DENSE_DIM}, got {}", dense.dim));
+            return invalid(format!(
+                "dense: expected a dimension of 1 to {MAX_DENSE_DIM}, got {}",
+                dense.dim
+            ));
         }
         if let Some(tokens) = &self.tokens {
             if !(8..=1024).contains(&tokens.dim) || tokens.dim % 8 != 0 {
                 let got = tokens.dim;
-                return invalid(format!("tokens: expected a dimension of 8 to 1024, a multiple of 8, got {got}"));
+                return invalid(format!(
+                    "tokens: expected a dimension of 8 to 1024, a multiple of 8, got {got}"
+                ));
             }
             if !matches!(tokens.bits, 1 | 2 | 4) {
                 return invalid(format!("tokens: expected 1, 2 or 4 bits, got {}", tokens.bits));
             }
         }
         if self.fields.len() > MAX_FIELDS {
-            return invalid(format!("expected at most {MAX_FIELDS} fields, got {}", self.fields.len()));
+            return invalid(format!(
+                "expected at most {MAX_FIELDS} fields, got {}",
+                self.fields.len()
+            ));
         }
         let mut seen = HashSet::new();
         for field in &self.fields {
             if field.name.is_empty() || field.name.len() > 256 {
-                return invalid(format!("expected a field name of 1 to 256 bytes, got {}", field.name.len()));
+                return invalid(format!(
+                    "expected a field name of 1 to 256 bytes, got {}",
+                    field.name.len()
+                ));
             }
             if !seen.insert(field.name.as_str()) {
-                return invalid(format!("field {:?} is declared twice; declare it once", field.name));
+                return invalid(format!(
+                    "field {:?} is declared twice; declare it once",
+                    field.name
+                ));
             }
         }
         Ok(())
@@ -70,24 +86,32 @@ impl Schema {
             .and_then(|()| self.check_payload(record))
             .and_then(|()| self.prepare_dense(record.dense.as_deref_mut()))
             .and_then(|()| self.check_tokens(record.tokens.as_ref()));
-        fault.map_err(|reason| StorageError::InvalidRecord { id: record.id.clone(), reason })
+        fault.map_err(|reason| StorageError::InvalidRecord {
+            id: record.id.clone(),
+            reason,
+        })
     }
 
     fn prepare_dense(&self, vector: Option<&mut [f32]>) -> Result<(), RecordFault> {
         const FIELD: &str = "dense";
         match (&self.dense, vector) {
             (None, None) => Ok(()),
-            (None, Some(vector)) => Err(RecordFault::UnexpectedVector { field: FIELD, got: vector.len() }),
-            (Some(spec), None) => {
-                Err(RecordFault::MissingVector { expected: format!("a dense vector of dimension {}", spec.dim) })
-            }
-            (Some(spec), Some(vector)) if vector.len() != spec.dim => {
-                Err(RecordFault::Dimension { field: FIELD, expected: spec.dim, got: vector.len() })
-            }
-            (Some(spec), Some(vector)) => spec
-                .metric
-                .prepare(vector)
-                .map_err(|error| RecordFault::Vector { field: FIELD, reason: error.to_string() }),
+            (None, Some(vector)) => Err(RecordFault::UnexpectedVector {
+                field: FIELD,
+                got: vector.len(),
+            }),
+            (Some(spec), None) => Err(RecordFault::MissingVector {
+                expected: format!("a dense vector of dimension {}", spec.dim),
+            }),
+            (Some(spec), Some(vector)) if vector.len() != spec.dim => Err(RecordFault::Dimension {
+                field: FIELD,
+                expected: spec.dim,
+                got: vector.len(),
+            }),
+            (Some(spec), Some(vector)) => spec.metric.prepare(vector).map_err(|error| RecordFault::Vector {
+                field: FIELD,
+                reason: error.to_string(),
+            }),
         }
     }
 
@@ -95,13 +119,18 @@ impl Schema {
         const FIELD: &str = "tokens";
         match (&self.tokens, tokens) {
             (None, None) => Ok(()),
-            (None, Some(tokens)) => Err(RecordFault::UnexpectedVector { field: FIELD, got: tokens.dim() }),
-            (Some(spec), None) => {
-                Err(RecordFault::MissingVector { expected: format!("a token matrix of dimension {}", spec.dim) })
-            }
-            (Some(spec), Some(tokens)) if tokens.dim() != spec.dim => {
-                Err(RecordFault::Dimension { field: FIELD, expected: spec.dim, got: tokens.dim() })
-            }
+            (None, Some(tokens)) => Err(RecordFault::UnexpectedVector {
+                field: FIELD,
+                got: tokens.dim(),
+            }),
+            (Some(spec), None) => Err(RecordFault::MissingVector {
+                expected: format!("a token matrix of dimension {}", spec.dim),
+            }),
+            (Some(spec), Some(tokens)) if tokens.dim() != spec.dim => Err(RecordFault::Dimension {
+                field: FIELD,
+                expected: spec.dim,
+                got: tokens.dim(),
+            }),
             (Some(_), Some(_)) => Ok(()),
         }
     }
@@ -123,12 +152,15 @@ impl Schema {
 ///
 /// # Errors
 /// [`StorageError::InvalidRecord`] with the first fault found.
-pub(crate) fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<()> {
+pub fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<()> {
     for operation in batch.iter_mut() {
         match operation {
             Operation::Upsert(record) => schema.prepare(record)?,
             Operation::Delete(id) => {
-                check_id(id).map_err(|reason| StorageError::InvalidRecord { id: id.clone(), reason })?;
+                check_id(id).map_err(|reason| StorageError::InvalidRecord {
+                    id: id.clone(),
+                    reason,
+                })?;
             }
         }
     }
@@ -136,12 +168,15 @@ pub(crate) fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<
 }
 
 /// Checks that no id comes twice.
-pub(crate) fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
+fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
     let mut seen = HashSet::new();
     for id in ids {
         if !seen.insert(id) {
             let reason = RecordFault::DuplicateId;
-            return Err(StorageError::InvalidRecord { id: id.clone(), reason });
+            return Err(StorageError::InvalidRecord {
+                id: id.clone(),
+                reason,
+            });
         }
     }
     Ok(())
@@ -149,9 +184,10 @@ pub(crate) fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()
 
 fn check_id(id: &DocumentId) -> Result<(), RecordFault> {
     match id {
-        DocumentId::Str(s) if s.is_empty() || s.len() > MAX_ID_BYTES => {
-            Err(RecordFault::IdLength { max: MAX_ID_BYTES, got: s.len() })
-        }
+        DocumentId::Str(s) if s.is_empty() || s.len() > MAX_ID_BYTES => Err(RecordFault::IdLength {
+            max: MAX_ID_BYTES,
+            got: s.len(),
+        }),
         _ => Ok(()),
     }
 }
@@ -165,7 +201,11 @@ fn check_text(text: Option<&str>) -> Result<(), RecordFault> {
 }
 
 fn too_long(what: &'static str, max: usize, got: usize) -> Result<(), RecordFault> {
-    if got > max { Err(RecordFault::TooLong { what, max, got }) } else { Ok(()) }
+    if got > max {
+        Err(RecordFault::TooLong { what, max, got })
+    } else {
+        Ok(())
+    }
 }
 
 fn fits(kind: FieldType, value: &Value) -> bool {
@@ -192,7 +232,11 @@ fn wrong_type(field: &FieldSpec, value: &Value) -> RecordFault {
         got.truncate(cut);
         got.push_str("...");
     }
-    RecordFault::FieldType { field: field.name.clone(), expected, got }
+    RecordFault::FieldType {
+        field: field.name.clone(),
+        expected,
+        got,
+    }
 }
 
 /// An estimate of the JSON bytes of a payload, without writing it.
@@ -203,10 +247,18 @@ pub(crate) fn payload_bytes(payload: &crate::document::Payload) -> usize {
             Value::Number(_) => 12,
             Value::String(s) => s.len() + 2,
             Value::Array(items) => 2 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
-            Value::Object(map) => 2 + map.iter().map(|(key, item)| key.len() + 4 + size(item)).sum::<usize>(),
+            Value::Object(map) => {
+                2 + map
+                    .iter()
+                    .map(|(key, item)| key.len() + 4 + size(item))
+                    .sum::<usize>()
+            }
         }
     }
-    2 + payload.iter().map(|(key, item)| key.len() + 4 + size(item)).sum::<usize>()
+    2 + payload
+        .iter()
+        .map(|(key, item)| key.len() + 4 + size(item))
+        .sum::<usize>()
 }
 
 #[cfg(test)]
@@ -219,11 +271,25 @@ mod tests {
 
     fn schema() -> Schema {
         Schema {
-            dense: Some(DenseSpec { dim: 2, metric: Metric::Cosine, codec: DenseCodec::F32 }),
-            tokens: Some(TokensSpec { dim: 8, bits: 2, original: None }),
+            dense: Some(DenseSpec {
+                dim: 2,
+                metric: Metric::Cosine,
+                codec: DenseCodec::F32,
+            }),
+            tokens: Some(TokensSpec {
+                dim: 8,
+                bits: 2,
+                original: None,
+            }),
             fields: vec![
-                FieldSpec { name: "tags".to_owned(), kind: FieldType::Keyword },
-                FieldSpec { name: "year".to_owned(), kind: FieldType::Int },
+                FieldSpec {
+                    name: "tags".to_owned(),
+                    kind: FieldType::Keyword,
+                },
+                FieldSpec {
+                    name: "year".to_owned(),
+                    kind: FieldType::Int,
+                },
             ],
             ..Schema::default()
         }
@@ -257,21 +323,47 @@ mod tests {
 
     #[test]
     fn each_fault_is_told_apart() {
-        assert!(matches!(fault(|r| r.id = "".into()), RecordFault::IdLength { got: 0, .. }));
-        assert!(matches!(fault(|r| r.id = "x".repeat(1025).into()), RecordFault::IdLength { got: 1025, .. }));
+        assert!(matches!(
+            fault(|r| r.id = "".into()),
+            RecordFault::IdLength { got: 0, .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.id = "x".repeat(1025).into()),
+            RecordFault::IdLength { got: 1025, .. }
+        ));
         assert_eq!(fault(|r| r.text = Some(String::new())), RecordFault::EmptyText);
-        assert!(matches!(fault(|r| r.dense = None), RecordFault::MissingVector { .. }));
-        assert!(matches!(fault(|r| r.tokens = None), RecordFault::MissingVector { .. }));
+        assert!(matches!(
+            fault(|r| r.dense = None),
+            RecordFault::MissingVector { .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.tokens = None),
+            RecordFault::MissingVector { .. }
+        ));
         assert!(matches!(
             fault(|r| r.dense = Some(vec![1.0])),
-            RecordFault::Dimension { field: "dense", expected: 2, got: 1 }
+            RecordFault::Dimension {
+                field: "dense",
+                expected: 2,
+                got: 1
+            }
         ));
         assert!(matches!(
             fault(|r| r.tokens = Some(TokenMatrix::from_f32(16, &[0.5; 16]).unwrap())),
-            RecordFault::Dimension { field: "tokens", expected: 8, got: 16 }
+            RecordFault::Dimension {
+                field: "tokens",
+                expected: 8,
+                got: 16
+            }
         ));
-        assert!(matches!(fault(|r| r.dense = Some(vec![f32::NAN, 1.0])), RecordFault::Vector { .. }));
-        assert!(matches!(fault(|r| r.dense = Some(vec![0.0, 0.0])), RecordFault::Vector { .. }));
+        assert!(matches!(
+            fault(|r| r.dense = Some(vec![f32::NAN, 1.0])),
+            RecordFault::Vector { .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.dense = Some(vec![0.0, 0.0])),
+            RecordFault::Vector { .. }
+        ));
         let mistyped = fault(|r| drop(r.payload.insert("year".to_owned(), json!("1999"))));
         assert!(mistyped.to_string().contains("integer"), "{mistyped}");
         let mistyped = fault(|r| drop(r.payload.insert("tags".to_owned(), json!(["a", 1]))));
@@ -290,7 +382,16 @@ mod tests {
     fn an_id_twice_in_a_batch_is_refused() {
         let mut batch = vec![Operation::Upsert(record("a")), Operation::Delete("a".into())];
         let error = prepare_batch(&schema(), &mut batch).unwrap_err();
-        assert!(matches!(error, StorageError::InvalidRecord { reason: RecordFault::DuplicateId, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                StorageError::InvalidRecord {
+                    reason: RecordFault::DuplicateId,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl FileKind {
     ///
     /// # Errors
     /// [`StorageError::Corruption`] for a short file, another magic, kind or checksum; [`StorageError::VersionTooNew`].
-    pub fn check(self, file: &Path, bytes: &[u8]) -> Result<&[u8]> {
+    pub fn check<'a>(self, file: &Path, bytes: &'a [u8]) -> Result<&'a [u8]> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             let found = format!("{} bytes", bytes.len());
             return Err(StorageError::corruption(file, 0, "a header of 16 bytes", found));
@@ -54,14 +54,29 @@ impl FileKind {
         let (magic, kind) = (reader.array::<4>()?, reader.array::<4>()?);
         let (version, crc) = (reader.u32()?, reader.u32()?);
         if magic != MAGIC {
-            return Err(StorageError::corruption(file, 0, "the magic LTWD", magic.escape_ascii().to_string()));
+            return Err(StorageError::corruption(
+                file,
+                0,
+                "the magic LTWD",
+                magic.escape_ascii().to_string(),
+            ));
         }
         if crc != crc32(&header[..12]) {
-            return Err(StorageError::corruption(file, 12, "the header's checksum", format!("{crc:08x}")));
+            return Err(StorageError::corruption(
+                file,
+                12,
+                "the header's checksum",
+                format!("{crc:08x}"),
+            ));
         }
         if kind != self.0 {
             let expected = format!("a file of kind {}", self.0.escape_ascii());
-            return Err(StorageError::corruption(file, 4, expected, kind.escape_ascii().to_string()));
+            return Err(StorageError::corruption(
+                file,
+                4,
+                expected,
+                kind.escape_ascii().to_string(),
+            ));
         }
         if version > FORMAT_VERSION || version == 0 {
             return Err(StorageError::VersionTooNew {
@@ -87,13 +102,23 @@ impl<'a> Reader<'a> {
     /// A cursor at the first of `bytes`; errors name `file`.
     #[must_use]
     pub fn new(file: &'a Path, bytes: &'a [u8]) -> Self {
-        Self { file, bytes, at: 0, base: 0 }
+        Self {
+            file,
+            bytes,
+            at: 0,
+            base: 0,
+        }
     }
 
     /// The same, where `bytes` begin at `base` of the file, for the offsets in errors.
     #[must_use]
     pub fn with_base(file: &'a Path, bytes: &'a [u8], base: u64) -> Self {
-        Self { file, bytes, at: 0, base }
+        Self {
+            file,
+            bytes,
+            at: 0,
+            base,
+        }
     }
 
     /// Bytes not read yet.
@@ -257,7 +282,10 @@ mod tests {
         for bit in 0..HEADER_BYTES * 8 {
             let mut bad = good;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(FileKind::MANIFEST.check(Path::new("f"), &bad).is_err(), "bit {bit}");
+            assert!(
+                FileKind::MANIFEST.check(Path::new("f"), &bad).is_err(),
+                "bit {bit}"
+            );
         }
         assert!(FileKind::WAL.check(Path::new("f"), &good).is_err());
     }
@@ -269,7 +297,10 @@ mod tests {
         let crc = crc32(&bytes[..12]);
         bytes[12..].copy_from_slice(&crc.to_le_bytes());
         let error = FileKind::WAL.check(Path::new("f"), &bytes).unwrap_err();
-        assert!(matches!(error, StorageError::VersionTooNew { found: 7, .. }), "{error}");
+        assert!(
+            matches!(error, StorageError::VersionTooNew { found: 7, .. }),
+            "{error}"
+        );
     }
 
     #[test]
@@ -277,6 +308,9 @@ mod tests {
         let mut reader = Reader::with_base(Path::new("f"), &[1, 0, 0, 0, 9], 100);
         assert_eq!(reader.u32().unwrap(), 1);
         let error = reader.u32().unwrap_err();
-        assert!(matches!(error, StorageError::Corruption { offset: 104, .. }), "{error}");
+        assert!(
+            matches!(error, StorageError::Corruption { offset: 104, .. }),
+            "{error}"
+        );
     }
 }

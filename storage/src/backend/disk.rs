@@ -44,11 +44,17 @@ impl StorageBackend for DiskBackend {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             // An entry may be removed between reading its name and its length.
             let Ok(meta) = entry.metadata() else { continue };
             let len = if meta.is_dir() { 0 } else { meta.len() };
-            entries.push(DirectoryEntry { name, is_dir: meta.is_dir(), len });
+            entries.push(DirectoryEntry {
+                name,
+                is_dir: meta.is_dir(),
+                len,
+            });
         }
         entries.sort();
         Ok(entries)
@@ -100,7 +106,12 @@ impl StorageBackend for DiskBackend {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),

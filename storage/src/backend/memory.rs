@@ -66,7 +66,11 @@ impl WritableFile for MemoryFile {
 
 impl MemoryBackend {
     fn contents(&self, path: &Path) -> io::Result<Contents> {
-        hold(&self.0).files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        hold(&self.0)
+            .files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// A copy of every file as it is now: what a disk would hold if the process stopped here.
@@ -77,7 +81,11 @@ impl MemoryBackend {
             let copy = Arc::new(Mutex::new(hold(contents).clone()));
             (path.clone(), copy)
         });
-        let copy = Tree { files: files.collect(), dirs: tree.dirs.clone(), locks: HashSet::new() };
+        let copy = Tree {
+            files: files.collect(),
+            dirs: tree.dirs.clone(),
+            locks: HashSet::new(),
+        };
         Self(Arc::new(Mutex::new(copy)))
     }
 }
@@ -96,13 +104,23 @@ impl StorageBackend for MemoryBackend {
         }
         let name_of = |path: &Path| {
             let inside = path.parent() == Some(dir);
-            inside.then(|| path.file_name()?.to_str().map(str::to_owned)).flatten()
+            inside
+                .then(|| path.file_name()?.to_str().map(str::to_owned))
+                .flatten()
         };
         let dirs = tree.dirs.iter().filter_map(|path| {
-            Some(DirectoryEntry { name: name_of(path)?, is_dir: true, len: 0 })
+            Some(DirectoryEntry {
+                name: name_of(path)?,
+                is_dir: true,
+                len: 0,
+            })
         });
         let files = tree.files.iter().filter_map(|(path, contents)| {
-            Some(DirectoryEntry { name: name_of(path)?, is_dir: false, len: hold(contents).len() as u64 })
+            Some(DirectoryEntry {
+                name: name_of(path)?,
+                is_dir: false,
+                len: hold(contents).len() as u64,
+            })
         });
         let mut entries: Vec<_> = dirs.chain(files).collect();
         entries.sort();
@@ -146,8 +164,16 @@ impl StorageBackend for MemoryBackend {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut tree = hold(&self.0);
         let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| join(to, rest));
-        let files: Vec<_> = tree.files.keys().filter_map(|path| Some((path.clone(), moved(path)?))).collect();
-        let dirs: Vec<_> = tree.dirs.iter().filter_map(|path| Some((path.clone(), moved(path)?))).collect();
+        let files: Vec<_> = tree
+            .files
+            .keys()
+            .filter_map(|path| Some((path.clone(), moved(path)?)))
+            .collect();
+        let dirs: Vec<_> = tree
+            .dirs
+            .iter()
+            .filter_map(|path| Some((path.clone(), moved(path)?)))
+            .collect();
         if files.is_empty() && dirs.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -164,7 +190,11 @@ impl StorageBackend for MemoryBackend {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        hold(&self.0).files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        hold(&self.0)
+            .files
+            .remove(path)
+            .map(drop)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -186,7 +216,10 @@ impl StorageBackend for MemoryBackend {
         if !tree.locks.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(MemoryLock { tree: self.clone(), path: path.to_owned() }))
+        Ok(Box::new(MemoryLock {
+            tree: self.clone(),
+            path: path.to_owned(),
+        }))
     }
 
     fn native_path(&self, _path: &Path) -> Option<PathBuf> {
@@ -196,7 +229,11 @@ impl StorageBackend for MemoryBackend {
 
 // `join` with an empty rest would add a separator.
 fn join(to: &Path, rest: &Path) -> PathBuf {
-    if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) }
+    if rest.as_os_str().is_empty() {
+        to.to_owned()
+    } else {
+        to.join(rest)
+    }
 }
 
 #[cfg(test)]
@@ -213,10 +250,18 @@ mod tests {
         out.truncate(5).unwrap();
         out.write_all(b"!").unwrap();
         out.sync_data().unwrap();
-        assert_eq!(backend.create(&file).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            backend.create(&file).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(backend.read(&file).unwrap(), b"hello!");
         assert_eq!(&*backend.map(&file).unwrap(), b"hello!");
-        let names: Vec<_> = backend.list(&root.join("a")).unwrap().into_iter().map(|e| (e.name, e.is_dir)).collect();
+        let names: Vec<_> = backend
+            .list(&root.join("a"))
+            .unwrap()
+            .into_iter()
+            .map(|e| (e.name, e.is_dir))
+            .collect();
         assert_eq!(names, [("b".to_owned(), true)]);
         backend.rename(&root.join("a"), &root.join("c")).unwrap();
         assert!(!backend.exists(&file).unwrap());
@@ -225,14 +270,23 @@ mod tests {
         assert_eq!(backend.read(&moved).unwrap(), b"hello!?");
         assert_eq!(backend.list(&root.join("c/b")).unwrap()[0].len, 7);
         let lock = backend.lock(&root.join("LOCK")).unwrap();
-        assert_eq!(backend.lock(&root.join("LOCK")).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            backend.lock(&root.join("LOCK")).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         drop(lock);
         backend.lock(&root.join("LOCK")).unwrap();
         backend.sync_dir(&root.join("c")).unwrap();
         backend.remove_dir_all(&root.join("c")).unwrap();
         assert_eq!(backend.read(&moved).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(backend.list(&root.join("c")).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(backend.remove_file(&moved).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            backend.list(&root.join("c")).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        assert_eq!(
+            backend.remove_file(&moved).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

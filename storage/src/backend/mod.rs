@@ -127,7 +127,10 @@ pub trait StorageBackend: Send + Sync + Debug + 'static {
 /// [`crate::StorageError::Io`] or [`crate::StorageError::Full`]; a partly written file is removed.
 pub fn write_file(backend: &dyn StorageBackend, path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = backend.create(path).at("create", path)?;
-    let written = file.write_all(bytes).and_then(|()| file.flush()).at("write", path);
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.flush())
+        .at("write", path);
     let synced = written.and_then(|()| file.sync_data().at("sync", path));
     if synced.is_err() {
         let _ = backend.remove_file(path);
