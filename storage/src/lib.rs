@@ -21,6 +21,7 @@ mod options;
 mod poison;
 mod publish;
 mod schema;
+pub mod segment;
 mod snapshot;
 mod store;
 mod tombstones;
@@ -40,6 +41,10 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
+pub use segment::{
+    BoolColumn, Codebook, ColumnView, Component, ComponentHealth, GraphSearch, GraphView, IvfView, KeywordColumn,
+    NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TokenRows, TokensView,
+};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;

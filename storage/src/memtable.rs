@@ -17,7 +17,7 @@ use crate::validate::payload_bytes;
 
 /// Records in a block: what a commit copies at most, as pointers.
 const BLOCK: usize = 256;
-/// Shards of the index from ids to slots.
+/// Shards of the index from ids to slots: one for each value of a byte of the hash.
 const SHARDS: usize = 256;
 
 /// The documents of a memtable at one moment. A slot is a document's place in it, counted from 0 in order of arrival;
@@ -166,7 +166,7 @@ impl MemtableView {
 fn shard_of(id: &DocumentId) -> usize {
     let mut hasher = Xxh3::new();
     id.hash(&mut hasher);
-    hasher.finish() as usize % SHARDS
+    usize::from(hasher.finish().to_le_bytes()[0])
 }
 
 fn tokens_of(record: &Record) -> u64 {

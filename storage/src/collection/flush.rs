@@ -82,13 +82,18 @@ impl CollectionStore {
         opened.inspect_err(|error| self.abandon(folder, error))
     }
 
-    /// Makes a finished segment's name durable and opens it.
+    /// Makes a finished segment's name durable, opens it, and sees that every file can be read.
     pub(super) fn open_segment(&self, folder: PathBuf, snapshot: &Snapshot) -> Result<Arc<Segment>> {
         let backend = self.context.backend().as_ref();
         let parent = self.dir.join("segments");
         backend.sync_dir(&parent).at("sync", &parent)?;
         let codebooks = |id: u64| snapshot.codebooks.get(&id).cloned();
-        Ok(Arc::new(Segment::open(backend, &folder, &self.schema, &codebooks)?))
+        let segment = Segment::open(backend, &folder, &self.schema, &codebooks)?;
+        // An old segment may be used in part; a new one is whole or refused.
+        match segment.health().into_iter().find_map(|health| health.damage) {
+            Some(damage) => Err(damage),
+            None => Ok(Arc::new(segment)),
+        }
     }
 
     /// Tidies up after a segment that could not be finished.

@@ -87,18 +87,9 @@ impl State {
         self.next_codebook - 1
     }
 
-    /// The logs that would be replayed now.
-    pub(crate) fn logs(&self) -> std::ops::RangeInclusive<u64> {
-        self.manifest.first_log..=self.wal.number()
-    }
-
     /// Whether no log holds a change.
     pub(crate) fn logs_are_empty(&self) -> bool {
         self.manifest.first_log == self.wal.number() && self.wal.is_empty()
-    }
-
-    pub(crate) fn manifest(&self) -> &Manifest {
-        &self.manifest
     }
 
     /// Ends the log and begins another; everything before it is durable.

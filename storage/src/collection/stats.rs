@@ -1,6 +1,7 @@
 //! What a collection holds and what it costs on the disk.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ impl CollectionStore {
     pub fn stats(&self) -> Result<StorageStats> {
         let snapshot = self.snapshot();
         let backend = self.context.backend().as_ref();
-        let list = |dir: &std::path::Path| backend.list(dir).at("list", dir);
+        let list = |dir: &Path| backend.list(dir).at("list", dir);
         let mut bytes: BTreeMap<&'static str, u64> = BTreeMap::new();
         for view in snapshot.segments() {
             for (component, len) in view.segment.bytes() {
@@ -47,9 +48,9 @@ impl CollectionStore {
             let tombstones = folder.iter().filter(|file| tombstones_number(&file.name).is_some());
             *bytes.entry("tombstones").or_default() += tombstones.map(|file| file.len).sum::<u64>();
         }
-        let of = |dir| Ok::<u64, crate::StorageError>(list(dir)?.iter().map(|file| file.len).sum());
-        bytes.insert("wal", of(&self.dir.join("wal"))?);
-        bytes.insert("codebook", of(&self.dir.join("codebooks"))?);
+        let of = |dir: PathBuf| Ok::<u64, crate::StorageError>(list(&dir)?.iter().map(|file| file.len).sum());
+        bytes.insert("wal", of(self.dir.join("wal"))?);
+        bytes.insert("codebook", of(self.dir.join("codebooks"))?);
         let top = list(&self.dir)?;
         let manifest = top.iter().filter(|file| manifest_number(&file.name).is_some() || file.name == "CURRENT");
         bytes.insert("manifest", manifest.map(|file| file.len).sum());

@@ -9,9 +9,9 @@ mod record;
 mod writer;
 
 pub(crate) use frame::{Frame, FrameKind};
-pub(crate) use reader::{Log, read_log};
+pub(crate) use reader::read_log;
 pub(crate) use record::{decode_batch, decode_ids, encode_batch, encode_ids};
-pub(crate) use writer::WalWriter;
+pub(crate) use writer::{AppendError, WalWriter};
 
 use std::path::{Path, PathBuf};
 

@@ -112,7 +112,8 @@ mod tests {
                 None => assert!(cut < LOG_HEADER_BYTES, "cut {cut}"),
                 Some(log) => {
                     assert_eq!(log.frames.len(), whole, "cut {cut}");
-                    assert_eq!(log.len as usize, if whole == 0 { LOG_HEADER_BYTES } else { ends[whole - 1] });
+                    let end = if whole == 0 { LOG_HEADER_BYTES } else { ends[whole - 1] };
+                    assert_eq!(log.len, end as u64);
                     assert_eq!(log.next_sequence(), 10 + whole as u64);
                 }
             }
@@ -144,13 +145,13 @@ mod tests {
         put_frame(&mut bytes, FrameKind::Batch, 11, durable, b"kept sector").unwrap();
         bytes[LOG_HEADER_BYTES + FRAME_HEADER_BYTES] ^= 1;
         let log = read(&bytes).unwrap().unwrap();
-        assert_eq!((log.frames.len(), log.len as usize), (0, LOG_HEADER_BYTES));
+        assert_eq!((log.frames.len(), log.len), (0, LOG_HEADER_BYTES as u64));
     }
 
     #[test]
     fn zeros_after_the_frames_are_cut() {
         let (mut bytes, ends) = log();
         bytes.resize(bytes.len() + 4096, 0);
-        assert_eq!(read(&bytes).unwrap().unwrap().len as usize, ends[2]);
+        assert_eq!(read(&bytes).unwrap().unwrap().len, ends[2] as u64);
     }
 }

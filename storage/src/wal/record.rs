@@ -122,7 +122,7 @@ fn read_record(reader: &mut Reader<'_>) -> Result<Record> {
         serde_json::from_str(json).map_err(|error| reader.corruption("a JSON object", error.to_string()))?;
     let dense = if flags & HAS_DENSE != 0 {
         let dim = reader.u32()? as usize;
-        Some(bytemuck::pod_collect_to_vec::<u8, f32>(reader.bytes(dim * size_of::<f32>())?))
+        Some(bytemuck::allocation::pod_collect_to_vec::<u8, f32>(reader.bytes(dim * size_of::<f32>())?))
     } else {
         None
     };
@@ -135,7 +135,7 @@ fn read_tokens(reader: &mut Reader<'_>) -> Result<TokenMatrix> {
     let Some(bytes) = dim.checked_mul(rows).and_then(|n| n.checked_mul(size_of::<f16>())) else {
         return Err(reader.corruption("a token matrix", format!("{rows} tokens of dimension {dim}")));
     };
-    let numbers = bytemuck::pod_collect_to_vec::<u8, f16>(reader.bytes(bytes)?);
+    let numbers = bytemuck::allocation::pod_collect_to_vec::<u8, f16>(reader.bytes(bytes)?);
     TokenMatrix::new(dim, numbers).map_err(|error| reader.corruption("a token matrix", error.to_string()))
 }
 

@@ -74,10 +74,6 @@ impl WalWriter {
         self.number
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The sequence number of the next frame.
     pub(crate) fn next_sequence(&self) -> u64 {
         self.next_sequence
@@ -133,10 +129,5 @@ impl WalWriter {
             self.durable = self.len;
         }
         Ok(())
-    }
-
-    /// Bytes of the log, staged ones included.
-    pub(crate) fn len(&self) -> u64 {
-        self.len + self.buffer.len() as u64
     }
 }
