@@ -13,6 +13,7 @@ mod error;
 pub mod mmap;
 mod operation;
 mod schema;
+pub mod segment;
 mod validate;
 pub mod wire;
 
