@@ -22,8 +22,16 @@ struct Queue<T> {
 
 impl<T> Default for GroupCommit<T> {
     fn default() -> Self {
-        let queue = Queue { waiting: Vec::new(), results: HashMap::new(), next_ticket: 0, led: false };
-        Self { queue: Mutex::new(queue), done: Condvar::new() }
+        let queue = Queue {
+            waiting: Vec::new(),
+            results: HashMap::new(),
+            next_ticket: 0,
+            led: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            done: Condvar::new(),
+        }
     }
 }
 
@@ -46,7 +54,11 @@ impl<T> GroupCommit<T> {
             queue.led = true;
             let (tickets, items) = std::mem::take(&mut queue.waiting).into_iter().unzip();
             drop(queue);
-            let mut lead = Lead { group: self, tickets, results: Vec::new() };
+            let mut lead = Lead {
+                group: self,
+                tickets,
+                results: Vec::new(),
+            };
             lead.results = commit(items);
             drop(lead);
             queue = self.lock();
@@ -70,8 +82,14 @@ impl<T> Drop for Lead<'_, T> {
         let mut queue = self.group.lock();
         let mut results = std::mem::take(&mut self.results).into_iter();
         for ticket in &self.tickets {
-            let missing = || Err(StorageError::Poisoned { reason: "a commit did not finish".to_owned() });
-            queue.results.insert(*ticket, results.next().unwrap_or_else(missing));
+            let missing = || {
+                Err(StorageError::Poisoned {
+                    reason: "a commit did not finish".to_owned(),
+                })
+            };
+            queue
+                .results
+                .insert(*ticket, results.next().unwrap_or_else(missing));
         }
         queue.led = false;
         self.group.done.notify_all();
@@ -125,7 +143,12 @@ mod tests {
                 panicked.fetch_add(1, Ordering::Relaxed);
             });
             entered.wait();
-            assert_eq!(group.submit(2, |items| items.iter().map(|_| Ok(7)).collect()).unwrap(), 7);
+            assert_eq!(
+                group
+                    .submit(2, |items| items.iter().map(|_| Ok(7)).collect())
+                    .unwrap(),
+                7
+            );
         });
         assert_eq!(panicked.load(Ordering::Relaxed), 1);
     }

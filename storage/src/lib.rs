@@ -41,11 +41,14 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
-pub use segment::{
-    BoolColumn, Codebook, ColumnView, Component, ComponentHealth, GraphSearch, GraphView, IvfView, KeywordColumn,
-    NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TokenRows, TokensView,
-};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
+pub use segment::{
+    BoolColumn, Codebook, ColumnView, Component, ComponentHealth, GraphSearch, GraphView, IvfView,
+    KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TokenRows,
+    TokensView,
+};
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;
-pub use validate::{MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch};
+pub use validate::{
+    MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch,
+};

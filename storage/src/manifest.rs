@@ -58,14 +58,16 @@ impl Manifest {
     /// The schema, decoded.
     pub(crate) fn schema(&self, collection: &Path) -> Result<Schema> {
         let path = manifest_path(collection, self.number);
-        serde_json::from_str(&self.schema)
-            .map_err(|error| StorageError::corruption(&path, PREFIX_BYTES as u64, "a schema", error.to_string()))
+        serde_json::from_str(&self.schema).map_err(|error| {
+            StorageError::corruption(&path, PREFIX_BYTES as u64, "a schema", error.to_string())
+        })
     }
 
     /// The file's bytes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        let archive = rkyv::to_bytes::<ArchiveError>(self)
-            .map_err(|error| StorageError::InvalidSchema { reason: format!("it cannot be archived: {error}") })?;
+        let archive = rkyv::to_bytes::<ArchiveError>(self).map_err(|error| StorageError::InvalidSchema {
+            reason: format!("it cannot be archived: {error}"),
+        })?;
         let mut bytes = FileKind::MANIFEST.header().to_vec();
         bytes.put_u64(archive.len() as u64);
         bytes.put_u32(crc32(&archive));
@@ -80,14 +82,20 @@ impl Manifest {
         let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
         let (len, crc, _reserved) = (reader.u64()?, reader.u32()?, reader.u32()?);
         if len != reader.remaining() as u64 {
-            return Err(reader.corruption(format!("an archive of {len} bytes"), reader.remaining().to_string()));
+            return Err(reader.corruption(
+                format!("an archive of {len} bytes"),
+                reader.remaining().to_string(),
+            ));
         }
         let offset = reader.offset();
         let archive = reader.bytes(reader.remaining())?;
         let damaged = |expected: &str, found: String| StorageError::corruption(file, offset, expected, found);
         let found = crc32(archive);
         if found != crc {
-            return Err(damaged("the archive's checksum", format!("{found:08x} instead of {crc:08x}")));
+            return Err(damaged(
+                "the archive's checksum",
+                format!("{found:08x} instead of {crc:08x}"),
+            ));
         }
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
@@ -119,7 +127,10 @@ impl Current {
     pub(crate) fn decode(file: &Path, bytes: &[u8]) -> Result<Self> {
         let rest = FileKind::CURRENT.check(file, bytes)?;
         let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
-        let current = Self { number: reader.u64()?, crc: reader.u32()? };
+        let current = Self {
+            number: reader.u64()?,
+            crc: reader.u32()?,
+        };
         let crc = reader.u32()?;
         if crc != crc32(rest.get(..12).unwrap_or_default()) || reader.remaining() != 0 {
             return Err(reader.corruption("the checksum of CURRENT", format!("{crc:08x}")));
@@ -155,11 +166,18 @@ pub(crate) fn read_manifest(backend: &dyn StorageBackend, collection: &Path) -> 
         Err(error) => Err(error),
     };
     match current {
-        Ok(current) => Ok((read_numbered(backend, collection, current.number, Some(current.crc))?, false)),
+        Ok(current) => Ok((
+            read_numbered(backend, collection, current.number, Some(current.crc))?,
+            false,
+        )),
         Err(error @ StorageError::VersionTooNew { .. }) => Err(error),
         Err(error) => {
             let names = backend.list(collection).at("list", collection)?;
-            let Some(highest) = names.iter().filter_map(|entry| manifest_number(&entry.name)).max() else {
+            let Some(highest) = names
+                .iter()
+                .filter_map(|entry| manifest_number(&entry.name))
+                .max()
+            else {
                 return Err(error);
             };
             tracing::warn!(%error, highest, "CURRENT cannot be read; the highest manifest stands in for it");
@@ -179,12 +197,22 @@ fn read_numbered(
     let manifest = Manifest::decode(&path, &bytes)?;
     if manifest.number != number {
         let found = format!("manifest {}", manifest.number);
-        return Err(StorageError::corruption(&path, PREFIX_BYTES as u64, format!("manifest {number}"), found));
+        return Err(StorageError::corruption(
+            &path,
+            PREFIX_BYTES as u64,
+            format!("manifest {number}"),
+            found,
+        ));
     }
     match crc {
         Some(crc) if crc != crc32(&bytes) => {
             let found = format!("{:08x}", crc32(&bytes));
-            Err(StorageError::corruption(&path, 0, format!("the checksum in CURRENT, {crc:08x}"), found))
+            Err(StorageError::corruption(
+                &path,
+                0,
+                format!("the checksum in CURRENT, {crc:08x}"),
+                found,
+            ))
         }
         _ => Ok(manifest),
     }
@@ -202,8 +230,16 @@ mod tests {
             sequence: 77,
             schema: serde_json::to_string(&Schema::default()).unwrap(),
             segments: vec![
-                SegmentEntry { id: 1, rows: 10, tombstones: 0 },
-                SegmentEntry { id: 4, rows: 2000, tombstones: 3 },
+                SegmentEntry {
+                    id: 1,
+                    rows: 10,
+                    tombstones: 0,
+                },
+                SegmentEntry {
+                    id: 4,
+                    rows: 2000,
+                    tombstones: 3,
+                },
             ],
             codebooks: vec![2],
             first_log: 5,
@@ -231,7 +267,10 @@ mod tests {
 
     #[test]
     fn current_comes_back_and_no_flipped_bit_passes() {
-        let current = Current { number: 9, crc: 0xABCD };
+        let current = Current {
+            number: 9,
+            crc: 0xABCD,
+        };
         let bytes = current.encode();
         assert_eq!(Current::decode(Path::new("CURRENT"), &bytes).unwrap(), current);
         for bit in 0..bytes.len() * 8 {
@@ -248,18 +287,39 @@ mod tests {
         backend.create_dir_all(dir).unwrap();
         let bytes = sample().encode().unwrap();
         write_file(&backend, &manifest_path(dir, 3), &bytes).unwrap();
-        assert_eq!(read_manifest(&backend, dir).unwrap(), (sample(), true), "no CURRENT");
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), true),
+            "no CURRENT"
+        );
         write_file(&backend, &current_path(dir), b"garbage").unwrap();
-        assert_eq!(read_manifest(&backend, dir).unwrap(), (sample(), true), "garbage in CURRENT");
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), true),
+            "garbage in CURRENT"
+        );
         write_file(&backend, &manifest_path(dir, 4), &bytes[..40]).unwrap();
-        assert!(matches!(read_manifest(&backend, dir).unwrap_err(), StorageError::Corruption { .. }));
+        assert!(matches!(
+            read_manifest(&backend, dir).unwrap_err(),
+            StorageError::Corruption { .. }
+        ));
         backend.remove_file(&current_path(dir)).unwrap();
-        let current = Current { number: 3, crc: crc32(&bytes) };
+        let current = Current {
+            number: 3,
+            crc: crc32(&bytes),
+        };
         write_file(&backend, &current_path(dir), &current.encode()).unwrap();
-        assert_eq!(read_manifest(&backend, dir).unwrap(), (sample(), false), "an unfinished successor is ignored");
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), false),
+            "an unfinished successor is ignored"
+        );
         backend.remove_file(&current_path(dir)).unwrap();
         let current = Current { number: 3, crc: 1 };
         write_file(&backend, &current_path(dir), &current.encode()).unwrap();
-        assert!(matches!(read_manifest(&backend, dir).unwrap_err(), StorageError::Corruption { .. }));
+        assert!(matches!(
+            read_manifest(&backend, dir).unwrap_err(),
+            StorageError::Corruption { .. }
+        ));
     }
 }

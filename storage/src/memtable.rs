@@ -72,7 +72,9 @@ impl MemtableView {
     /// The live documents with their slots, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Record>)> {
         let records = self.blocks.iter().flat_map(|block| block.iter());
-        (0..self.slots).zip(records).filter(|(slot, _)| !self.dead.contains(*slot))
+        (0..self.slots)
+            .zip(records)
+            .filter(|(slot, _)| !self.dead.contains(*slot))
     }
 
     /// The live document of a slot.
@@ -180,8 +182,14 @@ pub(crate) fn record_bytes(record: &Record) -> u64 {
         DocumentId::Str(s) => s.len(),
     };
     let text = record.text.as_ref().map_or(0, String::len);
-    let dense = record.dense.as_ref().map_or(0, |vector| size_of::<f32>() * vector.len());
-    let tokens = record.tokens.as_ref().map_or(0, |tokens| 2 * tokens.as_f16().len());
+    let dense = record
+        .dense
+        .as_ref()
+        .map_or(0, |vector| size_of::<f32>() * vector.len());
+    let tokens = record
+        .tokens
+        .as_ref()
+        .map_or(0, |tokens| 2 * tokens.as_f16().len());
     (size_of::<Record>() + 96 + id + text + 2 * payload_bytes(&record.payload) + dense + tokens) as u64
 }
 
@@ -192,7 +200,13 @@ mod tests {
 
     fn record(id: u64, text: &str) -> Arc<Record> {
         let text = Some(text.to_owned());
-        Arc::new(Record { id: id.into(), text, payload: Payload::new(), dense: None, tokens: None })
+        Arc::new(Record {
+            id: id.into(),
+            text,
+            payload: Payload::new(),
+            dense: None,
+            tokens: None,
+        })
     }
 
     #[test]
@@ -204,7 +218,10 @@ mod tests {
         assert_eq!((table.len(), table.slots()), (2, 3));
         assert_eq!(table.find(&1.into()), Some(2));
         assert!(table.get(0).is_none());
-        let order: Vec<_> = table.iter().map(|(slot, r)| (slot, r.text.clone().unwrap())).collect();
+        let order: Vec<_> = table
+            .iter()
+            .map(|(slot, r)| (slot, r.text.clone().unwrap()))
+            .collect();
         assert_eq!(order, [(1, "b".to_owned()), (2, "c".to_owned())]);
     }
 
@@ -237,6 +254,9 @@ mod tests {
         table.upsert(record(1000, "new"));
         let rest = table.rest(flushed);
         assert_eq!(rest.len(), 2);
-        assert_eq!(rest.get(rest.find(&5.into()).unwrap()).unwrap().text.as_deref(), Some("again"));
+        assert_eq!(
+            rest.get(rest.find(&5.into()).unwrap()).unwrap().text.as_deref(),
+            Some("again")
+        );
     }
 }

@@ -73,13 +73,22 @@ impl StoreOptions {
     /// # Errors
     /// [`StorageError::InvalidOption`].
     pub fn validate(&self) -> Result<()> {
-        let invalid = |name, expected: String, got: String| Err(StorageError::InvalidOption { name, expected, got });
+        let invalid =
+            |name, expected: String, got: String| Err(StorageError::InvalidOption { name, expected, got });
         if self.memory_budget_bytes < Self::MIN_BUDGET {
             let expected = format!("at least {} bytes", Self::MIN_BUDGET);
-            return invalid("memory_budget_bytes", expected, self.memory_budget_bytes.to_string());
+            return invalid(
+                "memory_budget_bytes",
+                expected,
+                self.memory_budget_bytes.to_string(),
+            );
         }
         if self.threads > Self::MAX_THREADS {
-            return invalid("threads", format!("at most {}", Self::MAX_THREADS), self.threads.to_string());
+            return invalid(
+                "threads",
+                format!("at most {}", Self::MAX_THREADS),
+                self.threads.to_string(),
+            );
         }
         Ok(())
     }

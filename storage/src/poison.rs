@@ -18,7 +18,9 @@ impl Poison {
     /// An error once there was a failure.
     pub(crate) fn check(&self) -> Result<()> {
         match self.0.get() {
-            Some(reason) => Err(StorageError::Poisoned { reason: reason.clone() }),
+            Some(reason) => Err(StorageError::Poisoned {
+                reason: reason.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -64,6 +66,12 @@ mod tests {
         }));
         assert!(result.is_err());
         poison.set("later".to_owned());
-        assert!(poison.check().unwrap_err().to_string().contains("a flush panicked"));
+        assert!(
+            poison
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("a flush panicked")
+        );
     }
 }

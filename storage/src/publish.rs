@@ -25,7 +25,11 @@ pub(crate) fn publish(
     let path = manifest_path(collection, manifest.number);
 
     let prepared = manifest.encode().and_then(|bytes| {
-        let pointer = Current { number: manifest.number, crc: crc32(&bytes) }.encode();
+        let pointer = Current {
+            number: manifest.number,
+            crc: crc32(&bytes),
+        }
+        .encode();
         write_file(backend, &path, &bytes)?;
         write_file(backend, &new, &pointer)?;
         backend.sync_dir(collection).at("sync", collection)
@@ -33,13 +37,22 @@ pub(crate) fn publish(
     if let Err(error) = prepared {
         let _ = backend.remove_file(&new);
         let uncertain = backend.remove_file(&path).is_err() && backend.exists(&path).unwrap_or(true);
-        let unsynced = matches!(error, StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. });
-        return Err(PublishError { error, uncertain: uncertain || unsynced });
+        let unsynced = matches!(
+            error,
+            StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. }
+        );
+        return Err(PublishError {
+            error,
+            uncertain: uncertain || unsynced,
+        });
     }
 
     backend
         .rename(&new, &current)
         .at("rename", &new)
         .and_then(|()| backend.sync_dir(collection).at("sync", collection))
-        .map_err(|error| PublishError { error, uncertain: true })
+        .map_err(|error| PublishError {
+            error,
+            uncertain: true,
+        })
 }

@@ -135,9 +135,11 @@ impl Snapshot {
     pub fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
         match self.find(id)? {
             Some(Place::Memtable { slot }) => Ok(self.memtable.get(slot).map(|record| Record::clone(record))),
-            Some(Place::Segment { segment, ordinal }) => {
-                self.segments.get(segment).map(|view| view.segment.record(ordinal)).transpose()
-            }
+            Some(Place::Segment { segment, ordinal }) => self
+                .segments
+                .get(segment)
+                .map(|view| view.segment.record(ordinal))
+                .transpose(),
             None => Ok(None),
         }
     }

@@ -79,7 +79,11 @@ impl Store {
     pub fn collections(&self) -> Result<Vec<String>> {
         let dir = self.path.join(COLLECTIONS);
         let entries = self.context.backend().list(&dir).at("list", &dir)?;
-        Ok(entries.into_iter().filter(|entry| entry.is_dir && is_name(&entry.name)).map(|entry| entry.name).collect())
+        Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir && is_name(&entry.name))
+            .map(|entry| entry.name)
+            .collect())
     }
 
     /// Creates an empty collection, durable on return.
@@ -95,7 +99,9 @@ impl Store {
         let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
         let (dir, draft) = (parent.join(name), parent.join(format!("{name}{CREATING}")));
         if backend.exists(&dir).at("open", &dir)? {
-            return Err(StorageError::CollectionExists { name: name.to_owned() });
+            return Err(StorageError::CollectionExists {
+                name: name.to_owned(),
+            });
         }
         if backend.exists(&draft).at("open", &draft)? {
             backend.remove_dir_all(&draft).at("remove", &draft)?;
@@ -131,7 +137,10 @@ impl Store {
         }
         let dir = self.path.join(COLLECTIONS).join(name);
         if !is_name(name) || !self.context.backend().exists(&dir).at("open", &dir)? {
-            return Err(StorageError::NoCollection { name: name.to_owned(), known: self.collections()? });
+            return Err(StorageError::NoCollection {
+                name: name.to_owned(),
+                known: self.collections()?,
+            });
         }
         let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
         open.insert(name.to_owned(), Arc::clone(&collection));
@@ -148,7 +157,10 @@ impl Store {
         let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
         let (dir, doomed) = (parent.join(name), parent.join(format!("{name}{DROPPING}")));
         if !is_name(name) || !backend.exists(&dir).at("open", &dir)? {
-            return Err(StorageError::NoCollection { name: name.to_owned(), known: self.collections()? });
+            return Err(StorageError::NoCollection {
+                name: name.to_owned(),
+                known: self.collections()?,
+            });
         }
         if let Some(collection) = open.remove(name) {
             collection.mark_dropped();
@@ -178,7 +190,10 @@ impl Store {
             return Ok(catalog);
         }
         let names = self.collections()?;
-        let collections = names.iter().map(|name| self.collection(name)).collect::<Result<Vec<_>>>()?;
+        let collections = names
+            .iter()
+            .map(|name| self.collection(name))
+            .collect::<Result<Vec<_>>>()?;
         Ok(self.catalog.get_or_init(|| {
             let dir = self.path.join("catalog");
             let catalog = match self.context.backend().native_path(&dir) {
@@ -193,7 +208,11 @@ impl Store {
     /// Bytes of the catalog on the disk.
     #[must_use]
     pub fn catalog_bytes(&self) -> u64 {
-        let entries = self.context.backend().list(&self.path.join("catalog")).unwrap_or_default();
+        let entries = self
+            .context
+            .backend()
+            .list(&self.path.join("catalog"))
+            .unwrap_or_default();
         entries.iter().map(|entry| entry.len).sum()
     }
 
@@ -234,13 +253,26 @@ fn take_lock(options: &StoreOptions, path: &Path) -> Result<Box<dyn Any + Send +
         if error.kind() != io::ErrorKind::WouldBlock {
             return StorageError::io("lock", &file, error);
         }
-        let holder = options.backend.read(&file).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        StorageError::Locked { path: path.to_owned(), pid: holder.and_then(|pid| pid.trim().parse().ok()) }
+        let holder = options
+            .backend
+            .read(&file)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        StorageError::Locked {
+            path: path.to_owned(),
+            pid: holder.and_then(|pid| pid.trim().parse().ok()),
+        }
     })
 }
 
 fn check_name(name: &str) -> Result<()> {
-    if is_name(name) { Ok(()) } else { Err(StorageError::InvalidName { name: name.to_owned() }) }
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(StorageError::InvalidName {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// Names are folders, also where case does not count and where some are devices; so they are kept plain.
@@ -248,5 +280,8 @@ fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&name.len())
         && name.bytes().all(plain)
-        && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
 }

@@ -60,7 +60,10 @@ pub(crate) fn read_tombstones(
     let bitmap = reader.bytes(reader.remaining())?;
     let damaged = |expected: String, found: String| StorageError::corruption(&path, offset, expected, found);
     if crc32(bitmap) != crc {
-        return Err(damaged("the bitmap's checksum".to_owned(), format!("{:08x}", crc32(bitmap))));
+        return Err(damaged(
+            "the bitmap's checksum".to_owned(),
+            format!("{:08x}", crc32(bitmap)),
+        ));
     }
     let bitmap = RoaringBitmap::deserialize_from(bitmap)
         .map_err(|error| damaged("a Roaring bitmap".to_owned(), error.to_string()))?;
@@ -83,7 +86,10 @@ mod tests {
         let rows: RoaringBitmap = [1, 5, 900].into_iter().collect();
         write_tombstones(&backend, dir, 7, &rows).unwrap();
         assert_eq!(read_tombstones(&backend, dir, 7, 901).unwrap(), rows);
-        assert!(read_tombstones(&backend, dir, 7, 900).is_err(), "a row that the segment does not have");
+        assert!(
+            read_tombstones(&backend, dir, 7, 900).is_err(),
+            "a row that the segment does not have"
+        );
         let path = tombstones_path(dir, 7);
         assert_eq!(tombstones_number("tombstones-7"), Some(7));
         let good = backend.read(&path).unwrap();
@@ -93,7 +99,11 @@ mod tests {
             backend.remove_file(&path).unwrap();
             write_file(&backend, &path, &bad).unwrap();
             let reserved = (28..32).contains(&(bit / 8));
-            assert_eq!(read_tombstones(&backend, dir, 7, 901).is_ok(), reserved, "bit {bit}");
+            assert_eq!(
+                read_tombstones(&backend, dir, 7, 901).is_ok(),
+                reserved,
+                "bit {bit}"
+            );
         }
     }
 }

@@ -45,7 +45,10 @@ impl Database {
             outcome = open_sled(dir);
         }
         match outcome {
-            Ok(database) => Self::Sled { database, dir: dir.to_owned() },
+            Ok(database) => Self::Sled {
+                database,
+                dir: dir.to_owned(),
+            },
             Err(Failed(reason)) => {
                 tracing::warn!(reason, dir = %dir.display(), "no catalog can be kept; it is in memory only");
                 Self::in_memory()
@@ -93,11 +96,18 @@ impl Database {
     pub(super) fn remove(&mut self, prefix: &[u8]) -> Result<(), Failed> {
         match self {
             Self::Sled { database, dir } => {
-                let keys = database.scan_prefix(prefix).keys().collect::<Result<Vec<_>, _>>()?;
+                let keys = database
+                    .scan_prefix(prefix)
+                    .keys()
+                    .collect::<Result<Vec<_>, _>>()?;
                 for key in &keys {
                     database.remove(key)?;
                 }
-                if keys.is_empty() { Ok(()) } else { make_durable(database, dir) }
+                if keys.is_empty() {
+                    Ok(())
+                } else {
+                    make_durable(database, dir)
+                }
             }
             Self::Memory(map) => {
                 map.retain(|key, _| !key.starts_with(prefix));
@@ -113,9 +123,11 @@ impl Database {
             String::from_utf8_lossy(name).into_owned()
         };
         let mut names: Vec<String> = match self {
-            Self::Sled { database, .. } => {
-                database.iter().keys().map(|key| Ok(name(&key?))).collect::<Result<_, sled::Error>>()?
-            }
+            Self::Sled { database, .. } => database
+                .iter()
+                .keys()
+                .map(|key| Ok(name(&key?)))
+                .collect::<Result<_, sled::Error>>()?,
             Self::Memory(map) => map.keys().map(|key| name(key)).collect(),
         };
         names.dedup();
@@ -133,7 +145,9 @@ fn open_sled(dir: &Path) -> Result<sled::Db, Failed> {
     for attempt in 1.. {
         match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(database)) => return Ok(database),
-            Ok(Err(sled::Error::Io(error))) if attempt < ATTEMPTS && is_locked(&error) => std::thread::sleep(PAUSE),
+            Ok(Err(sled::Error::Io(error))) if attempt < ATTEMPTS && is_locked(&error) => {
+                std::thread::sleep(PAUSE)
+            }
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => break,
         }
@@ -151,7 +165,10 @@ fn remove_unfinished_snapshots(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating"))
+        {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -160,5 +177,7 @@ fn remove_unfinished_snapshots(dir: &Path) {
 /// On Linux sled's flush ends in `sync_file_range`, which promises nothing at a power loss: its file is synced as well.
 fn make_durable(database: &sled::Db, dir: &Path) -> Result<(), Failed> {
     database.flush()?;
-    File::open(dir.join("db")).and_then(|file| file.sync_all()).map_err(|error| Failed(error.to_string()))
+    File::open(dir.join("db"))
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Failed(error.to_string()))
 }

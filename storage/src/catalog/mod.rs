@@ -40,12 +40,16 @@ struct Complete {
 impl Catalog {
     /// Opens the catalog in a folder of the real disk, rebuilding it when it cannot be read.
     pub(crate) fn open(dir: &Path) -> Self {
-        Self { database: Mutex::new(Database::open(dir)) }
+        Self {
+            database: Mutex::new(Database::open(dir)),
+        }
     }
 
     /// A catalog that is lost with the handle.
     pub(crate) fn in_memory() -> Self {
-        Self { database: Mutex::new(Database::in_memory()) }
+        Self {
+            database: Mutex::new(Database::in_memory()),
+        }
     }
 
     /// The value of a key, if there is a whole one.
@@ -55,7 +59,10 @@ impl Catalog {
         let bytes = self.with(|database| database.get(&key))??;
         let (crc, json) = bytes.split_first_chunk::<4>()?;
         if u32::from_le_bytes(*crc) != checksum(&key, json) {
-            tracing::warn!(collection, "a value of the catalog is damaged and counts as absent");
+            tracing::warn!(
+                collection,
+                "a value of the catalog is damaged and counts as absent"
+            );
             return None;
         }
         serde_json::from_slice(json).ok()
@@ -102,10 +109,12 @@ impl Catalog {
 
     pub(crate) fn catch_up_one(&self, collection: &CollectionStore) {
         let name = collection.name();
-        let complete: Option<Complete> =
-            self.get(name, COMPLETE).and_then(|value| serde_json::from_value(value).ok());
+        let complete: Option<Complete> = self
+            .get(name, COMPLETE)
+            .and_then(|value| serde_json::from_value(value).ok());
         let sequence = collection.snapshot().sequence();
-        if complete.is_some_and(|complete| complete.uid == collection.uid() && complete.sequence <= sequence) {
+        if complete.is_some_and(|complete| complete.uid == collection.uid() && complete.sequence <= sequence)
+        {
             return;
         }
         self.remove(name);
@@ -115,12 +124,20 @@ impl Catalog {
         for (key, value) in [("schema", json!(schema.as_ref())), ("models", models)] {
             let _ = self.put(name, key, &value);
         }
-        let _ = self.put(name, COMPLETE, &json!(Complete { uid: collection.uid(), sequence }));
+        let _ = self.put(
+            name,
+            COMPLETE,
+            &json!(Complete {
+                uid: collection.uid(),
+                sequence
+            }),
+        );
     }
 
     /// Runs `f`; when the catalog cannot be read, rebuilds it and tries once more.
     fn with<T>(&self, f: impl Fn(&mut Database) -> std::result::Result<T, Failed>) -> Option<T> {
-        let mut database: MutexGuard<'_, Database> = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut database: MutexGuard<'_, Database> =
+            self.database.lock().unwrap_or_else(PoisonError::into_inner);
         match database.guarded(&f) {
             Ok(value) => Some(value),
             Err(Failed(reason)) => {
@@ -155,9 +172,18 @@ mod tests {
         catalog.put("ab", "tuned", &json!(1)).unwrap();
         assert_eq!(catalog.get("a", "tuned"), Some(json!({"n_probe": 8})));
         catalog.remove("a");
-        assert_eq!((catalog.get("a", "tuned"), catalog.get("ab", "tuned")), (None, Some(json!(1))));
+        assert_eq!(
+            (catalog.get("a", "tuned"), catalog.get("ab", "tuned")),
+            (None, Some(json!(1)))
+        );
         let long = Value::String("x".repeat(MAX_VALUE_BYTES));
-        assert!(catalog.put("a", "k", &long).unwrap_err().to_string().contains("4096"));
+        assert!(
+            catalog
+                .put("a", "k", &long)
+                .unwrap_err()
+                .to_string()
+                .contains("4096")
+        );
     }
 
     #[test]
@@ -166,7 +192,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog");
         works(&Catalog::open(&path));
-        assert_eq!(Catalog::open(&path).get("ab", "tuned"), Some(json!(1)), "after opening it again");
+        assert_eq!(
+            Catalog::open(&path).get("ab", "tuned"),
+            Some(json!(1)),
+            "after opening it again"
+        );
     }
 
     #[test]
@@ -184,7 +214,11 @@ mod tests {
         }
         std::fs::write(path.join("snap.00000000000000FF.generating"), b"half").unwrap();
         let catalog = Catalog::open(&path);
-        assert_eq!(catalog.get("ab", "tuned"), Some(json!(1)), "an unfinished snapshot costs nothing");
+        assert_eq!(
+            catalog.get("ab", "tuned"),
+            Some(json!(1)),
+            "an unfinished snapshot costs nothing"
+        );
         drop(catalog);
         std::fs::remove_dir_all(&path).unwrap();
         works(&Catalog::open(&path));

@@ -35,7 +35,8 @@ impl CollectionStore {
         let pinned = self.snapshot.load_full();
         let segment = self.build_segment(&pinned, &records, progress)?;
         let replaced = replaced_rows(&pinned, records.iter().map(|record| &record.id));
-        let installed = replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, &records, &segment));
+        let installed =
+            replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, &records, &segment));
         if let Err(error) = &installed {
             self.abandon(segment_dir(&self.dir, segment.id()), error);
         }
@@ -53,18 +54,39 @@ impl CollectionStore {
         self.with_state("write", |state| {
             let current = self.snapshot.load_full();
             let mut next = Snapshot::clone(&current);
-            keep_codebook(self.context.backend().as_ref(), &self.dir, &mut next, pinned, segment)?;
-            bury(&mut next, &self.replaced_since(pinned, replaced, &current, records)?);
+            keep_codebook(
+                self.context.backend().as_ref(),
+                &self.dir,
+                &mut next,
+                pinned,
+                segment,
+            )?;
+            bury(
+                &mut next,
+                &self.replaced_since(pinned, replaced, &current, records)?,
+            );
             for record in records {
                 next.memtable.remove(&record.id);
             }
-            next.segments.push(SegmentView { segment: Arc::clone(segment), tombstones: Arc::default() });
+            next.segments.push(SegmentView {
+                segment: Arc::clone(segment),
+                tombstones: Arc::default(),
+            });
             // Changes to these documents that are in the logs must not come back over them.
-            let ids: Vec<&DocumentId> =
-                if state.logs_are_empty() { Vec::new() } else { records.iter().map(|record| &record.id).collect() };
+            let ids: Vec<&DocumentId> = if state.logs_are_empty() {
+                Vec::new()
+            } else {
+                records.iter().map(|record| &record.id).collect()
+            };
             let (mark, sequence) = (state.wal.staged(), state.wal.next_sequence());
             next.sequence = state.wal.stage(FrameKind::Replaced, &encode_ids(&ids)?)?;
-            let installed = state.install(&self.context, &self.dir, &self.poison, &next, Cause::Load { sequence });
+            let installed = state.install(
+                &self.context,
+                &self.dir,
+                &self.poison,
+                &next,
+                Cause::Load { sequence },
+            );
             if installed.is_err() && state.wal.staged() > mark {
                 state.wal.unstage(mark, sequence);
             }

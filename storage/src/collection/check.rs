@@ -59,16 +59,28 @@ impl CollectionStore {
 }
 
 fn damage(path: &Path, message: String) -> Finding {
-    Finding { severity: Severity::Damage, path: path.to_owned(), message }
+    Finding {
+        severity: Severity::Damage,
+        path: path.to_owned(),
+        message,
+    }
 }
 
 fn check_files(view: &SegmentView, findings: &mut Vec<Finding>) {
     for health in view.segment.verify() {
         if let Some(error) = health.damage {
             let derived = matches!(health.component, Component::Graph | Component::Ivf);
-            let severity = if derived { Severity::Derived } else { Severity::Damage };
+            let severity = if derived {
+                Severity::Derived
+            } else {
+                Severity::Damage
+            };
             let path = view.segment.dir().join(health.component.name());
-            findings.push(Finding { severity, path, message: error.to_string() });
+            findings.push(Finding {
+                severity,
+                path,
+                message: error.to_string(),
+            });
         }
     }
 }
@@ -76,7 +88,10 @@ fn check_files(view: &SegmentView, findings: &mut Vec<Finding>) {
 /// That each live row is what its id leads to. The first failure of a segment speaks for the rest.
 fn check_ids(snapshot: &Snapshot, segment: usize, view: &SegmentView, findings: &mut Vec<Finding>) {
     for ordinal in (0..view.segment.len()).filter(|ordinal| view.is_live(*ordinal)) {
-        let found = view.segment.document_id(ordinal).and_then(|id| Ok((snapshot.find(&id)?, id)));
+        let found = view
+            .segment
+            .document_id(ordinal)
+            .and_then(|id| Ok((snapshot.find(&id)?, id)));
         let message = match found {
             Ok((Some(place), _)) if place == (Place::Segment { segment, ordinal }) => continue,
             Ok((_, id)) => format!("row {ordinal} has the id {id}, which leads elsewhere"),

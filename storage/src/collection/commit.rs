@@ -60,7 +60,10 @@ impl CollectionStore {
             Operation::Upsert(record) => Change::Upsert(Arc::new(record)),
             Operation::Delete(id) => Change::Delete(id),
         });
-        let prepared = Prepared { changes: changes.collect(), payload };
+        let prepared = Prepared {
+            changes: changes.collect(),
+            payload,
+        };
         let sequence = self.group.submit(prepared, |group| self.commit_group(group))?;
         if self.memtable_is_full(1) {
             self.worker.wake();
@@ -74,7 +77,11 @@ impl CollectionStore {
             Maintenance::Background => 2,
             Maintenance::Manual => 1,
         };
-        if self.memtable_is_full(factor) { self.flush_if(|memtable| self.is_full(memtable, factor)) } else { Ok(()) }
+        if self.memtable_is_full(factor) {
+            self.flush_if(|memtable| self.is_full(memtable, factor))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn memtable_is_full(&self, factor: u32) -> bool {
@@ -83,7 +90,12 @@ impl CollectionStore {
 
     fn is_full(&self, memtable: &crate::memtable::MemtableView, factor: u32) -> bool {
         memtable.slots() >= MAX_SLOTS.saturating_mul(factor)
-            || memtable.bytes() >= self.context.options.memtable_bytes().saturating_mul(u64::from(factor))
+            || memtable.bytes()
+                >= self
+                    .context
+                    .options
+                    .memtable_bytes()
+                    .saturating_mul(u64::from(factor))
     }
 
     fn commit_group(&self, group: Vec<Prepared>) -> Vec<Result<u64>> {

@@ -21,7 +21,12 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(options: StoreOptions, lock: Option<Box<dyn Any + Send + Sync>>) -> Self {
-        Self { options, lock: Mutex::new(lock), closed: AtomicBool::new(false), pool: OnceLock::new() }
+        Self {
+            options,
+            lock: Mutex::new(lock),
+            closed: AtomicBool::new(false),
+            pool: OnceLock::new(),
+        }
     }
 
     pub(crate) fn backend(&self) -> &Arc<dyn StorageBackend> {
@@ -33,7 +38,11 @@ impl Context {
         if self.options.read_only {
             return Err(StorageError::ReadOnly { action });
         }
-        if self.closed() { Err(StorageError::Closed) } else { Ok(()) }
+        if self.closed() {
+            Err(StorageError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn closed(&self) -> bool {

@@ -39,19 +39,39 @@ impl CollectionStore {
             let (first_log, sequence) = (state.wal.number(), state.wal.next_sequence() - 1);
             Ok(Some((snapshot, Cause::Flush { first_log, sequence })))
         })?;
-        let Some((pinned, cause)) = pinned else { return Ok(()) };
-        let (slots, records): (Vec<u32>, Vec<Arc<Record>>) =
-            pinned.memtable.iter().map(|(slot, record)| (slot, Arc::clone(record))).unzip();
-        let built = if records.is_empty() { None } else { Some(self.build_segment(&pinned, &records, &|_| ControlFlow::Continue(()))?) };
+        let Some((pinned, cause)) = pinned else {
+            return Ok(());
+        };
+        let (slots, records): (Vec<u32>, Vec<Arc<Record>>) = pinned
+            .memtable
+            .iter()
+            .map(|(slot, record)| (slot, Arc::clone(record)))
+            .unzip();
+        let built = if records.is_empty() {
+            None
+        } else {
+            Some(self.build_segment(&pinned, &records, &|_| ControlFlow::Continue(()))?)
+        };
         let installed = self.with_state("flush", |state| {
             let current = self.snapshot.load_full();
             let mut next = Snapshot::clone(&current);
             next.memtable = current.memtable.rest(pinned.memtable.slots());
             if let Some(segment) = &built {
-                keep_codebook(self.context.backend().as_ref(), &self.dir, &mut next, &pinned, segment)?;
-                let died = (0_u32..).zip(&slots).filter(|(_, slot)| current.memtable.get(**slot).is_none());
+                keep_codebook(
+                    self.context.backend().as_ref(),
+                    &self.dir,
+                    &mut next,
+                    &pinned,
+                    segment,
+                )?;
+                let died = (0_u32..)
+                    .zip(&slots)
+                    .filter(|(_, slot)| current.memtable.get(**slot).is_none());
                 let tombstones: RoaringBitmap = died.map(|(ordinal, _)| ordinal).collect();
-                next.segments.push(SegmentView { segment: Arc::clone(segment), tombstones: Arc::new(tombstones) });
+                next.segments.push(SegmentView {
+                    segment: Arc::clone(segment),
+                    tombstones: Arc::new(tombstones),
+                });
             }
             state.install(&self.context, &self.dir, &self.poison, &next, cause)?;
             self.snapshot.store(Arc::new(next));
@@ -77,7 +97,15 @@ impl CollectionStore {
         let backend = self.context.backend().as_ref();
         let options = SegmentOptions::new(id, self.context.pool()?);
         let codebook = snapshot.codebook();
-        let written = write_segment_with(backend, &folder, &self.schema, codebook, records, &options, progress);
+        let written = write_segment_with(
+            backend,
+            &folder,
+            &self.schema,
+            codebook,
+            records,
+            &options,
+            progress,
+        );
         let opened = written.and_then(|_| self.open_segment(folder.clone(), snapshot));
         opened.inspect_err(|error| self.abandon(folder, error))
     }

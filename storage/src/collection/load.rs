@@ -57,7 +57,9 @@ pub(crate) fn load(backend: &dyn StorageBackend, dir: &Path, previous: Option<&S
     for attempt in 1..ATTEMPTS {
         match load_once(backend, dir, previous) {
             // Files are removed only once a later manifest is in force: under an unchanged one, all were there.
-            Ok(loaded) if read_manifest(backend, dir)?.0.number == loaded.manifest.number => return Ok(loaded),
+            Ok(loaded) if read_manifest(backend, dir)?.0.number == loaded.manifest.number => {
+                return Ok(loaded);
+            }
             Err(error) if !error.is_not_found() => return Err(error),
             _ => std::thread::sleep(Duration::from_millis(u64::from(attempt))),
         }
@@ -88,14 +90,31 @@ fn load_once(backend: &dyn StorageBackend, dir: &Path, previous: Option<&Snapsho
     };
     let codebooks = open_codebooks(backend, dir, &manifest, previous)?;
     let segments = open_segments(backend, dir, &manifest, &schema, &codebooks, previous)?;
-    let mut snapshot = Snapshot { segments, codebooks: Arc::new(codebooks), ..Snapshot::empty(schema) };
+    let mut snapshot = Snapshot {
+        segments,
+        codebooks: Arc::new(codebooks),
+        ..Snapshot::empty(schema)
+    };
     snapshot.sequence = manifest.sequence;
-    let saved = snapshot.segments.iter().map(|view| (view.segment.id(), view.tombstones.len())).collect();
-    let mut replay = Replay { changes: Changes::default(), loads: &manifest.loads };
+    let saved = snapshot
+        .segments
+        .iter()
+        .map(|view| (view.segment.id(), view.tombstones.len()))
+        .collect();
+    let mut replay = Replay {
+        changes: Changes::default(),
+        loads: &manifest.loads,
+    };
     let tail = replay.logs(backend, dir, &manifest)?;
     replay.changes.apply(&mut snapshot)?;
     snapshot.sequence = tail.next_sequence - 1;
-    Ok(Loaded { snapshot, tail, saved, stood_in, manifest })
+    Ok(Loaded {
+        snapshot,
+        tail,
+        saved,
+        stood_in,
+        manifest,
+    })
 }
 
 fn open_codebooks(
@@ -123,7 +142,12 @@ fn open_segments(
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         let path = segment_dir(dir, entry.id);
-        let open = previous.and_then(|snapshot| snapshot.segments.iter().find(|view| view.segment.id() == entry.id));
+        let open = previous.and_then(|snapshot| {
+            snapshot
+                .segments
+                .iter()
+                .find(|view| view.segment.id() == entry.id)
+        });
         let segment = match open {
             Some(view) => Arc::clone(&view.segment),
             None => Arc::new(Segment::open(backend, &path, schema, &find)?),
@@ -131,7 +155,12 @@ fn open_segments(
         if segment.id() != entry.id || segment.len() != entry.rows {
             let expected = format!("segment {} of {} rows", entry.id, entry.rows);
             let found = format!("segment {} of {} rows", segment.id(), segment.len());
-            return Err(StorageError::corruption(&manifest_path(dir, manifest.number), 0, expected, found));
+            return Err(StorageError::corruption(
+                &manifest_path(dir, manifest.number),
+                0,
+                expected,
+                found,
+            ));
         }
         let tombstones = match entry.tombstones {
             0 => Arc::default(),
@@ -190,10 +219,17 @@ impl Replay<'_> {
     fn logs(&mut self, backend: &dyn StorageBackend, dir: &Path, manifest: &Manifest) -> Result<Tail> {
         let folder = dir.join("wal");
         let names = backend.list(&folder).at("list", &folder)?;
-        let last = names.iter().filter_map(|entry| entry.name.parse::<u64>().ok()).max();
+        let last = names
+            .iter()
+            .filter_map(|entry| entry.name.parse::<u64>().ok())
+            .max();
         let last = last.unwrap_or_default().max(manifest.first_log);
         let mut expected = manifest.sequence + 1;
-        let mut tail = Tail { number: last, len: None, next_sequence: expected };
+        let mut tail = Tail {
+            number: last,
+            len: None,
+            next_sequence: expected,
+        };
         for number in manifest.first_log..=last {
             let path = log_path(dir, number);
             let bytes = backend.read(&path).at("read", &path)?;
@@ -205,19 +241,37 @@ impl Replay<'_> {
             };
             if log.first_sequence != expected {
                 let found = format!("change {}", log.first_sequence);
-                return Err(StorageError::corruption(&path, 24, format!("change {expected}"), found));
+                return Err(StorageError::corruption(
+                    &path,
+                    24,
+                    format!("change {expected}"),
+                    found,
+                ));
             }
             if number != last && log.len != bytes.len() as u64 {
-                return Err(StorageError::corruption(&path, log.len, "a whole frame, as a later log exists", "damage"));
+                return Err(StorageError::corruption(
+                    &path,
+                    log.len,
+                    "a whole frame, as a later log exists",
+                    "damage",
+                ));
             }
             for frame in &log.frames {
                 self.frame(&path, frame)?;
             }
             expected = log.next_sequence();
-            tail = Tail { number, len: Some(log.len), next_sequence: expected };
+            tail = Tail {
+                number,
+                len: Some(log.len),
+                next_sequence: expected,
+            };
         }
         if tail.number != last {
-            tail = Tail { number: last, len: None, next_sequence: expected };
+            tail = Tail {
+                number: last,
+                len: None,
+                next_sequence: expected,
+            };
         }
         Ok(tail)
     }
@@ -237,7 +291,9 @@ impl Replay<'_> {
             FrameKind::Replaced => {
                 // Of a bulk load that did not get as far as its manifest, nothing is visible.
                 if self.loads.contains(&frame.sequence) {
-                    decode_ids(&mut reader)?.iter().for_each(|id| self.changes.forget(id));
+                    decode_ids(&mut reader)?
+                        .iter()
+                        .for_each(|id| self.changes.forget(id));
                 }
             }
         }

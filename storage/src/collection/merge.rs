@@ -27,8 +27,10 @@ impl CollectionStore {
         codebook: Option<&Arc<Codebook>>,
         progress: &ProgressFn<'_>,
     ) -> Result<()> {
-        let sources: Vec<SegmentView> =
-            indices.iter().filter_map(|index| pinned.segments.get(*index).cloned()).collect();
+        let sources: Vec<SegmentView> = indices
+            .iter()
+            .filter_map(|index| pinned.segments.get(*index).cloned())
+            .collect();
         let built = if sources.iter().any(|view| view.live_len() > 0) {
             Some(self.build_merged(pinned, &sources, codebook, progress)?)
         } else {
@@ -52,7 +54,15 @@ impl CollectionStore {
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
         let options = SegmentOptions::new(id, self.context.pool()?);
-        let merged = merge_segments(backend, &folder, &self.schema, codebook, sources, &options, progress);
+        let merged = merge_segments(
+            backend,
+            &folder,
+            &self.schema,
+            codebook,
+            sources,
+            &options,
+            progress,
+        );
         let opened = merged.and_then(|(_, remaps)| {
             let mut with_codebook = pinned.clone();
             add_codebook(&mut with_codebook, codebook);
@@ -72,11 +82,21 @@ impl CollectionStore {
             let current = self.snapshot.load_full();
             let mut next = Snapshot::clone(&current);
             let is_source = |view: &SegmentView| ids.contains(&view.segment.id());
-            let place = next.segments.iter().position(is_source).unwrap_or(next.segments.len());
+            let place = next
+                .segments
+                .iter()
+                .position(is_source)
+                .unwrap_or(next.segments.len());
             next.segments.retain(|view| !is_source(view));
             if let Some((segment, remaps)) = built {
                 let tombstones = Arc::new(arrived(sources, remaps, &current));
-                next.segments.insert(place, SegmentView { segment: Arc::clone(segment), tombstones });
+                next.segments.insert(
+                    place,
+                    SegmentView {
+                        segment: Arc::clone(segment),
+                        tombstones,
+                    },
+                );
             }
             add_codebook(&mut next, codebook);
             needed_codebooks(&mut next);
@@ -97,12 +117,14 @@ impl CollectionStore {
         let (path, folder) = (codebook_path(&self.dir, id), self.dir.join("codebooks"));
         let backend = self.context.backend().as_ref();
         let written = codebook.write(backend, &path).map(drop);
-        written.and_then(|()| backend.sync_dir(&folder).at("sync", &folder)).inspect_err(|error| {
-            if is_failed_sync(error) {
-                self.poison.set(error.to_string());
-            }
-            let _ = backend.remove_file(&path);
-        })?;
+        written
+            .and_then(|()| backend.sync_dir(&folder).at("sync", &folder))
+            .inspect_err(|error| {
+                if is_failed_sync(error) {
+                    self.poison.set(error.to_string());
+                }
+                let _ = backend.remove_file(&path);
+            })?;
         Ok(Arc::new(codebook))
     }
 
@@ -125,7 +147,10 @@ fn add_codebook(snapshot: &mut Snapshot, codebook: Option<&Arc<Codebook>>) {
 fn arrived(sources: &[SegmentView], remaps: &[Remap], current: &Snapshot) -> RoaringBitmap {
     let mut tombstones = RoaringBitmap::new();
     for (source, remap) in sources.iter().zip(remaps) {
-        let now = current.segments.iter().find(|view| view.segment.id() == source.segment.id());
+        let now = current
+            .segments
+            .iter()
+            .find(|view| view.segment.id() == source.segment.id());
         if let Some(now) = now {
             let new = now.tombstones.as_ref() - source.tombstones.as_ref();
             tombstones.extend(new.iter().filter_map(|ordinal| remap.get(ordinal)));

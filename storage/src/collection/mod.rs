@@ -74,8 +74,9 @@ impl CollectionStore {
             backend.create_dir_all(&path).at("create", &path)?;
         }
         WalWriter::create(backend, dir, 1, 1)?;
-        let schema = serde_json::to_string(schema)
-            .map_err(|error| StorageError::InvalidSchema { reason: format!("it has no JSON form: {error}") })?;
+        let schema = serde_json::to_string(schema).map_err(|error| StorageError::InvalidSchema {
+            reason: format!("it has no JSON form: {error}"),
+        })?;
         let manifest = Manifest {
             number: 1,
             uid: draw_uid(),
@@ -87,7 +88,10 @@ impl CollectionStore {
         };
         let bytes = manifest.encode()?;
         write_file(backend.as_ref(), &manifest_path(dir, 1), &bytes)?;
-        let current = Current { number: 1, crc: crc32(&bytes) };
+        let current = Current {
+            number: 1,
+            crc: crc32(&bytes),
+        };
         write_file(backend.as_ref(), &current_path(dir), &current.encode())?;
         backend.sync_dir(dir).at("sync", dir)
     }
@@ -96,8 +100,11 @@ impl CollectionStore {
     pub(crate) fn open(context: Arc<Context>, name: &str, dir: PathBuf) -> Result<Arc<Self>> {
         let backend = context.backend().as_ref();
         let read_only = context.options.read_only;
-        let loaded =
-            if read_only { load::load(backend, &dir, None)? } else { load::load_locked(backend, &dir)? };
+        let loaded = if read_only {
+            load::load(backend, &dir, None)?
+        } else {
+            load::load_locked(backend, &dir)?
+        };
         let poison = Poison::default();
         let state = if read_only {
             None
@@ -210,9 +217,15 @@ impl CollectionStore {
             Ok(())
         };
         let mut state = self.lock_state();
-        let Some(mut state) = state.take() else { return flushed };
+        let Some(mut state) = state.take() else {
+            return flushed;
+        };
         state.remove_retired(self.context.backend().as_ref());
-        if healthy { flushed.and(state.sync(&self.poison)) } else { flushed }
+        if healthy {
+            flushed.and(state.sync(&self.poison))
+        } else {
+            flushed
+        }
     }
 
     /// Refuses writes: the collection's directory is being removed.
@@ -226,7 +239,9 @@ impl CollectionStore {
     fn writable(&self, action: &'static str) -> Result<()> {
         self.context.writable(action)?;
         if self.dropped.load(Ordering::Acquire) {
-            return Err(StorageError::Dropped { name: self.name.clone() });
+            return Err(StorageError::Dropped {
+                name: self.name.clone(),
+            });
         }
         self.poison.check()
     }

@@ -25,7 +25,9 @@ pub struct OptimizeOptions<'a> {
 
 impl fmt::Debug for OptimizeOptions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OptimizeOptions").field("retrain", &self.retrain).finish_non_exhaustive()
+        f.debug_struct("OptimizeOptions")
+            .field("retrain", &self.retrain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,15 +61,23 @@ impl CollectionStore {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let _guard = PoisonOnPanic::new(&self.poison, "an optimize");
         let progress = |progress: Progress| {
-            let wanted = options.progress.map_or(ControlFlow::Continue(()), |report| report(progress));
-            if self.stopping() { ControlFlow::Break(()) } else { wanted }
+            let wanted = options
+                .progress
+                .map_or(ControlFlow::Continue(()), |report| report(progress));
+            if self.stopping() {
+                ControlFlow::Break(())
+            } else {
+                wanted
+            }
         };
         let pinned = self.snapshot();
         let trained = self.train_if_due(&pinned, options.retrain, true, &progress)?;
         let codebook = trained.as_ref().or(pinned.codebook());
         let optimal = match pinned.segments() {
             [] => true,
-            [one] => one.tombstones.is_empty() && one.segment.codebook_id() == codebook.map(|codebook| codebook.id),
+            [one] => {
+                one.tombstones.is_empty() && one.segment.codebook_id() == codebook.map(|codebook| codebook.id)
+            }
             _ => false,
         };
         if !optimal {
@@ -96,14 +106,24 @@ impl CollectionStore {
     ) -> Result<Option<Arc<crate::segment::Codebook>>> {
         let tokens: u64 = pinned.segments.iter().map(|view| view.segment.num_tokens()).sum();
         let trained = pinned.codebook().map(|codebook| codebook.trained_on_tokens);
-        let due = self.schema.tokens.is_some() && tokens > 0 && (force || should_train(tokens, trained, optimizing));
-        if due { self.train(pinned, progress).map(Some) } else { Ok(None) }
+        let due = self.schema.tokens.is_some()
+            && tokens > 0
+            && (force || should_train(tokens, trained, optimizing));
+        if due {
+            self.train(pinned, progress).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Whether the background thread should train once writing pauses.
     pub(super) fn training_is_due(&self) -> bool {
         let snapshot = self.snapshot.load();
-        let tokens: u64 = snapshot.segments.iter().map(|view| view.segment.num_tokens()).sum();
+        let tokens: u64 = snapshot
+            .segments
+            .iter()
+            .map(|view| view.segment.num_tokens())
+            .sum();
         let trained = snapshot.codebook().map(|codebook| codebook.trained_on_tokens);
         self.schema.tokens.is_some() && should_train(tokens, trained, false)
     }
@@ -111,11 +131,19 @@ impl CollectionStore {
     /// Merges while the policy asks for it.
     pub(super) fn merge_as_needed(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = |_| if self.stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let progress = |_| {
+            if self.stopping() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
         loop {
             self.tidy()?;
             let pinned = self.snapshot();
-            let Some(chosen) = choose(&facts(&pinned), pinned.codebook().is_some()) else { return Ok(()) };
+            let Some(chosen) = choose(&facts(&pinned), pinned.codebook().is_some()) else {
+                return Ok(());
+            };
             self.merge(&pinned, &chosen, pinned.codebook(), &progress)?;
         }
     }
@@ -123,9 +151,17 @@ impl CollectionStore {
     /// Trains a codebook and codes the raw segments with it.
     pub(super) fn train_in_background(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = |_| if self.stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let progress = |_| {
+            if self.stopping() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
         let pinned = self.snapshot();
-        let Some(codebook) = self.train_if_due(&pinned, false, false, &progress)? else { return Ok(()) };
+        let Some(codebook) = self.train_if_due(&pinned, false, false, &progress)? else {
+            return Ok(());
+        };
         let raw: Vec<usize> = facts(&pinned)
             .iter()
             .enumerate()
@@ -139,5 +175,9 @@ impl CollectionStore {
 }
 
 fn segment_bytes(snapshot: &Snapshot) -> u64 {
-    snapshot.segments.iter().flat_map(|view| view.segment.bytes().into_values()).sum()
+    snapshot
+        .segments
+        .iter()
+        .flat_map(|view| view.segment.bytes().into_values())
+        .sum()
 }

@@ -29,7 +29,11 @@ pub(super) fn facts(snapshot: &Snapshot) -> Vec<Facts> {
     let facts = snapshot.segments().iter().map(|view| Facts {
         rows: u64::from(view.segment.len()),
         live: view.live_len(),
-        raw_tokens: if view.segment.codebook_id().is_some() { 0 } else { view.segment.num_tokens() },
+        raw_tokens: if view.segment.codebook_id().is_some() {
+            0
+        } else {
+            view.segment.num_tokens()
+        },
     });
     facts.collect()
 }
@@ -41,15 +45,20 @@ pub(super) fn choose(segments: &[Facts], has_codebook: bool) -> Option<Vec<usize
     if let Some((index, _)) = all().find(|(_, facts)| facts.live * 2 < facts.rows) {
         return Some(vec![index]);
     }
-    let raw: Vec<usize> = all().filter(|(_, facts)| facts.raw_tokens > 0).map(|(index, _)| index).collect();
+    let raw: Vec<usize> = all()
+        .filter(|(_, facts)| facts.raw_tokens > 0)
+        .map(|(index, _)| index)
+        .collect();
     if has_codebook && !raw.is_empty() {
         return Some(raw);
     }
     if segments.len() <= MAX_SEGMENTS {
         return None;
     }
-    let mut by_size: Vec<(u64, usize)> =
-        all().filter(|(_, facts)| facts.raw_tokens < LARGE_RAW).map(|(index, facts)| (facts.live, index)).collect();
+    let mut by_size: Vec<(u64, usize)> = all()
+        .filter(|(_, facts)| facts.raw_tokens < LARGE_RAW)
+        .map(|(index, facts)| (facts.live, index))
+        .collect();
     by_size.sort_unstable();
     let mut sum = 0;
     let mut chosen: Vec<usize> = Vec::new();
@@ -78,7 +87,11 @@ mod tests {
     use super::*;
 
     fn clean(rows: u64) -> Facts {
-        Facts { rows, live: rows, raw_tokens: 0 }
+        Facts {
+            rows,
+            live: rows,
+            raw_tokens: 0,
+        }
     }
 
     #[test]
@@ -109,14 +122,26 @@ mod tests {
             }
             assert!(segments.len() <= MAX_SEGMENTS);
         }
-        assert!(copied <= 16 * 4096 * 8, "each row was copied {} times", copied / (16 * 4096));
+        assert!(
+            copied <= 16 * 4096 * 8,
+            "each row was copied {} times",
+            copied / (16 * 4096)
+        );
     }
 
     #[test]
     fn half_deleted_and_raw_segments_are_rewritten() {
-        let dying = Facts { rows: 100, live: 49, raw_tokens: 0 };
+        let dying = Facts {
+            rows: 100,
+            live: 49,
+            raw_tokens: 0,
+        };
         assert_eq!(choose(&[clean(10), dying], true), Some(vec![1]));
-        let raw = Facts { rows: 100, live: 100, raw_tokens: 5000 };
+        let raw = Facts {
+            rows: 100,
+            live: 100,
+            raw_tokens: 5000,
+        };
         assert_eq!(choose(&[raw, clean(10), raw], true), Some(vec![0, 2]));
         assert_eq!(choose(&[raw, clean(10), raw], false), None);
     }

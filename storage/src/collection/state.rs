@@ -120,10 +120,16 @@ impl State {
         self.sync(poison)?;
         let number = self.next_manifest;
         self.next_manifest += 1;
-        let (mut first_log, mut sequence, mut loads) =
-            (self.manifest.first_log, self.manifest.sequence, self.manifest.loads.clone());
+        let (mut first_log, mut sequence, mut loads) = (
+            self.manifest.first_log,
+            self.manifest.sequence,
+            self.manifest.loads.clone(),
+        );
         match cause {
-            Cause::Flush { first_log: log, sequence: last } => {
+            Cause::Flush {
+                first_log: log,
+                sequence: last,
+            } => {
                 (first_log, sequence) = (log, last);
                 loads.retain(|load| *load > last);
             }
@@ -149,7 +155,11 @@ impl State {
             failure.error
         })?;
         let old = std::mem::replace(&mut self.manifest, manifest);
-        self.saved = next.segments.iter().map(|view| (view.segment.id(), view.tombstones.len())).collect();
+        self.saved = next
+            .segments
+            .iter()
+            .map(|view| (view.segment.id(), view.tombstones.len()))
+            .collect();
         self.remove_replaced(context.backend().as_ref(), dir, &old);
         Ok(())
     }
@@ -162,7 +172,12 @@ impl State {
         next: &Snapshot,
         number: u64,
     ) -> Result<Vec<SegmentEntry>> {
-        let old: HashMap<u64, u64> = self.manifest.segments.iter().map(|entry| (entry.id, entry.tombstones)).collect();
+        let old: HashMap<u64, u64> = self
+            .manifest
+            .segments
+            .iter()
+            .map(|entry| (entry.id, entry.tombstones))
+            .collect();
         let mut entries = Vec::with_capacity(next.segments.len());
         for view in &next.segments {
             let (id, rows) = (view.segment.id(), view.segment.len());
@@ -170,7 +185,12 @@ impl State {
             let tombstones = if view.tombstones.len() == saved {
                 old.get(&id).copied().unwrap_or(0)
             } else {
-                let written = write_tombstones(context.backend().as_ref(), &segment_dir(dir, id), number, &view.tombstones);
+                let written = write_tombstones(
+                    context.backend().as_ref(),
+                    &segment_dir(dir, id),
+                    number,
+                    &view.tombstones,
+                );
                 written.inspect_err(|error| {
                     if is_failed_sync(error) {
                         poison.set(error.to_string());
@@ -189,7 +209,12 @@ impl State {
         for number in old.first_log..self.manifest.first_log {
             let _ = backend.remove_file(&log_path(dir, number));
         }
-        let kept: HashMap<u64, u64> = self.manifest.segments.iter().map(|entry| (entry.id, entry.tombstones)).collect();
+        let kept: HashMap<u64, u64> = self
+            .manifest
+            .segments
+            .iter()
+            .map(|entry| (entry.id, entry.tombstones))
+            .collect();
         for entry in &old.segments {
             if let Some(now) = kept.get(&entry.id)
                 && entry.tombstones != 0
@@ -206,12 +231,15 @@ impl State {
 
     /// Leaves the folder of a segment that is no longer in force to [`Self::remove_retired`].
     pub(crate) fn retire(&mut self, dir: &Path, segment: &Arc<Segment>) {
-        self.retired.push((Arc::downgrade(segment), segment_dir(dir, segment.id())));
+        self.retired
+            .push((Arc::downgrade(segment), segment_dir(dir, segment.id())));
     }
 
     /// Removes the folders of retired segments that no reader of this process holds any more.
     pub(crate) fn remove_retired(&mut self, backend: &dyn StorageBackend) {
-        self.retired.retain(|(segment, folder)| segment.strong_count() > 0 || backend.remove_dir_all(folder).is_err());
+        self.retired.retain(|(segment, folder)| {
+            segment.strong_count() > 0 || backend.remove_dir_all(folder).is_err()
+        });
     }
 }
 
@@ -225,7 +253,10 @@ pub(crate) fn failed_append(failure: AppendError, poison: &Poison) -> StorageErr
 
 /// Whether a sync failed: what the disk holds of the file is unknown then.
 pub(crate) fn is_failed_sync(error: &StorageError) -> bool {
-    matches!(error, StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. })
+    matches!(
+        error,
+        StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. }
+    )
 }
 
 /// Adds the codebook that a new segment was coded with, should a merge have dropped it meanwhile.
@@ -236,8 +267,15 @@ pub(crate) fn keep_codebook(
     pinned: &Snapshot,
     segment: &Segment,
 ) -> Result<()> {
-    let Some(id) = segment.codebook_id().filter(|id| !next.codebooks.contains_key(id)) else { return Ok(()) };
-    let Some(codebook) = pinned.codebooks.get(&id) else { return Ok(()) };
+    let Some(id) = segment
+        .codebook_id()
+        .filter(|id| !next.codebooks.contains_key(id))
+    else {
+        return Ok(());
+    };
+    let Some(codebook) = pinned.codebooks.get(&id) else {
+        return Ok(());
+    };
     let (path, folder) = (codebook_path(dir, id), dir.join("codebooks"));
     match codebook.write(backend, &path) {
         Err(StorageError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {}
@@ -250,7 +288,11 @@ pub(crate) fn keep_codebook(
 
 /// The codebooks that a snapshot still needs: those of its segments, and the newest.
 pub(crate) fn needed_codebooks(snapshot: &mut Snapshot) {
-    let used: HashSet<u64> = snapshot.segments.iter().filter_map(|view| view.segment.codebook_id()).collect();
+    let used: HashSet<u64> = snapshot
+        .segments
+        .iter()
+        .filter_map(|view| view.segment.codebook_id())
+        .collect();
     let newest = snapshot.codebooks.keys().next_back().copied();
     let needed: BTreeMap<_, _> = snapshot
         .codebooks

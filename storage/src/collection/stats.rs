@@ -45,14 +45,18 @@ impl CollectionStore {
                 *bytes.entry(component).or_default() += len;
             }
             let folder = list(view.segment.dir()).unwrap_or_default();
-            let tombstones = folder.iter().filter(|file| tombstones_number(&file.name).is_some());
+            let tombstones = folder
+                .iter()
+                .filter(|file| tombstones_number(&file.name).is_some());
             *bytes.entry("tombstones").or_default() += tombstones.map(|file| file.len).sum::<u64>();
         }
         let of = |dir: PathBuf| Ok::<u64, crate::StorageError>(list(&dir)?.iter().map(|file| file.len).sum());
         bytes.insert("wal", of(self.dir.join("wal"))?);
         bytes.insert("codebook", of(self.dir.join("codebooks"))?);
         let top = list(&self.dir)?;
-        let manifest = top.iter().filter(|file| manifest_number(&file.name).is_some() || file.name == "CURRENT");
+        let manifest = top
+            .iter()
+            .filter(|file| manifest_number(&file.name).is_some() || file.name == "CURRENT");
         bytes.insert("manifest", manifest.map(|file| file.len).sum());
         Ok(StorageStats {
             documents: snapshot.len(),

@@ -36,12 +36,20 @@ pub(crate) fn sweep(backend: &dyn StorageBackend, dir: &Path, manifest: &Manifes
             }
         }
     }
-    let highest = list(backend, dir).iter().filter_map(|entry| manifest_number(&entry.name)).max();
+    let highest = list(backend, dir)
+        .iter()
+        .filter_map(|entry| manifest_number(&entry.name))
+        .max();
     let manifest_number = highest.unwrap_or_default().max(manifest.number) + 1;
     let segments = manifest.segments.iter().map(|entry| entry.id).collect::<Vec<_>>();
     let segment = sweep_numbered(backend, &dir.join("segments"), &segments).max(manifest.next_segment);
-    let codebook = sweep_numbered(backend, &dir.join("codebooks"), &manifest.codebooks).max(manifest.next_codebook);
-    Unused { manifest: manifest_number, segment, codebook }
+    let codebook =
+        sweep_numbered(backend, &dir.join("codebooks"), &manifest.codebooks).max(manifest.next_codebook);
+    Unused {
+        manifest: manifest_number,
+        segment,
+        codebook,
+    }
 }
 
 /// Removes everything but the numbers of `keep`; returns a number past all that are left.
@@ -51,7 +59,11 @@ fn sweep_numbered(backend: &dyn StorageBackend, dir: &Path, keep: &[u64]) -> u64
             remove(backend, dir, &entry);
         }
     }
-    list(backend, dir).iter().filter_map(number).max().map_or(0, |number| number + 1)
+    list(backend, dir)
+        .iter()
+        .filter_map(number)
+        .max()
+        .map_or(0, |number| number + 1)
 }
 
 fn number(entry: &DirectoryEntry) -> Option<u64> {
@@ -64,9 +76,15 @@ fn list(backend: &dyn StorageBackend, dir: &Path) -> Vec<DirectoryEntry> {
 
 fn remove(backend: &dyn StorageBackend, dir: &Path, entry: &DirectoryEntry) {
     let path = dir.join(&entry.name);
-    let removed = if entry.is_dir { backend.remove_dir_all(&path) } else { backend.remove_file(&path) };
+    let removed = if entry.is_dir {
+        backend.remove_dir_all(&path)
+    } else {
+        backend.remove_file(&path)
+    };
     match removed {
         Ok(()) => tracing::debug!(path = %path.display(), "removed what no manifest names"),
-        Err(error) => tracing::warn!(path = %path.display(), %error, "could not remove what no manifest names"),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "could not remove what no manifest names")
+        }
     }
 }

@@ -32,8 +32,11 @@ impl Worker {
     pub(super) fn start(&self, collection: &Arc<CollectionStore>) -> Result<()> {
         let (wake, woken) = bounded(1);
         let weak = Arc::downgrade(collection);
-        let spawned = std::thread::Builder::new().name("latewood-worker".to_owned()).spawn(move || work(&weak, &woken));
-        let thread = spawned.map_err(|error| StorageError::io("start the background thread of", &collection.dir, error))?;
+        let spawned = std::thread::Builder::new()
+            .name("latewood-worker".to_owned())
+            .spawn(move || work(&weak, &woken));
+        let thread = spawned
+            .map_err(|error| StorageError::io("start the background thread of", &collection.dir, error))?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { wake, thread });
         Ok(())
     }
@@ -78,7 +81,9 @@ fn work(collection: &Weak<CollectionStore>, woken: &Receiver<()>) {
         } else {
             return;
         };
-        let Some(collection) = collection.upgrade() else { return };
+        let Some(collection) = collection.upgrade() else {
+            return;
+        };
         if collection.worker.stopping() {
             return;
         }

@@ -41,7 +41,14 @@ impl Codebook {
         writer.append(CUTOFFS, bytemuck::cast_slice(self.codec.cutoffs()))?;
         writer.append(WEIGHTS, bytemuck::cast_slice(self.codec.weights()))?;
         let (dim, bits) = (self.codec.dim() as u64, u64::from(self.codec.bits()));
-        let written = writer.finish([self.id, dim, bits, self.codec.len() as u64, self.trained_on_tokens, 0])?;
+        let written = writer.finish([
+            self.id,
+            dim,
+            bits,
+            self.codec.len() as u64,
+            self.trained_on_tokens,
+            0,
+        ])?;
         Ok(written.bytes)
     }
 
@@ -52,15 +59,24 @@ impl Codebook {
     pub fn open(backend: &dyn StorageBackend, path: &Path) -> Result<Self> {
         let file = ComponentFile::open(backend, path, CODEBOOK_KIND)?;
         let [id, dim, bits, centroids, trained_on_tokens, _] = file.params();
-        let wrong = |found: String| file.corruption(0, "a dimension, bits and centroids of a residual codec", found);
+        let wrong =
+            |found: String| file.corruption(0, "a dimension, bits and centroids of a residual codec", found);
         let shape = || format!("{centroids} centroids of {dim} numbers at {bits} bits");
         let dim = usize::try_from(dim).map_err(|_| wrong(shape()))?;
-        let count = usize::try_from(centroids).ok().and_then(|n| n.checked_mul(dim)).ok_or_else(|| wrong(shape()))?;
+        let count = usize::try_from(centroids)
+            .ok()
+            .and_then(|n| n.checked_mul(dim))
+            .ok_or_else(|| wrong(shape()))?;
         let bits = u8::try_from(bits).map_err(|_| wrong(shape()))?;
         let halves: &[f16] = file.exactly(CENTROIDS, count)?;
         let (cutoffs, weights): (&[f32], &[f32]) = (file.numbers(CUTOFFS)?, file.numbers(WEIGHTS)?);
-        let codec = ResidualCodec::from_parts(dim, bits, halves.to_f32_vec(), cutoffs.to_vec(), weights.to_vec());
+        let codec =
+            ResidualCodec::from_parts(dim, bits, halves.to_f32_vec(), cutoffs.to_vec(), weights.to_vec());
         let codec = codec.map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { id, codec, trained_on_tokens })
+        Ok(Self {
+            id,
+            codec,
+            trained_on_tokens,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use latewood_codecs::DenseRows;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::component::Component;
@@ -30,27 +31,28 @@ impl<'a> DenseWriter<'a> {
     pub(crate) fn create(backend: &'a dyn StorageBackend, dir: &Path, spec: &'a DenseSpec) -> Result<Self> {
         let path = dir.join(Component::Dense.name());
         let writer = ComponentWriter::create(backend, &path, Component::Dense.kind(), &[CODES, FACTORS])?;
-        Ok(Self { writer, spec, rows: 0 })
+        Ok(Self {
+            writer,
+            spec,
+            rows: 0,
+        })
     }
 
     /// Appends vectors of the schema's dimension, prepared for its metric.
-    pub(crate) fn push(&mut self, vectors: &[&[f32]]) -> Result<()> {
-        let encoded: Vec<Result<(Vec<u8>, Vec<f32>)>> =
-            vectors.par_chunks(TASK_ROWS).map(|rows| self.encode(rows)).collect();
+    pub(crate) fn push(&mut self, pool: &ThreadPool, vectors: &[&[f32]]) -> Result<()> {
+        let spec = self.spec;
+        let encoded: Vec<Result<Coded>> = pool.install(|| {
+            vectors
+                .par_chunks(TASK_ROWS)
+                .map(|rows| encode(spec, rows))
+                .collect()
+        });
         for block in encoded {
             let (codes, factors) = block?;
             self.append(&codes, &factors)?;
         }
         self.rows += vectors.len() as u64;
         Ok(())
-    }
-
-    fn encode(&self, rows: &[&[f32]]) -> Result<(Vec<u8>, Vec<f32>)> {
-        let (mut codes, mut factors) = (Vec::new(), Vec::new());
-        for row in rows {
-            self.spec.codec.encode(row, self.spec.dim, &mut codes, &mut factors)?;
-        }
-        Ok((codes, factors))
     }
 
     /// Appends rows of another segment of the same schema as they are.
@@ -66,8 +68,20 @@ impl<'a> DenseWriter<'a> {
 
     pub(crate) fn finish(self) -> Result<Written> {
         let DenseSpec { dim, metric, codec } = *self.spec;
-        self.writer.finish([self.rows, dim as u64, metric as u64, codec as u64, 0, 0])
+        self.writer
+            .finish([self.rows, dim as u64, metric as u64, codec as u64, 0, 0])
     }
+}
+
+/// Codes and factors of some rows.
+type Coded = (Vec<u8>, Vec<f32>);
+
+fn encode(spec: &DenseSpec, rows: &[&[f32]]) -> Result<Coded> {
+    let (mut codes, mut factors) = (Vec::new(), Vec::new());
+    for row in rows {
+        spec.codec.encode(row, spec.dim, &mut codes, &mut factors)?;
+    }
+    Ok((codes, factors))
 }
 
 /// The dense vectors of an open segment.
@@ -80,19 +94,29 @@ pub(crate) struct Dense<'a> {
 
 impl<'a> Dense<'a> {
     pub(crate) fn new(file: &'a ComponentFile, spec: &'a DenseSpec, rows: u32) -> Self {
-        Self { file, spec, rows: rows as usize }
+        Self {
+            file,
+            spec,
+            rows: rows as usize,
+        }
     }
 
     fn parts(self) -> Result<(&'a [u8], &'a [f32])> {
         let bytes = self.rows.saturating_mul(self.spec.codec.row_bytes(self.spec.dim));
         let factors = self.rows.saturating_mul(self.spec.codec.row_factors());
-        Ok((self.file.exactly(CODES, bytes)?, self.file.exactly(FACTORS, factors)?))
+        Ok((
+            self.file.exactly(CODES, bytes)?,
+            self.file.exactly(FACTORS, factors)?,
+        ))
     }
 
     pub(crate) fn rows(self) -> Result<DenseRows<'a>> {
         let (codes, factors) = self.parts()?;
         let rows = DenseRows::new(self.spec.codec, self.spec.metric, self.spec.dim, codes, factors);
-        rows.map_err(|error| self.file.corruption_in(CODES, 0, "whole rows of codes", error.to_string()))
+        rows.map_err(|error| {
+            self.file
+                .corruption_in(CODES, 0, "whole rows of codes", error.to_string())
+        })
     }
 
     /// The codes and the factors of a range of rows.
@@ -100,7 +124,14 @@ impl<'a> Dense<'a> {
         let (codes, factors) = self.parts()?;
         let bytes = self.spec.codec.row_bytes(self.spec.dim);
         let numbers = self.spec.codec.row_factors();
-        let codes = codes.get(rows.start * bytes..rows.end * bytes).unwrap_or_default();
-        Ok((codes, factors.get(rows.start * numbers..rows.end * numbers).unwrap_or_default()))
+        let codes = codes
+            .get(rows.start * bytes..rows.end * bytes)
+            .unwrap_or_default();
+        Ok((
+            codes,
+            factors
+                .get(rows.start * numbers..rows.end * numbers)
+                .unwrap_or_default(),
+        ))
     }
 }

@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::component::Component;
@@ -34,7 +35,7 @@ const TRUSTED_BYTES: usize = 16 << 20;
 pub(crate) struct Block {
     offset: u64,
     compressed: u32,
-    raw: u32,
+    pub(crate) raw: u32,
     crc: u32,
     pub(crate) first_row: u32,
 }
@@ -55,11 +56,24 @@ struct Pending {
     body: Vec<u8>,
 }
 
+impl Pending {
+    /// The length of the block and its compressed form.
+    fn compress(&self, path: &Path) -> Result<(usize, Vec<u8>)> {
+        let mut raw = Vec::with_capacity(self.ends.len() * 4 + self.body.len());
+        self.ends
+            .iter()
+            .for_each(|end| raw.extend_from_slice(&end.to_le_bytes()));
+        raw.extend_from_slice(&self.body);
+        Ok((raw.len(), zstd::bulk::compress(&raw, LEVEL).at("compress", path)?))
+    }
+}
+
 /// Writes the texts and payloads of a segment.
 #[derive(Debug)]
 pub(crate) struct DocumentsWriter<'a> {
     writer: ComponentWriter<'a>,
-    path: std::path::PathBuf,
+    path: PathBuf,
+    pool: &'a ThreadPool,
     end: u64,
     rows: u32,
     blocks: Vec<Block>,
@@ -68,11 +82,20 @@ pub(crate) struct DocumentsWriter<'a> {
 }
 
 impl<'a> DocumentsWriter<'a> {
-    pub(crate) fn create(backend: &'a dyn StorageBackend, dir: &Path) -> Result<Self> {
+    pub(crate) fn create(backend: &'a dyn StorageBackend, dir: &Path, pool: &'a ThreadPool) -> Result<Self> {
         let path = dir.join(Component::Documents.name());
         let writer = ComponentWriter::create(backend, &path, Component::Documents.kind(), &[DATA, BLOCKS])?;
         let (pending, full) = (Pending::default(), Vec::new());
-        Ok(Self { writer, path, end: 0, rows: 0, blocks: Vec::new(), pending, full })
+        Ok(Self {
+            writer,
+            path,
+            pool,
+            end: 0,
+            rows: 0,
+            blocks: Vec::new(),
+            pending,
+            full,
+        })
     }
 
     /// Appends the next row.
@@ -89,14 +112,22 @@ impl<'a> DocumentsWriter<'a> {
         if full {
             self.close_block();
         }
-        if self.full.len() >= BATCH { self.compress() } else { Ok(()) }
+        if self.full.len() >= BATCH {
+            self.compress()
+        } else {
+            Ok(())
+        }
     }
 
     /// Appends a whole block of another segment as it is.
     pub(crate) fn push_block(&mut self, block: Block, rows: u32, compressed: &[u8]) -> Result<()> {
         self.close_block();
         self.compress()?;
-        self.blocks.push(Block { offset: self.end, first_row: self.rows, ..block });
+        self.blocks.push(Block {
+            offset: self.end,
+            first_row: self.rows,
+            ..block
+        });
         self.end += compressed.len() as u64;
         self.rows += rows;
         self.pending.first_row = self.rows;
@@ -104,7 +135,10 @@ impl<'a> DocumentsWriter<'a> {
     }
 
     fn close_block(&mut self) {
-        let next = Pending { first_row: self.rows, ..Pending::default() };
+        let next = Pending {
+            first_row: self.rows,
+            ..Pending::default()
+        };
         let block = std::mem::replace(&mut self.pending, next);
         if !block.ends.is_empty() {
             self.full.push(block);
@@ -113,7 +147,10 @@ impl<'a> DocumentsWriter<'a> {
 
     fn compress(&mut self) -> Result<()> {
         let full = std::mem::take(&mut self.full);
-        let compressed: Vec<Result<(usize, Vec<u8>)>> = full.par_iter().map(|b| self.compress_one(b)).collect();
+        let path = self.path.as_path();
+        let compressed: Vec<Result<(usize, Vec<u8>)>> = self
+            .pool
+            .install(|| full.par_iter().map(|block| block.compress(path)).collect());
         for (pending, result) in full.iter().zip(compressed) {
             let (raw, bytes) = result?;
             self.blocks.push(Block {
@@ -129,18 +166,12 @@ impl<'a> DocumentsWriter<'a> {
         Ok(())
     }
 
-    fn compress_one(&self, pending: &Pending) -> Result<(usize, Vec<u8>)> {
-        let mut raw = Vec::with_capacity(pending.ends.len() * 4 + pending.body.len());
-        pending.ends.iter().for_each(|end| raw.extend_from_slice(&end.to_le_bytes()));
-        raw.extend_from_slice(&pending.body);
-        Ok((raw.len(), zstd::bulk::compress(&raw, LEVEL).at("compress", &self.path)?))
-    }
-
     pub(crate) fn finish(mut self) -> Result<Written> {
         self.close_block();
         self.compress()?;
         self.writer.append(BLOCKS, bytemuck::cast_slice(&self.blocks))?;
-        self.writer.finish([u64::from(self.rows), self.blocks.len() as u64, 0, 0, 0, 0])
+        self.writer
+            .finish([u64::from(self.rows), self.blocks.len() as u64, 0, 0, 0, 0])
     }
 }
 
@@ -156,16 +187,27 @@ impl Rows {
     /// The document of an ordinal that lies in this block.
     pub(crate) fn get(&self, ordinal: u32) -> Option<StoredDocument<'_>> {
         let index = ordinal.checked_sub(self.first_row)? as usize;
-        let end = |i: usize| self.raw.get(i * 4..)?.first_chunk().map(|b| u32::from_le_bytes(*b) as usize);
+        let end = |i: usize| {
+            self.raw
+                .get(i * 4..)?
+                .first_chunk()
+                .map(|b| u32::from_le_bytes(*b) as usize)
+        };
         let start = if index == 0 { 0 } else { end(index - 1)? };
         let stop = end(index).filter(|_| index < self.count)?;
         let row = self.raw.get(self.count * 4..)?.get(start..stop)?;
         let (length, rest) = row.split_first_chunk::<4>()?;
         match (u32::from_le_bytes(*length) as usize).checked_sub(1) {
-            None => Some(StoredDocument { text: None, payload: rest }),
+            None => Some(StoredDocument {
+                text: None,
+                payload: rest,
+            }),
             Some(length) => {
                 let (text, payload) = rest.split_at_checked(length)?;
-                Some(StoredDocument { text: Some(std::str::from_utf8(text).ok()?), payload })
+                Some(StoredDocument {
+                    text: Some(std::str::from_utf8(text).ok()?),
+                    payload,
+                })
             }
         }
     }
@@ -201,20 +243,26 @@ impl<'a> Documents<'a> {
             return Ok(start..end);
         }
         let expected = format!("ascending rows up to {}", self.rows);
-        Err(self.file.corruption_in(BLOCKS, index as u64 * 24, expected, format!("{start} to {end}")))
+        Err(self
+            .file
+            .corruption_in(BLOCKS, index as u64 * 24, expected, format!("{start} to {end}")))
     }
 
     /// The number of the block that holds an ordinal.
     fn block_of(self, ordinal: u32) -> Result<usize> {
         let after = self.blocks()?.partition_point(|b| b.first_row <= ordinal);
         after.checked_sub(1).ok_or_else(|| {
-            self.file.corruption_in(BLOCKS, 0, format!("a block with row {ordinal}"), "none")
+            self.file
+                .corruption_in(BLOCKS, 0, format!("a block with row {ordinal}"), "none")
         })
     }
 
     /// A block as it is stored, its checksum compared.
     pub(crate) fn compressed(self, index: usize) -> Result<(Block, &'a [u8])> {
-        let missing = || self.file.corruption_in(BLOCKS, index as u64 * 24, "a block inside the data", "none");
+        let missing = || {
+            self.file
+                .corruption_in(BLOCKS, index as u64 * 24, "a block inside the data", "none")
+        };
         let block = *self.blocks()?.get(index).ok_or_else(missing)?;
         let start = usize::try_from(block.offset).map_err(|_| missing())?;
         let rest = self.file.unchecked(DATA)?.get(start..).ok_or_else(missing)?;
@@ -222,7 +270,9 @@ impl<'a> Documents<'a> {
         let crc = crc32fast::hash(bytes);
         if crc != block.crc {
             let expected = format!("a block with checksum {:08x}", block.crc);
-            return Err(self.file.corruption_in(DATA, block.offset, expected, format!("{crc:08x}")));
+            return Err(self
+                .file
+                .corruption_in(DATA, block.offset, expected, format!("{crc:08x}")));
         }
         Ok((block, bytes))
     }
@@ -236,11 +286,19 @@ impl<'a> Documents<'a> {
             self.file.corruption_in(DATA, block.offset, expected, "another")
         })?;
         let rows = self.rows_of(index)?;
-        Ok(Rows { first_row: rows.start, count: rows.len(), raw })
+        Ok(Rows {
+            first_row: rows.start,
+            count: rows.len(),
+            raw,
+        })
     }
 
     /// Reads one document.
-    pub(crate) fn read<T>(self, ordinal: u32, take: impl FnOnce(StoredDocument<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(
+        self,
+        ordinal: u32,
+        take: impl FnOnce(StoredDocument<'_>) -> Result<T>,
+    ) -> Result<T> {
         let index = self.block_of(ordinal)?;
         let rows = self.block(index)?;
         take(rows.get(ordinal).ok_or_else(|| self.bad_row(index, ordinal))?)
@@ -248,14 +306,25 @@ impl<'a> Documents<'a> {
 
     /// Damage inside a block whose checksum is right.
     pub(crate) fn bad_row(self, block: usize, ordinal: u32) -> StorageError {
-        let offset = self.blocks().ok().and_then(|b| b.get(block)).map_or(0, |b| b.offset);
-        self.file.corruption_in(DATA, offset, format!("a text and a payload for row {ordinal}"), "other bytes")
+        let offset = self
+            .blocks()
+            .ok()
+            .and_then(|b| b.get(block))
+            .map_or(0, |b| b.offset);
+        self.file.corruption_in(
+            DATA,
+            offset,
+            format!("a text and a payload for row {ordinal}"),
+            "other bytes",
+        )
     }
 
     /// The payload of one document.
     pub(crate) fn payload(self, ordinal: u32) -> Result<Payload> {
         let index = self.block_of(ordinal)?;
-        self.read(ordinal, |d| parse_payload(d.payload).ok_or_else(|| self.bad_row(index, ordinal)))
+        self.read(ordinal, |d| {
+            parse_payload(d.payload).ok_or_else(|| self.bad_row(index, ordinal))
+        })
     }
 
     /// Checks every block.

@@ -25,7 +25,12 @@ impl<'a> Ends<'a> {
         if ascending && last == total {
             return Ok(ends);
         }
-        Err(file.corruption_in(tag, 0, format!("{rows} ascending ends up to {total}"), format!("ends up to {last}")))
+        Err(file.corruption_in(
+            tag,
+            0,
+            format!("{rows} ascending ends up to {total}"),
+            format!("ends up to {last}"),
+        ))
     }
 
     /// The same section once [`Self::open`] has checked it.

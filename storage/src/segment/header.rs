@@ -71,10 +71,18 @@ impl Header {
     /// Reads the frame of a whole file; errors name `path`. Touches the file's first and last pages only.
     pub(crate) fn parse(path: &Path, file: &[u8], kind: FileKind) -> Result<Self> {
         kind.check(path, file)?;
-        let trailer_at = file.len().checked_sub(TRAILER_BYTES).filter(|&at| at >= HEAD_BYTES);
+        let trailer_at = file
+            .len()
+            .checked_sub(TRAILER_BYTES)
+            .filter(|&at| at >= HEAD_BYTES);
         let (Some(trailer_at), Some(head)) = (trailer_at, file.get(..HEAD_BYTES)) else {
             let expected = format!("at least {} bytes", HEAD_BYTES + TRAILER_BYTES);
-            return Err(StorageError::corruption(path, file.len() as u64, expected, file.len().to_string()));
+            return Err(StorageError::corruption(
+                path,
+                file.len() as u64,
+                expected,
+                file.len().to_string(),
+            ));
         };
         let table_at = table_start(path, file, trailer_at)?;
         let tail = file.get(table_at..).unwrap_or_default();
@@ -84,14 +92,22 @@ impl Header {
         for _ in 0..count {
             let (tag, crc) = (reader.u32()?, reader.u32()?);
             let (offset, length, _reserved) = (reader.u64()?, reader.u64()?, reader.u64()?);
-            sections.push(Section { tag, crc, offset, length });
+            sections.push(Section {
+                tag,
+                crc,
+                offset,
+                length,
+            });
         }
         reader.bytes(3 * 8)?;
         let mut params = [0; PARAMS];
         for param in &mut params {
             *param = reader.u64()?;
         }
-        let computed = checksum(head, tail.get(..tail.len() - reader.remaining()).unwrap_or_default());
+        let computed = checksum(
+            head,
+            tail.get(..tail.len() - reader.remaining()).unwrap_or_default(),
+        );
         let at = reader.clone();
         let (crc, magic) = (reader.u32()?, reader.array::<4>()?);
         if crc != computed || magic != MAGIC {
@@ -99,7 +115,11 @@ impl Header {
             return Err(at.corruption(format!("the frame's checksum {computed:08x} and LTWD"), found));
         }
         check_sections(path, &sections, table_at)?;
-        Ok(Self { params, sections, crc })
+        Ok(Self {
+            params,
+            sections,
+            crc,
+        })
     }
 }
 
@@ -117,8 +137,13 @@ fn table_start(path: &Path, file: &[u8], trailer_at: usize) -> Result<usize> {
         ));
     }
     let (table_at, sections) = (reader.u64()?, reader.u64()?);
-    let room = usize::try_from(table_at).ok().filter(|&at| at >= HEAD_BYTES).and_then(|at| trailer_at.checked_sub(at));
-    let bytes = usize::try_from(sections).ok().and_then(|n| n.checked_mul(ENTRY_BYTES));
+    let room = usize::try_from(table_at)
+        .ok()
+        .filter(|&at| at >= HEAD_BYTES)
+        .and_then(|at| trailer_at.checked_sub(at));
+    let bytes = usize::try_from(sections)
+        .ok()
+        .and_then(|n| n.checked_mul(ENTRY_BYTES));
     match (room, bytes) {
         (Some(room), Some(bytes)) if room == bytes => Ok(trailer_at - bytes),
         _ => {
@@ -132,7 +157,10 @@ fn table_start(path: &Path, file: &[u8], trailer_at: usize) -> Result<usize> {
 fn check_sections(path: &Path, sections: &[Section], table_at: usize) -> Result<()> {
     let mut end = HEAD_BYTES as u64;
     for (i, section) in sections.iter().enumerate() {
-        let next = section.offset.checked_add(section.length).filter(|&next| next <= table_at as u64);
+        let next = section
+            .offset
+            .checked_add(section.length)
+            .filter(|&next| next <= table_at as u64);
         match next {
             Some(next) if section.offset >= end && section.offset % ALIGNMENT == 0 => end = next,
             _ => {
@@ -172,9 +200,18 @@ mod tests {
         let mut bytes = head(KIND).to_vec();
         bytes.extend_from_slice(&[7; 100]);
         bytes.resize(192, 0);
-        let section = |tag, offset, length| Section { tag, crc: 0, offset, length };
+        let section = |tag, offset, length| Section {
+            tag,
+            crc: 0,
+            offset,
+            length,
+        };
         let sections = vec![section(1, 64, 100), section(2, 192, 0)];
-        let mut header = Header { params: [1, 2, 3, 4, 5, 6], sections, crc: 0 };
+        let mut header = Header {
+            params: [1, 2, 3, 4, 5, 6],
+            sections,
+            crc: 0,
+        };
         let tail = header.seal(KIND, 192);
         bytes.extend_from_slice(&tail);
         assert_eq!(parse(&bytes).unwrap(), header);
@@ -184,8 +221,17 @@ mod tests {
     #[test]
     fn sealed_nonsense_is_refused() {
         for (offset, length) in [(65, 1), (0, 64), (64, u64::MAX), (1 << 40, 1), (128, 65)] {
-            let sections = vec![Section { tag: 1, crc: 0, offset, length }];
-            let mut header = Header { params: [0; 6], sections, crc: 0 };
+            let sections = vec![Section {
+                tag: 1,
+                crc: 0,
+                offset,
+                length,
+            }];
+            let mut header = Header {
+                params: [0; 6],
+                sections,
+                crc: 0,
+            };
             let mut bytes = head(KIND).to_vec();
             bytes.resize(3 * 64, 0);
             bytes.extend_from_slice(&header.seal(KIND, 3 * ALIGNMENT));

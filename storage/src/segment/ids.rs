@@ -55,7 +55,12 @@ impl<'a> IdsWriter<'a> {
         let tags = [BYTES, OFFSETS, HASHES, ORDINALS];
         let mut writer = ComponentWriter::create(backend, &path, Component::Ids.kind(), &tags)?;
         writer.append(OFFSETS, &0u64.to_le_bytes())?;
-        Ok(Self { writer, end: 0, index: Vec::new(), key: Vec::new() })
+        Ok(Self {
+            writer,
+            end: 0,
+            index: Vec::new(),
+            key: Vec::new(),
+        })
     }
 
     /// Appends the id of the next ordinal.
@@ -101,7 +106,12 @@ impl<'a> Ids<'a> {
         let range = range.and_then(|(&a, &b)| Some(usize::try_from(a).ok()?..usize::try_from(b).ok()?));
         range.and_then(|r| bytes.get(r)).ok_or_else(|| {
             let found = format!("row {ordinal} of {}", self.rows);
-            self.file.corruption_in(OFFSETS, u64::from(ordinal) * 8, "ascending offsets inside the ids", found)
+            self.file.corruption_in(
+                OFFSETS,
+                u64::from(ordinal) * 8,
+                "ascending offsets inside the ids",
+                found,
+            )
         })
     }
 
@@ -109,13 +119,17 @@ impl<'a> Ids<'a> {
     pub(crate) fn get(self, ordinal: u32) -> Result<DocumentId> {
         let key = self.key(ordinal)?;
         let id = match key.split_first() {
-            Some((&INTEGER, bytes)) => bytes.try_into().ok().map(|b| DocumentId::U64(u64::from_le_bytes(b))),
+            Some((&INTEGER, bytes)) => bytes
+                .try_into()
+                .ok()
+                .map(|b| DocumentId::U64(u64::from_le_bytes(b))),
             Some((&STRING, bytes)) => std::str::from_utf8(bytes).ok().map(DocumentId::from),
             _ => None,
         };
         id.ok_or_else(|| {
             let found = format!("{} other bytes for row {ordinal}", key.len());
-            self.file.corruption_in(BYTES, 0, "an integer or a string of UTF-8", found)
+            self.file
+                .corruption_in(BYTES, 0, "an integer or a string of UTF-8", found)
         })
     }
 
@@ -127,7 +141,12 @@ impl<'a> Ids<'a> {
         let hashes: &[u32] = self.file.exactly(HASHES, self.rows as usize)?;
         let ordinals: &[u32] = self.file.exactly(ORDINALS, self.rows as usize)?;
         let first = hashes.partition_point(|&h| h < hash);
-        for (_, &ordinal) in hashes.iter().zip(ordinals).skip(first).take_while(|(h, _)| **h == hash) {
+        for (_, &ordinal) in hashes
+            .iter()
+            .zip(ordinals)
+            .skip(first)
+            .take_while(|(h, _)| **h == hash)
+        {
             if self.key(ordinal)? == wanted {
                 return Ok(Some(ordinal));
             }

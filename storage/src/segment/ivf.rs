@@ -17,14 +17,14 @@ const ENDS: u32 = 2;
 const COUNTS: u32 = 3;
 
 /// Postings that are held in memory at once while lists are made.
-const POSTINGS_AT_ONCE: usize = 16 << 20;
+pub(crate) const POSTINGS_AT_ONCE: usize = 16 << 20;
 
 /// Writes the posting lists of a segment's residual codes; raw tokens have none.
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
     tokens: &TokensView<'_>,
-    at_once: Option<usize>,
+    at_once: usize,
 ) -> Result<Written> {
     let (codes, centroids) = match tokens.rows {
         TokenRows::Residual { codebook, rows } => (rows.codes, codebook.codec.len()),
@@ -37,7 +37,7 @@ pub(crate) fn write(
     let (mut first, mut end, mut postings) = (0, 0u64, 0u64);
     let (mut lists, mut packed) = (Vec::new(), Vec::new());
     while first < centroids {
-        let past = pass_end(&counts, first, at_once.unwrap_or(POSTINGS_AT_ONCE));
+        let past = pass_end(&counts, first, at_once);
         let mut starts: Vec<usize> = Vec::with_capacity(past - first + 1);
         let mut total = 0;
         for &count in &counts[first..past] {
@@ -130,10 +130,12 @@ impl IvfView<'_> {
         let start = if at == 0 { Some(&0) } else { self.ends.get(at - 1) };
         let start = start.and_then(|&s| usize::try_from(s).ok());
         let list = start.and_then(|s| self.lists.get(s..));
-        list.and_then(|list| unpack(list, count, self.documents, out)).ok_or_else(|| {
-            let found = format!("other bytes for centroid {centroid}");
-            self.file.corruption_in(LISTS, start.unwrap_or(0) as u64, "a packed posting list", found)
-        })
+        list.and_then(|list| unpack(list, count, self.documents, out))
+            .ok_or_else(|| {
+                let found = format!("other bytes for centroid {centroid}");
+                self.file
+                    .corruption_in(LISTS, start.unwrap_or(0) as u64, "a packed posting list", found)
+            })
     }
 }
 

@@ -31,7 +31,12 @@ impl<'a> OriginalWriter<'a> {
     ) -> Result<Self> {
         let path = dir.join(Component::Original.name());
         let writer = ComponentWriter::create(backend, &path, Component::Original.kind(), &[CODES, FACTORS])?;
-        Ok(Self { writer, codec, dim, tokens: 0 })
+        Ok(Self {
+            writer,
+            codec,
+            dim,
+            tokens: 0,
+        })
     }
 
     /// Appends coded tokens: what [`OriginalCodec::encode`] has made, or rows of another segment of the same schema.
@@ -42,7 +47,8 @@ impl<'a> OriginalWriter<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<Written> {
-        self.writer.finish([self.tokens, self.dim as u64, self.codec as u64, 0, 0, 0])
+        self.writer
+            .finish([self.tokens, self.dim as u64, self.codec as u64, 0, 0, 0])
     }
 }
 
@@ -54,11 +60,19 @@ pub(crate) fn coded(
     tokens: usize,
 ) -> Result<(&[u8], &[f32])> {
     let codes = file.exactly(CODES, tokens.saturating_mul(codec.row_bytes(dim)))?;
-    Ok((codes, file.exactly(FACTORS, tokens.saturating_mul(codec.row_factors()))?))
+    Ok((
+        codes,
+        file.exactly(FACTORS, tokens.saturating_mul(codec.row_factors()))?,
+    ))
 }
 
 /// Reads the original tier of a segment of so many tokens.
-pub(crate) fn open(file: &ComponentFile, codec: OriginalCodec, dim: usize, tokens: usize) -> Result<OriginalRows<'_>> {
+pub(crate) fn open(
+    file: &ComponentFile,
+    codec: OriginalCodec,
+    dim: usize,
+    tokens: usize,
+) -> Result<OriginalRows<'_>> {
     let (codes, factors) = coded(file, codec, dim, tokens)?;
     OriginalRows::new(codec, dim, codes, factors)
         .map_err(|error| file.corruption_in(CODES, 0, "whole rows of tokens", error.to_string()))

@@ -76,9 +76,15 @@ fn unpack_block(window: &[u8], width: usize, values: usize, mut next: u64, out: 
     let mask = (1u64 << width) - 1;
     let mut bit = 0;
     for _ in 0..values {
-        let word = window.get(bit / 8..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |b| u64::from_le_bytes(*b));
+        let word = window
+            .get(bit / 8..)
+            .and_then(<[u8]>::first_chunk::<8>)
+            .map_or(0, |b| u64::from_le_bytes(*b));
         let ordinal = next + ((word >> (bit % 8)) & mask);
-        #[expect(clippy::cast_possible_truncation, reason = "the caller refuses a list whose last ordinal is too large")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the caller refuses a list whose last ordinal is too large"
+        )]
         out.push(ordinal as u32);
         next = ordinal + 1;
         bit += width;

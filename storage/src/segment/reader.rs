@@ -28,7 +28,12 @@ impl ComponentFile {
         let map = backend.map(path).at("map", path)?;
         let header = Header::parse(path, &map, kind)?;
         let checked = header.sections.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { path: path.to_owned(), map, header, checked })
+        Ok(Self {
+            path: path.to_owned(),
+            map,
+            header,
+            checked,
+        })
     }
 
     /// Refuses a whole file that is not the one which was written with this segment.
@@ -42,11 +47,10 @@ impl ComponentFile {
     }
 
     pub(crate) fn written(&self) -> Written {
-        Written { bytes: self.map.len() as u64, crc: self.header.crc }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+        Written {
+            bytes: self.map.len() as u64,
+            crc: self.header.crc,
+        }
     }
 
     pub(crate) fn params(&self) -> [u64; PARAMS] {
@@ -54,7 +58,12 @@ impl ComponentFile {
     }
 
     /// Damage at an offset of this file.
-    pub(crate) fn corruption(&self, offset: u64, expected: impl Into<String>, found: impl Into<String>) -> StorageError {
+    pub(crate) fn corruption(
+        &self,
+        offset: u64,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> StorageError {
         StorageError::corruption(&self.path, offset, expected, found)
     }
 
@@ -66,7 +75,12 @@ impl ComponentFile {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> StorageError {
-        let start = self.header.sections.iter().find(|s| s.tag == tag).map_or(0, |s| s.offset);
+        let start = self
+            .header
+            .sections
+            .iter()
+            .find(|s| s.tag == tag)
+            .map_or(0, |s| s.offset);
         self.corruption(start.saturating_add(offset), expected, found)
     }
 
@@ -100,7 +114,10 @@ impl ComponentFile {
 
     /// Checks every section's checksum.
     pub(crate) fn verify(&self) -> Result<()> {
-        self.header.sections.iter().try_for_each(|s| self.section(s.tag).map(drop))
+        self.header
+            .sections
+            .iter()
+            .try_for_each(|s| self.section(s.tag).map(drop))
     }
 
     fn find(&self, tag: u32) -> Result<(usize, &[u8])> {
@@ -118,13 +135,18 @@ impl ComponentFile {
     }
 
     fn check(&self, index: usize, bytes: &[u8]) -> Result<()> {
-        let (Some(section), Some(checked)) = (self.header.sections.get(index), self.checked.get(index)) else {
+        let (Some(section), Some(checked)) = (self.header.sections.get(index), self.checked.get(index))
+        else {
             return Ok(());
         };
         let found = *checked.get_or_init(|| crc32fast::hash(bytes));
         if found == section.crc {
             return Ok(());
         }
-        Err(self.corruption(section.offset, format!("checksum {:08x}", section.crc), format!("{found:08x}")))
+        Err(self.corruption(
+            section.offset,
+            format!("checksum {:08x}", section.crc),
+            format!("{found:08x}"),
+        ))
     }
 }

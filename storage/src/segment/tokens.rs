@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use half::f16;
-use latewood_codecs::{Codes, OriginalRows, ResidualCodes, ResidualRows};
+use latewood_codecs::{Codes, ResidualCodes, ResidualRows};
 
 use super::codebook::Codebook;
 use super::component::Component;
@@ -46,9 +46,18 @@ impl<'a> TokensWriter<'a> {
         codebook: Option<&'a Arc<Codebook>>,
     ) -> Result<Self> {
         let path = dir.join(Component::Tokens.name());
-        let tags: &[u32] = if codebook.is_some() { &[VALUES, ENDS, CODES, INVERSE_NORMS] } else { &[VALUES, ENDS] };
+        let tags: &[u32] = if codebook.is_some() {
+            &[VALUES, ENDS, CODES, INVERSE_NORMS]
+        } else {
+            &[VALUES, ENDS]
+        };
         let writer = ComponentWriter::create(backend, &path, Component::Tokens.kind(), tags)?;
-        Ok(Self { writer, codebook, dim, tokens: 0 })
+        Ok(Self {
+            writer,
+            codebook,
+            dim,
+            tokens: 0,
+        })
     }
 
     /// Appends raw tokens, to a file without a codebook.
@@ -70,12 +79,16 @@ impl<'a> TokensWriter<'a> {
                 self.writer.append(CODES, bytemuck::cast_slice(&wide))?;
             }
             Codes::U32(codes) => {
-                #[expect(clippy::cast_possible_truncation, reason = "a codebook of at most 65,536 centroids")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "a codebook of at most 65,536 centroids"
+                )]
                 let codes: Vec<u16> = codes.iter().map(|&c| c as u16).collect();
                 self.writer.append(CODES, bytemuck::cast_slice(&codes))?;
             }
         }
-        self.writer.append(INVERSE_NORMS, bytemuck::cast_slice(rows.inverse_norms))
+        self.writer
+            .append(INVERSE_NORMS, bytemuck::cast_slice(rows.inverse_norms))
     }
 
     /// Appends the codes that one task has made.
@@ -85,10 +98,24 @@ impl<'a> TokensWriter<'a> {
 
     /// Ends the file; `lengths` are the documents' numbers of tokens.
     pub(crate) fn finish(mut self, lengths: &[u32]) -> Result<Written> {
-        write_ends(&mut self.writer, ENDS, lengths.iter().map(|&l| l as usize), self.tokens)?;
+        write_ends(
+            &mut self.writer,
+            ENDS,
+            lengths.iter().map(|&l| l as usize),
+            self.tokens,
+        )?;
         let layout = if self.codebook.is_some() { RESIDUAL } else { RAW };
-        let (id, bits) = self.codebook.map_or((0, 0), |c| (c.id, u64::from(c.codec.bits())));
-        self.writer.finish([lengths.len() as u64, self.tokens, self.dim as u64, layout, bits, id])
+        let (id, bits) = self
+            .codebook
+            .map_or((0, 0), |c| (c.id, u64::from(c.codec.bits())));
+        self.writer.finish([
+            lengths.len() as u64,
+            self.tokens,
+            self.dim as u64,
+            layout,
+            bits,
+            id,
+        ])
     }
 }
 
@@ -101,8 +128,6 @@ pub struct TokensView<'a> {
     pub dim: usize,
     /// The tokens of all documents, one after another.
     pub rows: TokenRows<'a>,
-    /// The tokens as they came, where the schema keeps them beside residual codes.
-    pub original: Option<OriginalRows<'a>>,
 }
 
 /// Stored tokens.
@@ -155,21 +180,23 @@ impl<'a> TokensView<'a> {
 
     /// The residual codes of a document, when they are stored so.
     pub fn residual(&self, ordinal: u32) -> Option<ResidualRows<'a>> {
-        match self.rows {
-            TokenRows::Raw(_) => None,
-            TokenRows::Residual { rows, .. } => {
-                let Range { start, end } = self.range(ordinal);
-                let bytes = self.dim * usize::from(self.bits()) / 8;
-                Some(ResidualRows {
-                    codes: match rows.codes {
-                        Codes::U16(codes) => Codes::U16(codes.get(start..end)?),
-                        Codes::U32(codes) => Codes::U32(codes.get(start..end)?),
-                    },
-                    residuals: rows.residuals.get(start * bytes..end * bytes)?,
-                    inverse_norms: rows.inverse_norms.get(start..end)?,
-                })
-            }
-        }
+        self.residual_of(self.range(ordinal))
+    }
+
+    /// The residual codes of a range of tokens, when they are stored so.
+    pub(super) fn residual_of(&self, Range { start, end }: Range<usize>) -> Option<ResidualRows<'a>> {
+        let TokenRows::Residual { rows, .. } = self.rows else {
+            return None;
+        };
+        let bytes = self.dim * usize::from(self.bits()) / 8;
+        Some(ResidualRows {
+            codes: match rows.codes {
+                Codes::U16(codes) => Codes::U16(codes.get(start..end)?),
+                Codes::U32(codes) => Codes::U32(codes.get(start..end)?),
+            },
+            residuals: rows.residuals.get(start * bytes..end * bytes)?,
+            inverse_norms: rows.inverse_norms.get(start..end)?,
+        })
     }
 
     /// Bits of residual a dimension; 0 for raw tokens.
@@ -180,16 +207,14 @@ impl<'a> TokensView<'a> {
         }
     }
 
-    /// Decodes tokens from `first` until `out` is full, from the best tier there is: the original one, the raw tokens,
-    /// or the reconstruction from the codes.
+    /// Decodes tokens from `first` until `out`, whole rows, is full: the raw tokens, or reconstructions from their codes.
     pub fn decode(&self, first: usize, out: &mut [f32]) {
-        if let Some(original) = &self.original {
-            return original.decode(first, out);
-        }
         match self.rows {
             TokenRows::Raw(values) => {
                 let source = values.get(first * self.dim..).unwrap_or_default();
-                out.iter_mut().zip(source).for_each(|(to, from)| *to = from.to_f32());
+                out.iter_mut()
+                    .zip(source)
+                    .for_each(|(to, from)| *to = from.to_f32());
             }
             TokenRows::Residual { codebook, rows } => {
                 let bytes = codebook.codec.residual_bytes();
@@ -223,13 +248,21 @@ pub(crate) fn open<'a>(
     let ends = ends(file, ENDS, documents, count)?;
     let rows = match (layout, codebook) {
         (RAW, _) => TokenRows::Raw(file.exactly(VALUES, count.checked_mul(dim).ok_or_else(too_many)?)?),
-        (RESIDUAL, Some(codebook)) => {
-            TokenRows::Residual { codebook, rows: residual_rows(file, count, codebook, check)? }
-        }
+        (RESIDUAL, Some(codebook)) => TokenRows::Residual {
+            codebook,
+            rows: residual_rows(file, count, codebook, check)?,
+        },
         (RESIDUAL, None) => return Err(missing_codebook(file)),
-        (other, _) => return Err(file.corruption(0, "raw tokens (0) or residual codes (1)", other.to_string())),
+        (other, _) => {
+            return Err(file.corruption(0, "raw tokens (0) or residual codes (1)", other.to_string()));
+        }
     };
-    Ok(TokensView { ends, documents, dim, rows, original: None })
+    Ok(TokensView {
+        ends,
+        documents,
+        dim,
+        rows,
+    })
 }
 
 fn missing_codebook(file: &ComponentFile) -> StorageError {
@@ -260,7 +293,12 @@ fn residual_rows<'a>(
             Codes::U32(codes) => codes.iter().copied().max(),
         };
         if let Some(largest) = largest.filter(|&c| c as usize >= codec.len()) {
-            return Err(file.corruption_in(CODES, 0, format!("codes below {}", codec.len()), largest.to_string()));
+            return Err(file.corruption_in(
+                CODES,
+                0,
+                format!("codes below {}", codec.len()),
+                largest.to_string(),
+            ));
         }
     }
     Ok(ResidualRows {

@@ -32,7 +32,11 @@ struct Sink {
 impl Sink {
     fn create(backend: &dyn StorageBackend, path: PathBuf) -> Result<Self> {
         let file = backend.create(&path).at("create", &path)?;
-        Ok(Self { path, file, buffer: Vec::new() })
+        Ok(Self {
+            path,
+            file,
+            buffer: Vec::new(),
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
@@ -76,19 +80,38 @@ pub(crate) struct ComponentWriter<'a> {
 
 impl<'a> ComponentWriter<'a> {
     /// Creates the file. `tags` are its sections in order; the first is written straight through.
-    pub(crate) fn create(backend: &'a dyn StorageBackend, path: &Path, kind: FileKind, tags: &[u32]) -> Result<Self> {
+    pub(crate) fn create(
+        backend: &'a dyn StorageBackend,
+        path: &Path,
+        kind: FileKind,
+        tags: &[u32],
+    ) -> Result<Self> {
         let mut sink = Sink::create(backend, path.to_owned())?;
         let head = head(kind);
         sink.write(&head)?;
         let end = head.len() as u64;
-        let first = tags.first().map(|&tag| Section { tag, crc: 0, offset: end, length: 0 });
-        let waiting = |&tag| Waiting { tag, memory: Vec::new(), spilled: None, length: 0 };
+        let first = tags.first().map(|&tag| Section {
+            tag,
+            crc: 0,
+            offset: end,
+            length: 0,
+        });
+        let waiting = |&tag| Waiting {
+            tag,
+            memory: Vec::new(),
+            spilled: None,
+            length: 0,
+        };
         Ok(Self {
             backend,
             kind,
             sink,
             end,
-            header: Header { params: [0; PARAMS], sections: first.into_iter().collect(), crc: 0 },
+            header: Header {
+                params: [0; PARAMS],
+                sections: first.into_iter().collect(),
+                crc: 0,
+            },
             hasher: crc32fast::Hasher::new(),
             waiting: tags.iter().skip(1).map(waiting).collect(),
         })
@@ -138,9 +161,9 @@ impl<'a> ComponentWriter<'a> {
         if let Some(section) = self.header.sections.last_mut() {
             section.crc = crc;
         }
-        let padding = usize::try_from(self.end.next_multiple_of(ALIGNMENT) - self.end).unwrap_or(0);
-        self.end += padding as u64;
-        self.sink.write(&[0; ALIGNMENT as usize][..padding])
+        let padding = self.end.next_multiple_of(ALIGNMENT) - self.end;
+        self.end += padding;
+        (0..padding).try_for_each(|_| self.sink.write(&[0]))
     }
 
     /// Appends the waiting sections, the table and the trailer, and syncs the file.
@@ -148,7 +171,12 @@ impl<'a> ComponentWriter<'a> {
         self.header.params = params;
         self.close_section()?;
         for waiting in std::mem::take(&mut self.waiting) {
-            self.header.sections.push(Section { tag: waiting.tag, crc: 0, offset: self.end, length: 0 });
+            self.header.sections.push(Section {
+                tag: waiting.tag,
+                crc: 0,
+                offset: self.end,
+                length: 0,
+            });
             match waiting.spilled {
                 None => self.through(&waiting.memory)?,
                 Some(mut spilled) => {
@@ -158,7 +186,9 @@ impl<'a> ComponentWriter<'a> {
                     for block in bytes.chunks(BUFFER) {
                         self.through(block)?;
                     }
-                    self.backend.remove_file(&spilled.path).at("remove", &spilled.path)?;
+                    self.backend
+                        .remove_file(&spilled.path)
+                        .at("remove", &spilled.path)?;
                 }
             }
             self.close_section()?;
@@ -167,10 +197,15 @@ impl<'a> ComponentWriter<'a> {
         self.sink.write(&tail)?;
         self.sink.flush()?;
         self.sink.file.sync_data().at("sync", &self.sink.path)?;
-        Ok(Written { bytes: self.end + tail.len() as u64, crc: self.header.crc })
+        Ok(Written {
+            bytes: self.end + tail.len() as u64,
+            crc: self.header.crc,
+        })
     }
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

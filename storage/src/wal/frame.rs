@@ -57,7 +57,13 @@ impl<'a> Frame<'a> {
             2 => FrameKind::Replaced,
             _ => return None,
         };
-        Some(Self { kind, sequence: u64_at(8)?, durable: u64_at(16)?, offset: offset as u64, payload })
+        Some(Self {
+            kind,
+            sequence: u64_at(8)?,
+            durable: u64_at(16)?,
+            offset: offset as u64,
+            payload,
+        })
     }
 }
 
@@ -86,11 +92,19 @@ pub(crate) fn put_frame(
 
 fn payload_len(payload: &[u8]) -> Result<u32> {
     let got = payload.len();
-    u32::try_from(got).ok().filter(|_| got <= MAX_PAYLOAD).ok_or_else(|| StorageError::InvalidOption {
-        name: "batch",
-        expected: RecordFault::TooLong { what: "a batch", max: MAX_PAYLOAD, got }.to_string(),
-        got: format!("{got} bytes; split it, or load it in bulk"),
-    })
+    u32::try_from(got)
+        .ok()
+        .filter(|_| got <= MAX_PAYLOAD)
+        .ok_or_else(|| StorageError::InvalidOption {
+            name: "batch",
+            expected: RecordFault::TooLong {
+                what: "a batch",
+                max: MAX_PAYLOAD,
+                got,
+            }
+            .to_string(),
+            got: format!("{got} bytes; split it, or load it in bulk"),
+        })
 }
 
 fn checksum(header: &[u8], payload: &[u8]) -> u32 {
@@ -108,7 +122,10 @@ mod tests {
         let mut log = vec![0; 5];
         put_frame(&mut log, FrameKind::Replaced, 7, 3, b"payload").unwrap();
         let frame = Frame::parse(&log, 5).unwrap();
-        assert_eq!((frame.kind, frame.sequence, frame.durable), (FrameKind::Replaced, 7, 3));
+        assert_eq!(
+            (frame.kind, frame.sequence, frame.durable),
+            (FrameKind::Replaced, 7, 3)
+        );
         assert_eq!((frame.payload, frame.len()), (&b"payload"[..], log.len() - 5));
         for bit in 5 * 8..log.len() * 8 {
             let mut bad = log.clone();

@@ -20,7 +20,9 @@ pub(crate) struct Log<'a> {
 impl Log<'_> {
     /// The sequence number after its last frame.
     pub(crate) fn next_sequence(&self) -> u64 {
-        self.frames.last().map_or(self.first_sequence, |frame| frame.sequence + 1)
+        self.frames
+            .last()
+            .map_or(self.first_sequence, |frame| frame.sequence + 1)
     }
 }
 
@@ -52,7 +54,11 @@ pub(crate) fn read_log<'a>(file: &Path, number: u64, bytes: &'a [u8]) -> Result<
         expected += 1;
         frames.push(frame);
     }
-    Ok(Some(Log { first_sequence, frames, len: at as u64 }))
+    Ok(Some(Log {
+        first_sequence,
+        frames,
+        len: at as u64,
+    }))
 }
 
 /// An error unless the bytes from `at` on can be what a crash left of writes that were never acknowledged.
@@ -63,7 +69,10 @@ fn check_torn(file: &Path, bytes: &[u8], at: usize) -> Result<()> {
             file,
             at as u64,
             "a whole frame",
-            format!("damage, with frame {} whole behind it at byte {}", later.sequence, later.offset),
+            format!(
+                "damage, with frame {} whole behind it at byte {}",
+                later.sequence, later.offset
+            ),
         )),
         None => {
             tracing::info!(file = %file.display(), at, bytes = found, "cut the unfinished end of a log");
@@ -112,7 +121,11 @@ mod tests {
                 None => assert!(cut < LOG_HEADER_BYTES, "cut {cut}"),
                 Some(log) => {
                     assert_eq!(log.frames.len(), whole, "cut {cut}");
-                    let end = if whole == 0 { LOG_HEADER_BYTES } else { ends[whole - 1] };
+                    let end = if whole == 0 {
+                        LOG_HEADER_BYTES
+                    } else {
+                        ends[whole - 1]
+                    };
                     assert_eq!(log.len, end as u64);
                     assert_eq!(log.next_sequence(), 10 + whole as u64);
                 }
@@ -128,7 +141,11 @@ mod tests {
             bad[at] ^= 0x40;
             let result = read(&bad);
             if at >= ends[1] {
-                assert_eq!(result.unwrap().unwrap().frames.len(), 2, "byte {at}: the last frame may be torn");
+                assert_eq!(
+                    result.unwrap().unwrap().frames.len(),
+                    2,
+                    "byte {at}: the last frame may be torn"
+                );
             } else {
                 // Bytes 36..40 are reserved.
                 let harmless = (LOG_HEADER_BYTES - 4..LOG_HEADER_BYTES).contains(&at);

@@ -116,23 +116,42 @@ fn put_record(out: &mut Vec<u8>, record: &Record) -> Result<()> {
 fn read_record(reader: &mut Reader<'_>) -> Result<Record> {
     let id = read_id(reader)?;
     let flags = reader.u8()?;
-    let text = if flags & HAS_TEXT != 0 { Some(reader.str()?.to_owned()) } else { None };
+    let text = if flags & HAS_TEXT != 0 {
+        Some(reader.str()?.to_owned())
+    } else {
+        None
+    };
     let json = reader.str()?;
     let payload: Payload =
         serde_json::from_str(json).map_err(|error| reader.corruption("a JSON object", error.to_string()))?;
     let dense = if flags & HAS_DENSE != 0 {
         let dim = reader.u32()? as usize;
-        Some(bytemuck::allocation::pod_collect_to_vec::<u8, f32>(reader.bytes(dim * size_of::<f32>())?))
+        Some(bytemuck::allocation::pod_collect_to_vec::<u8, f32>(
+            reader.bytes(dim * size_of::<f32>())?,
+        ))
     } else {
         None
     };
-    let tokens = if flags & HAS_TOKENS != 0 { Some(read_tokens(reader)?) } else { None };
-    Ok(Record { id, text, payload, dense, tokens })
+    let tokens = if flags & HAS_TOKENS != 0 {
+        Some(read_tokens(reader)?)
+    } else {
+        None
+    };
+    Ok(Record {
+        id,
+        text,
+        payload,
+        dense,
+        tokens,
+    })
 }
 
 fn read_tokens(reader: &mut Reader<'_>) -> Result<TokenMatrix> {
     let (dim, rows) = (reader.u32()? as usize, reader.u32()? as usize);
-    let Some(bytes) = dim.checked_mul(rows).and_then(|n| n.checked_mul(size_of::<f16>())) else {
+    let Some(bytes) = dim
+        .checked_mul(rows)
+        .and_then(|n| n.checked_mul(size_of::<f16>()))
+    else {
         return Err(reader.corruption("a token matrix", format!("{rows} tokens of dimension {dim}")));
     };
     let numbers = bytemuck::allocation::pod_collect_to_vec::<u8, f16>(reader.bytes(bytes)?);
@@ -160,8 +179,18 @@ mod tests {
             dense: Some(vec![0.1, -2.5]),
             tokens: Some(tokens),
         };
-        let bare = Record { id: 7.into(), text: None, payload: Payload::new(), dense: None, tokens: None };
-        vec![Operation::Upsert(whole), Operation::Delete("gone".into()), Operation::Upsert(bare)]
+        let bare = Record {
+            id: 7.into(),
+            text: None,
+            payload: Payload::new(),
+            dense: None,
+            tokens: None,
+        };
+        vec![
+            Operation::Upsert(whole),
+            Operation::Delete("gone".into()),
+            Operation::Upsert(bare),
+        ]
     }
 
     #[test]
@@ -184,7 +213,10 @@ mod tests {
     fn a_cut_batch_is_an_error() {
         let bytes = encode_batch(&sample()).unwrap();
         for cut in 0..bytes.len() {
-            assert!(decode_batch(&mut Reader::new(Path::new("wal"), &bytes[..cut])).is_err(), "cut {cut}");
+            assert!(
+                decode_batch(&mut Reader::new(Path::new("wal"), &bytes[..cut])).is_err(),
+                "cut {cut}"
+            );
         }
     }
 

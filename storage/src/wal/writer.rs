@@ -41,7 +41,9 @@ impl WalWriter {
     ) -> Result<Self> {
         let path = log_path(collection, number);
         let mut file = backend.create(&path).at("create", &path)?;
-        let written = file.write_all(&log_header(number, first_sequence)).at("write", &path);
+        let written = file
+            .write_all(&log_header(number, first_sequence))
+            .at("write", &path);
         let dir = collection.join("wal");
         let durable = written
             .and_then(|()| file.sync_data().at("sync", &path))
@@ -51,7 +53,15 @@ impl WalWriter {
             return Err(error);
         }
         let len = LOG_HEADER_BYTES as u64;
-        Ok(Self { file, path, number, len, durable: len, buffer: Vec::new(), next_sequence: first_sequence })
+        Ok(Self {
+            file,
+            path,
+            number,
+            len,
+            durable: len,
+            buffer: Vec::new(),
+            next_sequence: first_sequence,
+        })
     }
 
     /// Goes on writing a log that was read: cuts it to its whole frames and syncs it.
@@ -67,7 +77,15 @@ impl WalWriter {
         file.truncate(len).at("cut", &path)?;
         // What was read may have been in the page cache only; from here on it is promised.
         file.sync_data().at("sync", &path)?;
-        Ok(Self { file, path, number, len, durable: len, buffer: Vec::new(), next_sequence })
+        Ok(Self {
+            file,
+            path,
+            number,
+            len,
+            durable: len,
+            buffer: Vec::new(),
+            next_sequence,
+        })
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -110,7 +128,10 @@ impl WalWriter {
         }
         if let Err(error) = self.file.write_all(&self.buffer) {
             let uncertain = self.file.truncate(self.len).is_err();
-            return Err(AppendError { error: StorageError::io("write", &self.path, error), uncertain });
+            return Err(AppendError {
+                error: StorageError::io("write", &self.path, error),
+                uncertain,
+            });
         }
         self.len += self.buffer.len() as u64;
         self.buffer.clear();
@@ -123,9 +144,10 @@ impl WalWriter {
     pub(crate) fn sync(&mut self) -> Result<(), AppendError> {
         self.write()?;
         if self.durable < self.len {
-            self.file
-                .sync_data()
-                .map_err(|error| AppendError { error: StorageError::io("sync", &self.path, error), uncertain: true })?;
+            self.file.sync_data().map_err(|error| AppendError {
+                error: StorageError::io("sync", &self.path, error),
+                uncertain: true,
+            })?;
             self.durable = self.len;
         }
         Ok(())

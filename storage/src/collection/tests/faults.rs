@@ -12,7 +12,11 @@ type Model = BTreeMap<u64, u32>;
 /// What each step writes.
 fn changes(step: u32) -> Vec<Operation> {
     let id = u64::from(step);
-    vec![upsert(id, step), upsert(id % 3, step), delete(id.saturating_sub(4))]
+    vec![
+        upsert(id, step),
+        upsert(id % 3, step),
+        delete(id.saturating_sub(4)),
+    ]
 }
 
 fn apply(model: &Model, step: u32) -> Model {
@@ -33,7 +37,9 @@ fn apply(model: &Model, step: u32) -> Model {
 fn run(c: &CollectionStore, step: u32) -> Result<u64> {
     let id = u64::from(step);
     if step % 4 == 3 {
-        c.bulk(vec![record(id, step), record(id % 2 + 1, step)], &|_| ControlFlow::Continue(()))
+        c.bulk(vec![record(id, step), record(id % 2 + 1, step)], &|_| {
+            ControlFlow::Continue(())
+        })
     } else {
         c.commit(changes(step))
     }
@@ -60,7 +66,10 @@ fn try_fault(fault: Fault, n: i64) -> bool {
         match run(&c, step) {
             Ok(_) => model = apply(&model, step),
             Err(error) => {
-                assert!(!matches!(error, StorageError::Corruption { .. }), "{fault:?} {n}: {error}");
+                assert!(
+                    !matches!(error, StorageError::Corruption { .. }),
+                    "{fault:?} {n}: {error}"
+                );
                 refused = Some(step);
                 break;
             }
@@ -70,11 +79,18 @@ fn try_fault(fault: Fault, n: i64) -> bool {
         }
     }
     let fired = backend.fired();
-    assert_eq!(contents(&c), model, "{fault:?} {n}: what is visible is what was acknowledged");
+    assert_eq!(
+        contents(&c),
+        model,
+        "{fault:?} {n}: what is visible is what was acknowledged"
+    );
     // What was refused may be found after the process ended, but only whole.
     let half = refused.map(|step| apply(&model, step));
     let after = contents(&reopen(&backend.inner).1);
-    assert!(after == model || Some(&after) == half.as_ref(), "{fault:?} {n}: {after:?} instead of {model:?}");
+    assert!(
+        after == model || Some(&after) == half.as_ref(),
+        "{fault:?} {n}: {after:?} instead of {model:?}"
+    );
     backend.disarm();
     if fault == Fault::Full {
         // The disk has room again: the same handle goes on.
@@ -125,7 +141,10 @@ fn a_failed_sync_of_the_log_poisons_the_handle() {
     let c = store.create_collection("c", schema()).unwrap();
     c.commit(vec![upsert(1, 1)]).unwrap();
     backend.arm(Fault::Sync, 0);
-    assert!(matches!(c.commit(vec![upsert(2, 1)]).unwrap_err(), StorageError::Io { .. }));
+    assert!(matches!(
+        c.commit(vec![upsert(2, 1)]).unwrap_err(),
+        StorageError::Io { .. }
+    ));
     let error = c.commit(vec![upsert(3, 1)]).unwrap_err();
     assert!(matches!(error, StorageError::Poisoned { .. }), "{error}");
     assert!(matches!(c.flush().unwrap_err(), StorageError::Poisoned { .. }));

@@ -37,7 +37,8 @@ fn a_log_cut_at_any_byte_keeps_whole_batches() {
     let log = log_path(c.dir(), 1);
     let mut ends = vec![(backend.read(&log).unwrap().len(), contents(&c))];
     for i in 0..4 {
-        c.commit(vec![upsert(i, 1), upsert(i + 1, 2), delete(i + 7)]).unwrap();
+        c.commit(vec![upsert(i, 1), upsert(i + 1, 2), delete(i + 7)])
+            .unwrap();
         ends.push((backend.read(&log).unwrap().len(), contents(&c)));
     }
     for cut in ends[0].0..=ends[4].0 {
@@ -65,11 +66,18 @@ fn a_flush_moves_documents_and_drops_their_log() {
         assert_eq!(c.snapshot().segments().len(), version as usize);
     }
     c.flush().unwrap();
-    assert_eq!(c.snapshot().segments().len(), 3, "nothing to flush makes no segment");
+    assert_eq!(
+        c.snapshot().segments().len(),
+        3,
+        "nothing to flush makes no segment"
+    );
     let expected: BTreeMap<u64, u32> = (0..20).filter(|id| *id != 3).map(|id| (id, 3)).collect();
     assert_eq!(contents(&c), expected);
     let logs = backend.list(&c.dir().join("wal")).unwrap();
-    assert_eq!(logs.iter().map(|log| log.name.as_str()).collect::<Vec<_>>(), ["4"]);
+    assert_eq!(
+        logs.iter().map(|log| log.name.as_str()).collect::<Vec<_>>(),
+        ["4"]
+    );
     let (_again, c) = reopen(&backend);
     assert_eq!(contents(&c), expected);
     assert_eq!(c.snapshot().sequence(), 6);
@@ -95,12 +103,21 @@ fn a_bulk_load_replaces_what_is_in_segments_and_in_the_log_and_stays_replaced() 
     let (_store, c) = create(&backend);
     c.commit(vec![upsert(1, 1), upsert(2, 1), upsert(9, 1)]).unwrap();
     c.flush().unwrap();
-    c.commit(vec![upsert(2, 2), upsert(3, 2), delete(4), upsert(8, 2)]).unwrap();
-    c.bulk(vec![record(1, 5), record(2, 5), record(3, 5), record(4, 5)], QUIET).unwrap();
+    c.commit(vec![upsert(2, 2), upsert(3, 2), delete(4), upsert(8, 2)])
+        .unwrap();
+    c.bulk(
+        vec![record(1, 5), record(2, 5), record(3, 5), record(4, 5)],
+        QUIET,
+    )
+    .unwrap();
     let expected = versions(&[(1, 5), (2, 5), (3, 5), (4, 5), (8, 2), (9, 1)]);
     assert_eq!(contents(&c), expected);
     let (_again, again) = reopen(&backend);
-    assert_eq!(contents(&again), expected, "older changes in the log do not come back over the load");
+    assert_eq!(
+        contents(&again),
+        expected,
+        "older changes in the log do not come back over the load"
+    );
     c.commit(vec![upsert(2, 6), delete(3)]).unwrap();
     let expected = versions(&[(1, 5), (2, 6), (4, 5), (8, 2), (9, 1)]);
     let (_again, again) = reopen(&backend);
@@ -115,7 +132,9 @@ fn a_load_that_is_broken_off_leaves_nothing() {
     let backend = MemoryBackend::default();
     let (_store, c) = create(&backend);
     c.commit(vec![upsert(1, 1)]).unwrap();
-    let error = c.bulk(vec![record(1, 2), record(2, 2)], &|_| ControlFlow::Break(())).unwrap_err();
+    let error = c
+        .bulk(vec![record(1, 2), record(2, 2)], &|_| ControlFlow::Break(()))
+        .unwrap_err();
     assert!(matches!(error, StorageError::Cancelled), "{error}");
     assert!(backend.list(&c.dir().join("segments")).unwrap().is_empty());
     assert_eq!(contents(&c), versions(&[(1, 1)]));
@@ -130,7 +149,9 @@ fn a_bad_batch_changes_nothing() {
     c.commit(vec![upsert(1, 1)]).unwrap();
     let mut bad = record(3, 1);
     bad.dense = Some(vec![f32::NAN; 4]);
-    let error = c.commit(vec![upsert(2, 1), delete(1), Operation::Upsert(bad.clone())]).unwrap_err();
+    let error = c
+        .commit(vec![upsert(2, 1), delete(1), Operation::Upsert(bad.clone())])
+        .unwrap_err();
     assert!(matches!(error, StorageError::InvalidRecord { .. }), "{error}");
     let error = c.bulk(vec![record(2, 1), bad], QUIET).unwrap_err();
     assert!(matches!(error, StorageError::InvalidRecord { .. }), "{error}");
@@ -145,7 +166,12 @@ fn optimize_leaves_one_segment_without_deleted_rows() {
     let backend = MemoryBackend::default();
     let (_store, c) = create(&backend);
     for version in 1..=4 {
-        c.commit((0..30).map(|id| upsert(id * u64::from(version), version)).collect()).unwrap();
+        c.commit(
+            (0..30)
+                .map(|id| upsert(id * u64::from(version), version))
+                .collect(),
+        )
+        .unwrap();
         c.flush().unwrap();
     }
     let before = contents(&c);
@@ -154,7 +180,11 @@ fn optimize_leaves_one_segment_without_deleted_rows() {
     assert!(report.reclaimed > 0);
     assert_eq!(contents(&c), before);
     assert_eq!(c.stats().unwrap().deleted, 0);
-    assert_eq!(backend.list(&c.dir().join("segments")).unwrap().len(), 1, "merged segments are gone");
+    assert_eq!(
+        backend.list(&c.dir().join("segments")).unwrap().len(),
+        1,
+        "merged segments are gone"
+    );
     let (_again, c) = reopen(&backend);
     assert_eq!(contents(&c), before);
     c.commit((0..200).map(delete).collect()).unwrap();
@@ -166,7 +196,8 @@ fn optimize_leaves_one_segment_without_deleted_rows() {
 fn optimize_trains_a_codebook_and_documents_still_match() {
     let backend = MemoryBackend::default();
     let (_store, c) = create(&backend);
-    c.bulk((0..3000).map(|id| record(id, 1)).collect(), QUIET).unwrap();
+    c.bulk((0..3000).map(|id| record(id, 1)).collect(), QUIET)
+        .unwrap();
     assert!(c.snapshot().codebook().is_none());
     let report = c.optimize(&OptimizeOptions::default()).unwrap();
     assert!(report.trained_centroids.is_some());
@@ -175,7 +206,12 @@ fn optimize_trains_a_codebook_and_documents_still_match() {
     let (_again, c) = reopen(&backend);
     let snapshot = c.snapshot();
     let codebook = snapshot.codebook().unwrap().id;
-    assert!(snapshot.segments().iter().all(|view| view.segment.codebook_id() == Some(codebook)));
+    assert!(
+        snapshot
+            .segments()
+            .iter()
+            .all(|view| view.segment.codebook_id() == Some(codebook))
+    );
     assert_eq!(contents(&c).len(), 3001);
     assert!(c.check(true).unwrap().is_empty(), "{:?}", c.check(true));
 }
@@ -188,15 +224,30 @@ fn leftovers_are_removed_at_open_and_numbers_are_not_used_twice() {
     c.flush().unwrap();
     let image = backend.image();
     let dir = c.dir();
-    for path in ["manifest-7", "CURRENT.new", "wal/1", "codebooks/3", "segments/1/tombstones-9"] {
+    for path in [
+        "manifest-7",
+        "CURRENT.new",
+        "wal/1",
+        "codebooks/3",
+        "segments/1/tombstones-9",
+    ] {
         image.create(&dir.join(path)).unwrap();
     }
     image.create_dir_all(&dir.join("segments/5")).unwrap();
     image.create(&dir.join("segments/5/meta")).unwrap();
-    image.create_dir_all(Path::new("/db/collections/other.creating/wal")).unwrap();
+    image
+        .create_dir_all(Path::new("/db/collections/other.creating/wal"))
+        .unwrap();
     let store = crate::Store::open(PATH, options(image.clone())).unwrap();
     let c = store.collection("c").unwrap();
-    for path in ["manifest-7", "CURRENT.new", "wal/1", "codebooks/3", "segments/1/tombstones-9", "segments/5"] {
+    for path in [
+        "manifest-7",
+        "CURRENT.new",
+        "wal/1",
+        "codebooks/3",
+        "segments/1/tombstones-9",
+        "segments/5",
+    ] {
         assert!(!image.exists(&dir.join(path)).unwrap(), "{path}");
     }
     assert!(!image.exists(Path::new("/db/collections/other.creating")).unwrap());
@@ -215,7 +266,10 @@ fn concurrent_writers_all_succeed_and_share_syncs() {
             scope.spawn(move || {
                 for i in 0..50 {
                     c.commit(vec![upsert(thread * 100 + i, 1)]).unwrap();
-                    assert!(c.contains(&(thread * 100 + i).into()).unwrap(), "visible once acknowledged");
+                    assert!(
+                        c.contains(&(thread * 100 + i).into()).unwrap(),
+                        "visible once acknowledged"
+                    );
                 }
             });
         }

@@ -16,7 +16,8 @@ fn a_snapshot_stays_as_it_was_while_everything_changes() {
     c.flush().unwrap();
     c.commit((50..60).map(|id| upsert(id, 1)).collect()).unwrap();
     let pinned = c.snapshot();
-    c.commit((0..60).filter(|id| id % 2 == 0).map(delete).collect()).unwrap();
+    c.commit((0..60).filter(|id| id % 2 == 0).map(delete).collect())
+        .unwrap();
     c.optimize(&OptimizeOptions::default()).unwrap();
     c.commit((0..60).map(|id| upsert(id, 2)).collect()).unwrap();
     c.optimize(&OptimizeOptions::default()).unwrap();
@@ -25,8 +26,14 @@ fn a_snapshot_stays_as_it_was_while_everything_changes() {
     for id in 0..60 {
         assert_eq!(pinned.get(&id.into()).unwrap().unwrap().text, record(id, 1).text);
     }
-    assert!(matches!(c.commit(vec![upsert(1, 1)]).unwrap_err(), StorageError::Dropped { .. }));
-    assert!(matches!(store.collection("c").unwrap_err(), StorageError::NoCollection { .. }));
+    assert!(matches!(
+        c.commit(vec![upsert(1, 1)]).unwrap_err(),
+        StorageError::Dropped { .. }
+    ));
+    assert!(matches!(
+        store.collection("c").unwrap_err(),
+        StorageError::NoCollection { .. }
+    ));
     let again = store.create_collection("c", schema()).unwrap();
     assert!(again.snapshot().is_empty() && again.uid() != c.uid());
 }
@@ -36,7 +43,10 @@ fn a_read_only_handle_sees_the_log_and_refreshes() {
     let backend = MemoryBackend::default();
     let (_store, c) = create(&backend);
     c.commit(vec![upsert(1, 1)]).unwrap();
-    let read_only = || StoreOptions { read_only: true, ..options(backend.clone()) };
+    let read_only = || StoreOptions {
+        read_only: true,
+        ..options(backend.clone())
+    };
     let reader = Store::open(PATH, read_only()).unwrap();
     let r = reader.collection("c").unwrap();
     assert_eq!(contents(&r), contents(&c));
@@ -48,13 +58,22 @@ fn a_read_only_handle_sees_the_log_and_refreshes() {
     assert_eq!(contents(&r), contents(&c));
     let segment = Arc::clone(&r.snapshot().segments()[0].segment);
     r.refresh().unwrap();
-    assert!(Arc::ptr_eq(&segment, &r.snapshot().segments()[0].segment), "what is open is not opened again");
+    assert!(
+        Arc::ptr_eq(&segment, &r.snapshot().segments()[0].segment),
+        "what is open is not opened again"
+    );
     c.optimize(&OptimizeOptions::default()).unwrap();
     assert_eq!(contents(&r), contents(&c), "a reader can go on with merged files");
     r.refresh().unwrap();
     assert_eq!(contents(&r), contents(&c));
-    assert!(matches!(r.commit(vec![upsert(3, 1)]).unwrap_err(), StorageError::ReadOnly { .. }));
-    assert!(matches!(reader.create_collection("d", schema()).unwrap_err(), StorageError::ReadOnly { .. }));
+    assert!(matches!(
+        r.commit(vec![upsert(3, 1)]).unwrap_err(),
+        StorageError::ReadOnly { .. }
+    ));
+    assert!(matches!(
+        reader.create_collection("d", schema()).unwrap_err(),
+        StorageError::ReadOnly { .. }
+    ));
 }
 
 #[test]
@@ -65,28 +84,66 @@ fn there_is_one_writer() {
     assert!(matches!(error, StorageError::Locked { .. }), "{error}");
     store.close().unwrap();
     let again = Store::open(PATH, options(backend.clone())).unwrap();
-    assert!(matches!(c.commit(vec![upsert(1, 1)]).unwrap_err(), StorageError::Closed));
-    assert!(matches!(store.create_collection("d", schema()).unwrap_err(), StorageError::Closed));
+    assert!(matches!(
+        c.commit(vec![upsert(1, 1)]).unwrap_err(),
+        StorageError::Closed
+    ));
+    assert!(matches!(
+        store.create_collection("d", schema()).unwrap_err(),
+        StorageError::Closed
+    ));
     again.collection("c").unwrap().commit(vec![upsert(1, 1)]).unwrap();
 }
 
 #[test]
 fn names_schemas_and_options_are_checked() {
     let backend = MemoryBackend::default();
-    let missing = StoreOptions { create: false, ..options(backend.clone()) };
-    assert!(matches!(Store::open(PATH, missing).unwrap_err(), StorageError::NoDatabase { .. }));
-    let starved = StoreOptions { memory_budget_bytes: 1, ..options(backend.clone()) };
-    assert!(matches!(Store::open(PATH, starved).unwrap_err(), StorageError::InvalidOption { .. }));
+    let missing = StoreOptions {
+        create: false,
+        ..options(backend.clone())
+    };
+    assert!(matches!(
+        Store::open(PATH, missing).unwrap_err(),
+        StorageError::NoDatabase { .. }
+    ));
+    let starved = StoreOptions {
+        memory_budget_bytes: 1,
+        ..options(backend.clone())
+    };
+    assert!(matches!(
+        Store::open(PATH, starved).unwrap_err(),
+        StorageError::InvalidOption { .. }
+    ));
     let (store, _c) = create(&backend);
     for name in ["", "../up", "a/b", "a.creating", "-x", "ü", &"x".repeat(65)] {
         let error = store.create_collection(name, schema()).unwrap_err();
-        assert!(matches!(error, StorageError::InvalidName { .. }), "{name:?}: {error}");
-        assert!(matches!(store.collection(name).unwrap_err(), StorageError::NoCollection { .. }), "{name:?}");
-        assert!(matches!(store.drop_collection(name).unwrap_err(), StorageError::NoCollection { .. }), "{name:?}");
+        assert!(
+            matches!(error, StorageError::InvalidName { .. }),
+            "{name:?}: {error}"
+        );
+        assert!(
+            matches!(
+                store.collection(name).unwrap_err(),
+                StorageError::NoCollection { .. }
+            ),
+            "{name:?}"
+        );
+        assert!(
+            matches!(
+                store.drop_collection(name).unwrap_err(),
+                StorageError::NoCollection { .. }
+            ),
+            "{name:?}"
+        );
     }
-    assert!(matches!(store.create_collection("c", schema()).unwrap_err(), StorageError::CollectionExists { .. }));
     assert!(matches!(
-        store.create_collection("d", crate::Schema::default()).unwrap_err(),
+        store.create_collection("c", schema()).unwrap_err(),
+        StorageError::CollectionExists { .. }
+    ));
+    assert!(matches!(
+        store
+            .create_collection("d", crate::Schema::default())
+            .unwrap_err(),
         StorageError::InvalidSchema { .. }
     ));
     store.create_collection("b-2", schema()).unwrap();
@@ -114,24 +171,37 @@ fn damage_to_manifest_pointer_and_log_is_told_or_repaired() {
     let open = |image: &MemoryBackend| Store::open(PATH, options(image.clone())).unwrap().collection("c");
 
     let image = replace(&current_path(dir), b"");
-    assert_eq!(contents(&open(&image).unwrap()), expected, "a lost pointer is stood in for");
+    assert_eq!(
+        contents(&open(&image).unwrap()),
+        expected,
+        "a lost pointer is stood in for"
+    );
     assert_eq!(contents(&open(&image).unwrap()), expected, "and written again");
 
     let manifest = manifest_path(dir, 2);
     let good = backend.read(&manifest).unwrap();
     for cut in [0, 1, good.len() / 2, good.len() - 1] {
         let error = open(&replace(&manifest, &good[..cut])).unwrap_err();
-        assert!(matches!(&error, StorageError::Corruption { file, .. } if *file == manifest), "{error}");
+        assert!(
+            matches!(&error, StorageError::Corruption { file, .. } if *file == manifest),
+            "{error}"
+        );
     }
     let log = log_path(dir, 2);
     let mut bytes = backend.read(&log).unwrap();
     bytes[100] ^= 1;
     let error = open(&replace(&log, &bytes)).unwrap_err();
-    assert!(matches!(&error, StorageError::Corruption { file, .. } if *file == log), "{error}");
+    assert!(
+        matches!(&error, StorageError::Corruption { file, .. } if *file == log),
+        "{error}"
+    );
     let image = backend.image();
     image.remove_file(&log).unwrap();
     let error = open(&image).unwrap_err();
-    assert!(matches!(&error, StorageError::Corruption { file, .. } if *file == log), "{error}");
+    assert!(
+        matches!(&error, StorageError::Corruption { file, .. } if *file == log),
+        "{error}"
+    );
 }
 
 #[test]
@@ -151,6 +221,11 @@ fn check_finds_a_flipped_byte_in_a_segment() {
         write_file(&image, &path, &bytes).unwrap();
         let (_store, c) = reopen(&image);
         let findings = c.check(true).unwrap();
-        assert!(findings.iter().any(|f| f.severity == Severity::Damage && f.path.ends_with(name)), "{name}: {findings:?}");
+        assert!(
+            findings
+                .iter()
+                .any(|f| f.severity == Severity::Damage && f.path.ends_with(name)),
+            "{name}: {findings:?}"
+        );
     }
 }

@@ -13,15 +13,26 @@ use serde_json::json;
 use crate::backend::{DirectoryEntry, WritableFile};
 use crate::mmap::MappedFile;
 use crate::{
-    CollectionStore, DenseSpec, DocumentId, Durability, FieldSpec, FieldType, Maintenance, MemoryBackend, Operation,
-    Payload, Record, Schema, StorageBackend, Store, StoreOptions, TokensSpec,
+    CollectionStore, DenseSpec, DocumentId, Durability, FieldSpec, FieldType, Maintenance, MemoryBackend,
+    Operation, Payload, Record, Schema, StorageBackend, Store, StoreOptions, TokensSpec,
 };
 
 pub(super) fn schema() -> Schema {
     Schema {
-        dense: Some(DenseSpec { dim: 4, metric: Metric::InnerProduct, codec: DenseCodec::F32 }),
-        tokens: Some(TokensSpec { dim: 8, bits: 4, original: None }),
-        fields: vec![FieldSpec { name: "version".to_owned(), kind: FieldType::Int }],
+        dense: Some(DenseSpec {
+            dim: 4,
+            metric: Metric::InnerProduct,
+            codec: DenseCodec::F32,
+        }),
+        tokens: Some(TokensSpec {
+            dim: 8,
+            bits: 4,
+            original: None,
+        }),
+        fields: vec![FieldSpec {
+            name: "version".to_owned(),
+            kind: FieldType::Int,
+        }],
         ..Schema::default()
     }
 }
@@ -83,19 +94,27 @@ pub(super) fn contents(collection: &CollectionStore) -> BTreeMap<u64, u32> {
     let snapshot = collection.snapshot();
     let mut found = BTreeMap::new();
     let mut add = |read: Record| {
-        let DocumentId::U64(id) = read.id else { panic!("ids are numbers here") };
+        let DocumentId::U64(id) = read.id else {
+            panic!("ids are numbers here")
+        };
         let version = u32::try_from(read.payload["version"].as_i64().unwrap()).unwrap();
         let expected = record(id, version);
         assert_eq!((&read.text, &read.dense), (&expected.text, &expected.dense));
         assert_eq!(read.tokens.unwrap().len(), expected.tokens.unwrap().len());
-        assert!(found.insert(id, version).is_none(), "document {id} is there twice");
+        assert!(
+            found.insert(id, version).is_none(),
+            "document {id} is there twice"
+        );
     };
     for view in snapshot.segments() {
         (0..view.segment.len())
             .filter(|ordinal| view.is_live(*ordinal))
             .for_each(|ordinal| add(view.segment.record(ordinal).unwrap()));
     }
-    snapshot.memtable().iter().for_each(|(_, record)| add(Record::clone(record)));
+    snapshot
+        .memtable()
+        .iter()
+        .for_each(|(_, record)| add(Record::clone(record)));
     assert_eq!(snapshot.len(), found.len() as u64);
     for id in found.keys() {
         assert!(snapshot.find(&(*id).into()).unwrap().is_some());
@@ -129,8 +148,14 @@ struct FaultState {
 
 impl FaultyBackend {
     pub(super) fn new() -> Self {
-        let state = FaultState { countdown: AtomicI64::new(i64::MAX), fault: AtomicU8::new(0) };
-        Self { inner: MemoryBackend::default(), state: Arc::new(state) }
+        let state = FaultState {
+            countdown: AtomicI64::new(i64::MAX),
+            fault: AtomicU8::new(0),
+        };
+        Self {
+            inner: MemoryBackend::default(),
+            state: Arc::new(state),
+        }
     }
 
     /// Fails at the `n`-th call of this kind from now on, counted from 0.
@@ -159,9 +184,21 @@ impl FaultState {
             return Ok(());
         }
         let left = self.countdown.fetch_sub(1, Ordering::SeqCst);
-        let fails = if fault == Fault::Full { left <= 0 } else { left == 0 };
-        let kind = if fault == Fault::Full { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
-        if fails { Err(io::Error::new(kind, "injected")) } else { Ok(()) }
+        let fails = if fault == Fault::Full {
+            left <= 0
+        } else {
+            left == 0
+        };
+        let kind = if fault == Fault::Full {
+            io::ErrorKind::StorageFull
+        } else {
+            io::ErrorKind::Other
+        };
+        if fails {
+            Err(io::Error::new(kind, "injected"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -210,11 +247,17 @@ impl StorageBackend for FaultyBackend {
     }
     fn create(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
         self.step(Fault::Other)?;
-        Ok(Box::new(FaultyFile { inner: self.inner.create(path)?, state: Arc::clone(&self.state) }))
+        Ok(Box::new(FaultyFile {
+            inner: self.inner.create(path)?,
+            state: Arc::clone(&self.state),
+        }))
     }
     fn append(&self, path: &Path) -> io::Result<Box<dyn WritableFile>> {
         self.step(Fault::Other)?;
-        Ok(Box::new(FaultyFile { inner: self.inner.append(path)?, state: Arc::clone(&self.state) }))
+        Ok(Box::new(FaultyFile {
+            inner: self.inner.append(path)?,
+            state: Arc::clone(&self.state),
+        }))
     }
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.inner.read(path)

@@ -22,6 +22,9 @@ pub(crate) struct ColumnsWriter {
     rows: usize,
 }
 
+/// The sections of one column.
+type Sections = Vec<(Part, Vec<u8>)>;
+
 #[derive(Debug)]
 enum Builder {
     Keyword(KeywordBuilder),
@@ -45,7 +48,10 @@ struct NumberBuilder<T> {
 
 impl ColumnsWriter {
     pub(crate) fn new(fields: &[FieldSpec]) -> Self {
-        let fields = fields.iter().map(|f| (f.name.clone(), Builder::new(f.kind))).collect();
+        let fields = fields
+            .iter()
+            .map(|f| (f.name.clone(), Builder::new(f.kind)))
+            .collect();
         Self { fields, rows: 0 }
     }
 
@@ -68,9 +74,16 @@ impl ColumnsWriter {
     }
 
     pub(crate) fn finish(self, backend: &dyn StorageBackend, dir: &Path) -> Result<Written> {
-        let parts = self.fields.into_iter().enumerate().map(|(i, (_, b))| Ok((i, b.finish()?)));
-        let parts: Vec<(usize, Vec<(Part, Vec<u8>)>)> = parts.collect::<Result<_>>()?;
-        let tags: Vec<u32> = parts.iter().flat_map(|(i, p)| p.iter().map(|(part, _)| part.tag(*i))).collect();
+        let parts = self
+            .fields
+            .into_iter()
+            .enumerate()
+            .map(|(i, (_, b))| Ok((i, b.finish()?)));
+        let parts: Vec<(usize, Sections)> = parts.collect::<Result<_>>()?;
+        let tags: Vec<u32> = parts
+            .iter()
+            .flat_map(|(i, p)| p.iter().map(|(part, _)| part.tag(*i)))
+            .collect();
         let path = dir.join(Component::Columns.name());
         let mut writer = ComponentWriter::create(backend, &path, Component::Columns.kind(), &tags)?;
         for (field, sections) in &parts {
@@ -108,7 +121,9 @@ impl Builder {
 
     fn copy(&mut self, row: usize, column: &ColumnView<'_>, ordinal: u32) -> Result<()> {
         match (self, column) {
-            (Self::Keyword(b), ColumnView::Keyword(c)) => b.push(c.terms_of(ordinal).iter().map(|&t| c.term(t))),
+            (Self::Keyword(b), ColumnView::Keyword(c)) => {
+                b.push(c.terms_of(ordinal).iter().map(|&t| c.term(t)))
+            }
             (Self::Int(b), ColumnView::Int(c)) => b.push(row, c.get(ordinal)),
             (Self::Float(b), ColumnView::Float(c)) => b.push(row, c.get(ordinal)),
             (Self::Bool(b), ColumnView::Bool(c)) => b.push(row, c.get(ordinal).map(u8::from)),
@@ -116,7 +131,7 @@ impl Builder {
         }
     }
 
-    fn finish(self) -> Result<Vec<(Part, Vec<u8>)>> {
+    fn finish(self) -> Result<Sections> {
         match self {
             Self::Keyword(b) => b.finish(),
             Self::Int(b) => Ok(b.finish()),
@@ -141,7 +156,7 @@ impl KeywordBuilder {
     }
 
     /// Sorts the dictionary, and each row's terms by it, each once.
-    fn finish(self) -> Result<Vec<(Part, Vec<u8>)>> {
+    fn finish(self) -> Result<Sections> {
         let mut terms: Vec<(Box<str>, u32)> = self.numbers.into_iter().collect();
         terms.sort_unstable();
         let mut renamed = vec![0u32; terms.len()];
@@ -157,7 +172,10 @@ impl KeywordBuilder {
         let mut start = 0;
         for end in self.row_ends {
             let row = self.row_terms.get(start..end as usize).unwrap_or_default();
-            let mut row: Vec<u32> = row.iter().filter_map(|&t| renamed.get(t as usize).copied()).collect();
+            let mut row: Vec<u32> = row
+                .iter()
+                .filter_map(|&t| renamed.get(t as usize).copied())
+                .collect();
             row.sort_unstable();
             row.dedup();
             row_terms.extend(row);
@@ -175,7 +193,10 @@ impl KeywordBuilder {
 
 impl<T: bytemuck::Pod + Default> NumberBuilder<T> {
     fn new() -> Self {
-        Self { values: Vec::new(), present: Vec::new() }
+        Self {
+            values: Vec::new(),
+            present: Vec::new(),
+        }
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the arms of one match")]
@@ -188,7 +209,7 @@ impl<T: bytemuck::Pod + Default> NumberBuilder<T> {
         Ok(())
     }
 
-    fn finish(self) -> Vec<(Part, Vec<u8>)> {
+    fn finish(self) -> Sections {
         let bytes = |numbers: &[u8]| numbers.to_vec();
         vec![
             (Part::Values, bytes(bytemuck::cast_slice(&self.values))),

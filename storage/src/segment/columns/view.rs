@@ -48,16 +48,25 @@ impl<'a> KeywordColumn<'a> {
     /// The term of a number; the empty string when there is none.
     pub fn term(&self, number: u32) -> &'a str {
         let number = number as usize;
-        let start = if number == 0 { Some(&0) } else { self.ends.get(number - 1) };
+        let start = if number == 0 {
+            Some(&0)
+        } else {
+            self.ends.get(number - 1)
+        };
         let range = start.zip(self.ends.get(number));
         let range = range.and_then(|(&a, &b)| Some(usize::try_from(a).ok()?..usize::try_from(b).ok()?));
-        range.and_then(|r| std::str::from_utf8(self.bytes.get(r)?).ok()).unwrap_or_default()
+        range
+            .and_then(|r| std::str::from_utf8(self.bytes.get(r)?).ok())
+            .unwrap_or_default()
     }
 
     /// The number of a term.
     pub fn find(&self, term: &str) -> Option<u32> {
         let at = self.lower_bound(term);
-        (at < self.num_terms()).then(|| u32::try_from(at).ok()).flatten().filter(|&n| self.term(n) == term)
+        (at < self.num_terms())
+            .then(|| u32::try_from(at).ok())
+            .flatten()
+            .filter(|&n| self.term(n) == term)
     }
 
     /// How many terms are less than this one.
@@ -65,7 +74,11 @@ impl<'a> KeywordColumn<'a> {
         let (mut low, mut high) = (0, self.num_terms());
         while low < high {
             let middle = low + (high - low) / 2;
-            if u32::try_from(middle).is_ok_and(|n| self.term(n) < term) { low = middle + 1 } else { high = middle }
+            if u32::try_from(middle).is_ok_and(|n| self.term(n) < term) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         low
     }
@@ -73,8 +86,14 @@ impl<'a> KeywordColumn<'a> {
     /// The numbers of a row's terms, ascending; empty when the row has none.
     pub fn terms_of(&self, row: u32) -> &'a [u32] {
         let row = row as usize;
-        let start = if row == 0 { Some(&0) } else { self.row_ends.get(row - 1) };
-        let range = start.zip(self.row_ends.get(row)).map(|(&a, &b)| a as usize..b as usize);
+        let start = if row == 0 {
+            Some(&0)
+        } else {
+            self.row_ends.get(row - 1)
+        };
+        let range = start
+            .zip(self.row_ends.get(row))
+            .map(|(&a, &b)| a as usize..b as usize);
         range.and_then(|r| self.row_terms.get(r)).unwrap_or_default()
     }
 }
@@ -101,7 +120,11 @@ impl<T: Copy> NumberColumn<'_, T> {
     pub fn get(&self, row: u32) -> Option<T> {
         let row = row as usize;
         let word = self.present.get(row / 64)?;
-        if word >> (row % 64) & 1 == 1 { self.values.get(row).copied() } else { None }
+        if word >> (row % 64) & 1 == 1 {
+            self.values.get(row).copied()
+        } else {
+            None
+        }
     }
 }
 
@@ -157,7 +180,9 @@ impl<'a> Columns<'a> {
     fn numbers<T: AnyBitPattern>(self, index: usize) -> Result<NumberColumn<'a, T>> {
         Ok(NumberColumn {
             values: self.file.exactly(Part::Values.tag(index), self.rows as usize)?,
-            present: self.file.exactly(Part::Present.tag(index), words(self.rows as usize))?,
+            present: self
+                .file
+                .exactly(Part::Present.tag(index), words(self.rows as usize))?,
         })
     }
 }

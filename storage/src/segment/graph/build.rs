@@ -7,6 +7,7 @@
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::search::{GraphSearch, Scored};
@@ -34,7 +35,11 @@ impl BuiltGraph {
         let row = row as usize;
         match level {
             0 => self.base.get(row).map_or(&[], Vec::as_slice),
-            _ => self.upper.get(row).and_then(|u| u.get(usize::from(level) - 1)).map_or(&[], Vec::as_slice),
+            _ => self
+                .upper
+                .get(row)
+                .and_then(|u| u.get(usize::from(level) - 1))
+                .map_or(&[], Vec::as_slice),
         }
     }
 
@@ -67,32 +72,44 @@ struct Builder<'a, S> {
     searches: Mutex<Vec<GraphSearch>>,
 }
 
-/// Builds the graph over the rows `present` out of `rows`; `score` compares two of them. Runs on the rayon pool that it
-/// is called in. `progress` hears how many rows are in, and may break off.
+/// Builds the graph over `rows` rows; `score` compares two of them. `progress` hears how many rows are in, and may break
+/// off.
 pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
-    rows: usize,
-    mut present: Vec<u32>,
+    pool: &ThreadPool,
+    rows: u32,
     options: GraphOptions,
     seed: u64,
     score: &S,
-    progress: &dyn Fn(u64) -> ControlFlow<()>,
+    progress: &dyn Fn(usize) -> ControlFlow<()>,
 ) -> ControlFlow<(), BuiltGraph> {
-    let options = GraphOptions { m: options.m.clamp(2, 128), ef_construction: options.ef_construction.max(8) };
+    let options = GraphOptions {
+        m: options.m.clamp(2, 128),
+        ef_construction: options.ef_construction.max(8),
+    };
     let mut random = SplitMix64::new(seed);
-    random.shuffle(&mut present);
-    let mut levels = vec![0u8; rows];
-    for &row in &present {
-        levels[row as usize] = draw_level(&mut random, options.m);
-    }
+    let mut order: Vec<u32> = (0..rows).collect();
+    random.shuffle(&mut order);
+    let levels: Vec<u8> = order.iter().map(|_| draw_level(&mut random, options.m)).collect();
     let upper = levels.iter().map(|&l| vec![Vec::new(); usize::from(l)]).collect();
-    let graph = BuiltGraph { entry: None, levels, base: vec![Vec::new(); rows], upper };
-    let mut builder = Builder { graph, options, score, searches: Mutex::new(Vec::new()) };
+    let base = vec![Vec::new(); levels.len()];
+    let graph = BuiltGraph {
+        entry: None,
+        levels,
+        base,
+        upper,
+    };
+    let mut builder = Builder {
+        graph,
+        options,
+        score,
+        searches: Mutex::new(Vec::new()),
+    };
     let mut inserted = 0;
-    while inserted < present.len() {
-        let batch = builder.next_batch(&present[inserted..], inserted);
-        builder.insert(batch);
+    while inserted < order.len() {
+        let batch = builder.next_batch(&order[inserted..], inserted);
+        pool.install(|| builder.insert(batch));
         inserted += batch.len();
-        progress(inserted as u64)?;
+        progress(inserted)?;
     }
     ControlFlow::Continue(builder.graph)
 }
@@ -101,7 +118,11 @@ pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
 fn draw_level(random: &mut SplitMix64, m: usize) -> u8 {
     #[expect(clippy::cast_precision_loss, reason = "m is at most 128")]
     let level = -random.unit().ln() / (m as f64).ln();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=15 before the cast")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0..=15 before the cast"
+    )]
     let level = level.clamp(0.0, f64::from(MAX_LEVEL)) as u8;
     level
 }
@@ -121,14 +142,20 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
     }
 
     fn insert(&mut self, batch: &[u32]) {
-        let chosen: Vec<Chosen> = batch.par_chunks(TASK).flat_map_iter(|rows| self.choose_all(rows)).collect();
+        let chosen: Vec<Chosen> = batch
+            .par_chunks(TASK)
+            .flat_map_iter(|rows| self.choose_all(rows))
+            .collect();
         let mut backlinks = Vec::with_capacity(chosen.len() * self.options.m);
         for Chosen { row, levels } in chosen {
             for (level, links) in (0u8..).zip(&levels) {
                 backlinks.extend(links.iter().map(|link| Backlink {
                     level,
                     target: link.row,
-                    source: Scored { score: link.score, row },
+                    source: Scored {
+                        score: link.score,
+                        row,
+                    },
                 }));
                 if let Some(list) = self.graph.neighbours_mut(level, row) {
                     *list = links.iter().map(|l| l.row).collect();
@@ -139,20 +166,34 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             }
         }
         backlinks.par_sort_unstable_by(|a, b| {
-            (a.level, a.target).cmp(&(b.level, b.target)).then_with(|| b.source.cmp(&a.source))
+            (a.level, a.target)
+                .cmp(&(b.level, b.target))
+                .then_with(|| b.source.cmp(&a.source))
         });
-        let groups: Vec<&[Backlink]> =
-            backlinks.chunk_by(|a, b| a.level == b.level && a.target == b.target).collect();
-        let updates: Vec<Vec<u32>> = groups.par_iter().with_min_len(TASK).map(|g| self.relink(g)).collect();
+        let groups: Vec<&[Backlink]> = backlinks
+            .chunk_by(|a, b| a.level == b.level && a.target == b.target)
+            .collect();
+        let updates: Vec<Vec<u32>> = groups
+            .par_iter()
+            .with_min_len(TASK)
+            .map(|g| self.relink(g))
+            .collect();
         for (group, list) in groups.iter().zip(updates) {
-            if let Some(old) = group.first().and_then(|b| self.graph.neighbours_mut(b.level, b.target)) {
+            if let Some(old) = group
+                .first()
+                .and_then(|b| self.graph.neighbours_mut(b.level, b.target))
+            {
                 *old = list;
             }
         }
     }
 
     fn choose_all(&self, rows: &[u32]) -> Vec<Chosen> {
-        let pool = || self.searches.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let pool = || {
+            self.searches
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+        };
         let mut search = pool().pop().unwrap_or_default();
         let chosen = rows.iter().map(|&row| self.choose(row, &mut search)).collect();
         pool().push(search);
@@ -163,10 +204,19 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
     fn choose(&self, row: u32, search: &mut GraphSearch) -> Chosen {
         let own = self.level(row);
         let mut levels = vec![Vec::new(); usize::from(own) + 1];
-        let Some(entry) = self.graph.entry else { return Chosen { row, levels } };
-        let mut entries = vec![Scored { score: (self.score)(row, entry), row: entry }];
+        let Some(entry) = self.graph.entry else {
+            return Chosen { row, levels };
+        };
+        let mut entries = vec![Scored {
+            score: (self.score)(row, entry),
+            row: entry,
+        }];
         for level in (0..=self.level(entry)).rev() {
-            let ef = if level > own { 1 } else { self.options.ef_construction };
+            let ef = if level > own {
+                1
+            } else {
+                self.options.ef_construction
+            };
             entries = search.search(
                 self.graph.levels.len(),
                 &entries,
@@ -190,7 +240,9 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             if chosen.len() == most {
                 break;
             }
-            let hidden = chosen.iter().any(|c| (self.score)(candidate.row, c.row) >= candidate.score);
+            let hidden = chosen
+                .iter()
+                .any(|c| (self.score)(candidate.row, c.row) >= candidate.score);
             let list = if hidden { &mut passed_over } else { &mut chosen };
             list.push(candidate);
         }
@@ -201,15 +253,27 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
 
     /// The new list of a row that others have linked to.
     fn relink(&self, backlinks: &[Backlink]) -> Vec<u32> {
-        let Some(&Backlink { level, target, .. }) = backlinks.first() else { return Vec::new() };
+        let Some(&Backlink { level, target, .. }) = backlinks.first() else {
+            return Vec::new();
+        };
         let old = self.graph.neighbours(level, target);
-        let most = if level == 0 { 2 * self.options.m } else { self.options.m };
+        let most = if level == 0 {
+            2 * self.options.m
+        } else {
+            self.options.m
+        };
         let sources = backlinks.iter().map(|b| b.source);
         if old.len() + backlinks.len() <= most {
             return old.iter().copied().chain(sources.map(|s| s.row)).collect();
         }
-        let mut candidates: Vec<Scored> =
-            old.iter().map(|&row| Scored { score: (self.score)(target, row), row }).chain(sources).collect();
+        let mut candidates: Vec<Scored> = old
+            .iter()
+            .map(|&row| Scored {
+                score: (self.score)(target, row),
+                row,
+            })
+            .chain(sources)
+            .collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         self.select(&candidates, most).iter().map(|s| s.row).collect()
     }

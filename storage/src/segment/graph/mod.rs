@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::build;
 pub use search::{GraphSearch, Scored};
-pub(crate) use view::{open, write};
 pub use view::GraphView;
+pub(crate) use view::{open, write};
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,10 @@ pub struct GraphOptions {
 
 impl Default for GraphOptions {
     fn default() -> Self {
-        Self { m: 16, ef_construction: 128 }
+        Self {
+            m: 16,
+            ef_construction: 128,
+        }
     }
 }
 

@@ -17,7 +17,9 @@ impl Eq for Scored {}
 
 impl Ord for Scored {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then_with(|| other.row.cmp(&self.row))
+        self.score
+            .total_cmp(&other.score)
+            .then_with(|| other.row.cmp(&self.row))
     }
 }
 
@@ -84,12 +86,20 @@ impl GraphSearch {
             }
         }
         while let Some(nearest) = self.frontier.pop() {
-            if self.best.len() >= ef && self.best.peek().is_some_and(|worst| nearest.score < worst.0.score) {
+            if self.best.len() >= ef
+                && self
+                    .best
+                    .peek()
+                    .is_some_and(|worst| nearest.score < worst.0.score)
+            {
                 break;
             }
             for &row in neighbours(nearest.row) {
                 if self.first_visit(row) {
-                    let candidate = Scored { score: score(row), row };
+                    let candidate = Scored {
+                        score: score(row),
+                        row,
+                    };
                     if self.keep(candidate, ef) {
                         self.frontier.push(candidate);
                     }

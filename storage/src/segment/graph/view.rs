@@ -30,7 +30,14 @@ pub(crate) fn write(
 ) -> Result<Written> {
     let rows = graph.levels.len();
     let path = dir.join(Component::Graph.name());
-    let tags = [BASE_LINKS, BASE_ENDS, UPPER_ROWS, UPPER_LISTS, UPPER_ENDS, UPPER_LINKS];
+    let tags = [
+        BASE_LINKS,
+        BASE_ENDS,
+        UPPER_ROWS,
+        UPPER_LISTS,
+        UPPER_ENDS,
+        UPPER_LINKS,
+    ];
     let mut writer = ComponentWriter::create(backend, &path, Component::Graph.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
     let mut links = 0u64;
@@ -39,7 +46,12 @@ pub(crate) fn write(
         writer.append(BASE_LINKS, bytemuck::cast_slice(list))?;
         links += list.len() as u64;
     }
-    write_ends(&mut writer, BASE_ENDS, all.clone().map(|row| graph.neighbours(0, row).len()), links)?;
+    write_ends(
+        &mut writer,
+        BASE_ENDS,
+        all.clone().map(|row| graph.neighbours(0, row).len()),
+        links,
+    )?;
     let (mut lists, mut upper_links) = (0u32, 0u32);
     for (row, &levels) in all.zip(&graph.levels).filter(|(_, levels)| **levels > 0) {
         for level in 1..=levels {
@@ -53,7 +65,14 @@ pub(crate) fn write(
         writer.append(UPPER_LISTS, &lists.to_le_bytes())?;
     }
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
-    writer.finish([rows as u64, entry, links, u64::from(lists), options.m as u64, options.ef_construction as u64])
+    writer.finish([
+        rows as u64,
+        entry,
+        links,
+        u64::from(lists),
+        options.m as u64,
+        options.ef_construction as u64,
+    ])
 }
 
 /// The graph of an open segment.
@@ -95,11 +114,17 @@ impl<'a> GraphView<'a> {
     #[inline]
     pub fn neighbours(&self, level: u8, row: u32) -> &'a [u32] {
         if level == 0 {
-            return self.base_links.get(self.base_ends.range(row as usize)).unwrap_or_default();
+            return self
+                .base_links
+                .get(self.base_ends.range(row as usize))
+                .unwrap_or_default();
         }
-        let Ok(at) = self.upper_rows.binary_search(&row) else { return &[] };
+        let Ok(at) = self.upper_rows.binary_search(&row) else {
+            return &[];
+        };
         let list = self.upper_lists.range(at).nth(usize::from(level) - 1);
-        list.and_then(|list| self.upper_links.get(Ends::Narrow(self.upper_ends).range(list))).unwrap_or_default()
+        list.and_then(|list| self.upper_links.get(Ends::Narrow(self.upper_ends).range(list)))
+            .unwrap_or_default()
     }
 }
 
