@@ -83,7 +83,10 @@ fn main() -> Result<(), Failure> {
         begun.elapsed().as_secs_f64()
     );
     let begun = Instant::now();
-    collection.optimize(&OptimizeOptions { retrain: true, ..OptimizeOptions::default() })?;
+    collection.optimize(&OptimizeOptions {
+        retrain: true,
+        ..OptimizeOptions::default()
+    })?;
     println!(
         "codebook and posting lists in {:.1} s",
         begun.elapsed().as_secs_f64()

@@ -201,7 +201,10 @@ impl Fixture {
     }
 
     pub(super) fn optimize(&self) {
-        let options = OptimizeOptions { retrain: true, ..OptimizeOptions::default() };
+        let options = OptimizeOptions {
+            retrain: true,
+            ..OptimizeOptions::default()
+        };
         self.collection.optimize(&options).unwrap();
     }
 
