@@ -1,0 +1,246 @@
+//! The one place of SIMD: a scalar oracle, a file for each instruction set, and the choice among them at run time.
+#![expect(
+    unsafe_code,
+    reason = "calls functions of an instruction set whose presence a Kernel proves"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod half;
+mod panels;
+mod scalar;
+mod tile;
+
+use crate::error::CodecError;
+use ::half::f16;
+pub(crate) use panels::{BytePanels, LANES, Panels, quantize};
+pub(crate) use scalar::exact_dot;
+use simsimd::SpatialSimilarity;
+use std::fmt;
+use std::ops::Range;
+pub(crate) use tile::{ResidualTile, Unpack};
+
+/// Document rows that a caller widens and scores at once: enough to fill every register tile, few enough for the L1
+/// cache at 128 dimensions.
+pub(crate) const ROW_TILE: usize = 24;
+
+/// An instruction set that has kernels of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    Avx512Vnni,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// AArch64 with NEON.
+    Neon,
+    /// Any machine; the oracle of the others.
+    Scalar,
+}
+
+impl Isa {
+    /// Every instruction set, best first.
+    pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::Avx2, Self::Neon, Self::Scalar];
+
+    /// Those that this machine has, best first; the last is always [`Isa::Scalar`].
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// The best that this machine has.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.is_available())
+            .unwrap_or(Self::Scalar)
+    }
+
+    /// Whether this machine has it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                    && Self::Avx2.is_available()
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            Self::Scalar => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Avx2 => "avx2",
+            Self::Neon => "neon",
+            Self::Scalar => "scalar",
+        })
+    }
+}
+
+/// The kernels of an instruction set that this machine has: whoever holds one may call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel(Isa);
+
+/// Calls the kernel of a name of the held instruction set.
+macro_rules! by_isa {
+    ($kernel:expr, $name:ident($($arg:expr),*)) => {
+        match $kernel.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+            _ => scalar::$name($($arg),*),
+        }
+    };
+}
+
+/// Calls the half-precision kernel of a name.
+macro_rules! by_half {
+    ($kernel:expr, $name:ident($($arg:expr),*)) => {
+        match $kernel.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { half::$name($($arg),*) },
+            _ => scalar::$name($($arg),*),
+        }
+    };
+}
+
+impl Kernel {
+    /// The kernels of an instruction set.
+    pub(crate) fn new(isa: Isa) -> Result<Self, CodecError> {
+        if isa.is_available() {
+            Ok(Self(isa))
+        } else {
+            Err(CodecError::IsaUnavailable { isa })
+        }
+    }
+
+    /// The best kernels of this machine.
+    pub(crate) fn best() -> Self {
+        Self(Isa::best())
+    }
+
+    /// Dot product of two vectors of one length.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "simsimd widens its single-precision sum"
+    )]
+    pub(crate) fn dot_f32(self, a: &[f32], b: &[f32]) -> f32 {
+        match self.0 {
+            Isa::Scalar => scalar::exact_dot(a, b),
+            _ => f32::dot(a, b).map_or_else(|| scalar::exact_dot(a, b), |v| v as f32),
+        }
+    }
+
+    /// Squared Euclidean distance of two vectors of one length.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "simsimd widens its single-precision sum"
+    )]
+    pub(crate) fn l2sq_f32(self, a: &[f32], b: &[f32]) -> f32 {
+        match self.0 {
+            Isa::Scalar => scalar::l2sq_f32(a, b),
+            _ => f32::l2sq(a, b).map_or_else(|| scalar::l2sq_f32(a, b), |v| v as f32),
+        }
+    }
+
+    /// Dot product of two vectors of one length in int8.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "65,536 products of bytes are below 2^31"
+    )]
+    pub(crate) fn dot_i8(self, a: &[i8], b: &[i8]) -> i32 {
+        match self.0 {
+            Isa::Scalar => scalar::dot_i8(a, b),
+            _ => i8::dot(a, b).map_or_else(|| scalar::dot_i8(a, b), |v| v as i32),
+        }
+    }
+
+    /// Dot product of two vectors of one length in half precision.
+    pub(crate) fn dot_f16(self, a: &[f16], b: &[f16]) -> f32 {
+        by_half!(self, dot_f16(a, b))
+    }
+
+    /// Squared Euclidean distance of two vectors of one length in half precision.
+    pub(crate) fn l2sq_f16(self, a: &[f16], b: &[f16]) -> f32 {
+        by_half!(self, l2sq_f16(a, b))
+    }
+
+    /// Dot product of two vectors of one length, the second in half precision.
+    pub(crate) fn dot_mixed(self, a: &[f32], b: &[f16]) -> f32 {
+        by_half!(self, dot_mixed(a, b))
+    }
+
+    /// Squared Euclidean distance of two vectors of one length, the second in half precision.
+    pub(crate) fn l2sq_mixed(self, a: &[f32], b: &[f16]) -> f32 {
+        by_half!(self, l2sq_mixed(a, b))
+    }
+
+    /// Raises `maxima` (one a query token, padded to whole panels) to the dot products with each row.
+    pub(crate) fn maxsim_f32(self, query: &Panels, rows: &[f32], maxima: &mut [f32]) {
+        by_isa!(self, maxsim_f32(query, rows, maxima));
+    }
+
+    /// Dot products of each row with each query token: `out[row * tokens + token]`.
+    pub(crate) fn scores_f32(self, query: &Panels, rows: &[f32], out: &mut [f32]) {
+        by_isa!(self, scores_f32(query, rows, out));
+    }
+
+    /// Raises `maxima` to the scores of a tile of residual codes.
+    pub(crate) fn maxsim_residual(self, query: &BytePanels, tile: &ResidualTile<'_>, maxima: &mut [f32]) {
+        by_isa!(self, maxsim_residual(query, tile, maxima));
+    }
+
+    /// Unpacks residual bits to biased bytes: `8 / bits` of them a packed byte.
+    pub(crate) fn unpack(self, fields: &Unpack, packed: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(packed.len() * 8, out.len() * usize::from(fields.bits));
+        let done = match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { avx512::unpack(fields, packed, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2::unpack(fields, packed, out) },
+            _ => 0,
+        };
+        scalar::unpack(
+            fields,
+            &packed[done..],
+            &mut out[done * 8 / usize::from(fields.bits)..],
+        );
+    }
+
+    /// Calls `found(row, centroid, score)` for each centroid of the range of panels whose score with a row of biased bytes
+    /// (in units of the row's scale) reaches the row's floor; `found` returns the row's new floor.
+    pub(crate) fn nearest(
+        self,
+        centroids: &BytePanels,
+        panels: Range<usize>,
+        rows: &[u8],
+        floors: &mut [f32],
+        found: &mut dyn FnMut(usize, usize, f32) -> f32,
+    ) {
+        by_isa!(self, nearest(centroids, panels, rows, floors, found));
+    }
+}
