@@ -85,13 +85,23 @@ mod tests {
     #[test]
     fn batches_hold_every_position_once_within_their_budget() {
         let lengths: Vec<usize> = (0..500).map(|i| 1 + (i * 7919) % 128).collect();
-        let batches = batches(&lengths, Batching::Padded { tokens: 512, rows: 16 });
+        let batches = batches(
+            &lengths,
+            Batching::Padded {
+                tokens: 512,
+                rows: 16,
+            },
+        );
         let mut seen: Vec<usize> = batches.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..500).collect::<Vec<_>>());
         for batch in &batches {
             let longest = batch.iter().map(|&i| lengths[i]).max().unwrap();
-            assert!(batch.len() <= 16 && longest * batch.len() <= 512, "{} rows of {longest}", batch.len());
+            assert!(
+                batch.len() <= 16 && longest * batch.len() <= 512,
+                "{} rows of {longest}",
+                batch.len()
+            );
         }
         let longest: Vec<usize> = batches.iter().map(|b| lengths[b[0]]).collect();
         assert!(longest.is_sorted_by(|a, b| a >= b));
@@ -100,7 +110,16 @@ mod tests {
     #[test]
     fn a_single_batching_and_a_text_over_the_budget_run_alone() {
         assert_eq!(batches(&[3, 5], Batching::Single), [[1], [0]]);
-        assert_eq!(batches(&[900, 2], Batching::Padded { tokens: 512, rows: 16 }), [[0], [1]]);
+        assert_eq!(
+            batches(
+                &[900, 2],
+                Batching::Padded {
+                    tokens: 512,
+                    rows: 16
+                }
+            ),
+            [[0], [1]]
+        );
         assert!(batches(&[], Batching::Single).is_empty());
     }
 
@@ -119,7 +138,12 @@ mod tests {
         let jobs: Vec<u64> = (0..10_000).collect();
         for threads in [1, 3] {
             let mut finished = 0;
-            let outcome = in_parallel(&jobs, threads, |&j| if j == 5 { Err(j) } else { Ok(()) }, |_, ()| finished += 1);
+            let outcome = in_parallel(
+                &jobs,
+                threads,
+                |&j| if j == 5 { Err(j) } else { Ok(()) },
+                |_, ()| finished += 1,
+            );
             assert_eq!(outcome, Err(5));
             assert!(finished < 10_000);
         }

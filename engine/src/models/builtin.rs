@@ -34,7 +34,11 @@ const TOKENIZER_HASH: u64 = 0x84a0_e7ee_e88c_83ee;
 /// The built-in encoder of that name.
 pub(crate) fn encoder(name: &str) -> Result<ModelBytes, ModelError> {
     if name != BUILTIN_ENCODER {
-        return Err(ModelError::UnknownBuiltin { kind: "encoder", name: name.to_owned(), available: BUILTIN_ENCODER });
+        return Err(ModelError::UnknownBuiltin {
+            kind: "encoder",
+            name: name.to_owned(),
+            available: BUILTIN_ENCODER,
+        });
     }
     Ok(ModelBytes {
         name: BUILTIN_ENCODER,
@@ -47,7 +51,11 @@ pub(crate) fn encoder(name: &str) -> Result<ModelBytes, ModelError> {
 /// The built-in reranker of that name.
 pub(crate) fn reranker(name: &str) -> Result<ModelBytes, ModelError> {
     if name != BUILTIN_RERANKER && name != BUILTIN_ENCODER {
-        return Err(ModelError::UnknownBuiltin { kind: "reranker", name: name.to_owned(), available: BUILTIN_RERANKER });
+        return Err(ModelError::UnknownBuiltin {
+            kind: "reranker",
+            name: name.to_owned(),
+            available: BUILTIN_RERANKER,
+        });
     }
     Ok(ModelBytes {
         name: BUILTIN_RERANKER,
@@ -58,14 +66,20 @@ pub(crate) fn reranker(name: &str) -> Result<ModelBytes, ModelError> {
 }
 
 fn tiny() -> Result<Vec<u8>, ModelError> {
-    checked(BUILTIN_ENCODER, unpack(BUILTIN_ENCODER, TINY, TINY_BYTES)?, TINY_HASH)
+    checked(
+        BUILTIN_ENCODER,
+        unpack(BUILTIN_ENCODER, TINY, TINY_BYTES)?,
+        TINY_HASH,
+    )
 }
 
 fn tiny_cross() -> Result<Vec<u8>, ModelError> {
     let tiny = tiny()?;
     let mut graph = unpack(BUILTIN_RERANKER, CROSS_DELTA, CROSS_BYTES)?;
     let base = tiny.get(TINY_TABLE..TINY_TABLE + TABLE_BYTES).unwrap_or_default();
-    let table = graph.get_mut(CROSS_TABLE..CROSS_TABLE + TABLE_BYTES).unwrap_or_default();
+    let table = graph
+        .get_mut(CROSS_TABLE..CROSS_TABLE + TABLE_BYTES)
+        .unwrap_or_default();
     for (byte, base) in table.iter_mut().zip(base) {
         *byte = byte.wrapping_add(*base);
     }
@@ -73,13 +87,21 @@ fn tiny_cross() -> Result<Vec<u8>, ModelError> {
 }
 
 fn tokenizer() -> Result<Vec<u8>, ModelError> {
-    checked("tokenizer", unpack("tokenizer", TOKENIZER, TOKENIZER_BYTES)?, TOKENIZER_HASH)
+    checked(
+        "tokenizer",
+        unpack("tokenizer", TOKENIZER, TOKENIZER_BYTES)?,
+        TOKENIZER_HASH,
+    )
 }
 
 fn unpack(name: &'static str, packed: &[u8], bytes: usize) -> Result<Vec<u8>, ModelError> {
     let damaged = |problem: String| ModelError::BuiltinDamaged { name, problem };
     let data = zstd::bulk::decompress(packed, bytes).map_err(|e| damaged(e.to_string()))?;
-    if data.len() == bytes { Ok(data) } else { Err(damaged(format!("{} bytes came, not {bytes}", data.len()))) }
+    if data.len() == bytes {
+        Ok(data)
+    } else {
+        Err(damaged(format!("{} bytes came, not {bytes}", data.len())))
+    }
 }
 
 fn checked(name: &'static str, data: Vec<u8>, hash: u64) -> Result<Vec<u8>, ModelError> {
@@ -87,7 +109,10 @@ fn checked(name: &'static str, data: Vec<u8>, hash: u64) -> Result<Vec<u8>, Mode
     if got == hash {
         return Ok(data);
     }
-    Err(ModelError::BuiltinDamaged { name, problem: format!("its XXH3-64 is {got:#018x}, not {hash:#018x}") })
+    Err(ModelError::BuiltinDamaged {
+        name,
+        problem: format!("its XXH3-64 is {got:#018x}, not {hash:#018x}"),
+    })
 }
 
 #[cfg(test)]
@@ -104,14 +129,23 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_gives_the_known_one() {
         let message = encoder("large").err().unwrap().to_string();
-        assert!(message.contains("\"large\"") && message.contains("tiny"), "{message}");
+        assert!(
+            message.contains("\"large\"") && message.contains("tiny"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_changed_byte_is_noticed() {
         let mut graph = tiny().unwrap();
         graph[TINY_TABLE] ^= 1;
-        assert!(matches!(checked("tiny", graph, TINY_HASH), Err(ModelError::BuiltinDamaged { .. })));
-        assert!(matches!(unpack("tiny", TINY, TINY_BYTES + 1), Err(ModelError::BuiltinDamaged { .. })));
+        assert!(matches!(
+            checked("tiny", graph, TINY_HASH),
+            Err(ModelError::BuiltinDamaged { .. })
+        ));
+        assert!(matches!(
+            unpack("tiny", TINY, TINY_BYTES + 1),
+            Err(ModelError::BuiltinDamaged { .. })
+        ));
     }
 }

@@ -38,7 +38,12 @@ impl ColbertSettings {
     }
 
     /// `[CLS] marker tokens [SEP]`.
-    pub(crate) fn document(&self, tokenizer: &TextTokenizer, text: &str, index: usize) -> Result<Input, ModelError> {
+    pub(crate) fn document(
+        &self,
+        tokenizer: &TextTokenizer,
+        text: &str,
+        index: usize,
+    ) -> Result<Input, ModelError> {
         let tokens = cut(tokenizer, text, self.document_length, self.document_prefix, index)?;
         Ok(tokenizer.frame(tokens, self.document_prefix))
     }
@@ -46,7 +51,10 @@ impl ColbertSettings {
     /// The positions of a document whose vectors are kept.
     pub(crate) fn kept<'a>(&'a self, ids: &'a [i64]) -> impl Iterator<Item = usize> + 'a {
         let keep = |id: &i64| self.skiplist.binary_search(id).is_err();
-        ids.iter().enumerate().filter(move |(_, id)| keep(id)).map(|(position, _)| position)
+        ids.iter()
+            .enumerate()
+            .filter(move |(_, id)| keep(id))
+            .map(|(position, _)| position)
     }
 }
 
@@ -66,7 +74,9 @@ fn cut(
 pub(crate) fn gather(matrix: &[f32], dim: usize, positions: impl Iterator<Item = usize>) -> Vec<f32> {
     let mut out = Vec::new();
     for position in positions {
-        let Some(row) = matrix.get(position * dim..(position + 1) * dim) else { continue };
+        let Some(row) = matrix.get(position * dim..(position + 1) * dim) else {
+            continue;
+        };
         let start = out.len();
         out.extend_from_slice(row);
         let square: f32 = row.iter().map(|x| x * x).sum();

@@ -24,7 +24,8 @@ impl CrossSettings {
     pub(crate) fn query_limit(&self, tokenizer: &TextTokenizer) -> usize {
         let room = self.max_length.saturating_sub(tokenizer.pair_markers());
         let least = LEAST_DOCUMENT.min(room / 2);
-        room.saturating_sub(least).min(self.max_query_tokens.unwrap_or(usize::MAX))
+        room.saturating_sub(least)
+            .min(self.max_query_tokens.unwrap_or(usize::MAX))
     }
 
     /// The query of many pairs, tokenized once.
@@ -40,7 +41,9 @@ impl CrossSettings {
         document: &str,
         index: usize,
     ) -> Result<Input, ModelError> {
-        let room = self.max_length.saturating_sub(tokenizer.pair_markers() + query.ids.len());
+        let room = self
+            .max_length
+            .saturating_sub(tokenizer.pair_markers() + query.ids.len());
         Ok(tokenizer.frame_pair(query, &tokenizer.tokens(document, room, index)?))
     }
 
@@ -66,8 +69,15 @@ mod tests {
 
     #[test]
     fn one_logit_is_the_score_and_two_are_log_odds() {
-        let one = CrossSettings { max_length: 128, max_query_tokens: None, two_labels: false };
-        let two = CrossSettings { two_labels: true, ..one.clone() };
+        let one = CrossSettings {
+            max_length: 128,
+            max_query_tokens: None,
+            two_labels: false,
+        };
+        let two = CrossSettings {
+            two_labels: true,
+            ..one.clone()
+        };
         assert_eq!(one.score(&[-2.5]), Some(-2.5));
         assert_eq!(two.score(&[1.0, 4.0]), Some(3.0));
         assert_eq!(one.score(&[1.0, 4.0]), None);

@@ -86,7 +86,12 @@ impl OnnxEncoder {
                 });
             }
         };
-        let mut encoder = Self { model, head, dense: None, tokens: None };
+        let mut encoder = Self {
+            model,
+            head,
+            dense: None,
+            tokens: None,
+        };
         encoder.find_outputs()?;
         Ok(encoder)
     }
@@ -96,7 +101,8 @@ impl OnnxEncoder {
         let names = self.model.pool.outputs().to_vec();
         let named = |wanted: &[&str]| wanted.iter().find_map(|w| names.iter().find(|n| n == w)).cloned();
         let sentence = named(&[SENTENCE_OUTPUT]);
-        let tokens = named(&TOKEN_OUTPUTS).or_else(|| names.iter().find(|n| Some(*n) != sentence.as_ref()).cloned());
+        let tokens =
+            named(&TOKEN_OUTPUTS).or_else(|| names.iter().find(|n| Some(*n) != sentence.as_ref()).cloned());
         let input = self.frame(Side::Document, "a", 0)?;
         let probe = |name: Option<String>, rank: usize| -> Result<Option<GraphOutput>, ModelError> {
             let Some(name) = name else { return Ok(None) };
@@ -122,7 +128,11 @@ impl OnnxEncoder {
     }
 
     fn mismatch(&self, expected: String, got: String) -> ModelError {
-        ModelError::GraphMismatch { model: self.model.name.clone(), expected, got }
+        ModelError::GraphMismatch {
+            model: self.model.name.clone(),
+            expected,
+            got,
+        }
     }
 
     pub(crate) fn query_input(&self, text: &str) -> Result<Input, ModelError> {
@@ -144,7 +154,11 @@ impl OnnxEncoder {
 
     /// Runs a batch; `indices` are the positions of its rows among the texts given, for errors.
     fn run(&self, side: Side, rows: &[&Input], indices: &[usize]) -> Result<Vec<Encoding>, ModelError> {
-        let wanted: Vec<_> = [&self.dense, &self.tokens].into_iter().flatten().map(|o| o.name.as_str()).collect();
+        let wanted: Vec<_> = [&self.dense, &self.tokens]
+            .into_iter()
+            .flatten()
+            .map(|o| o.name.as_str())
+            .collect();
         let mut outputs = self.model.pool.run(rows, &wanted)?.into_iter();
         let dense = self.dense.as_ref().and_then(|_| outputs.next());
         let tokens = self.tokens.as_ref().and_then(|_| outputs.next());
@@ -153,7 +167,10 @@ impl OnnxEncoder {
             let encoding = self.read(side, input, row, dense.as_ref(), tokens.as_ref());
             let numbers = encoding.dense.iter().chain(&encoding.tokens).flatten();
             if !numbers.into_iter().all(|x| x.is_finite()) {
-                return Err(ModelError::NotFinite { model: self.model.name.clone(), index });
+                return Err(ModelError::NotFinite {
+                    model: self.model.name.clone(),
+                    index,
+                });
             }
             out.push(encoding);
         }
@@ -161,9 +178,19 @@ impl OnnxEncoder {
     }
 
     /// One text's vectors out of a batch's outputs.
-    fn read(&self, side: Side, input: &Input, row: usize, dense: Option<&Output>, tokens: Option<&Output>) -> Encoding {
-        let mut encoding =
-            Encoding { input_tokens: input.attended, truncated: input.truncated, ..Encoding::default() };
+    fn read(
+        &self,
+        side: Side,
+        input: &Input,
+        row: usize,
+        dense: Option<&Output>,
+        tokens: Option<&Output>,
+    ) -> Encoding {
+        let mut encoding = Encoding {
+            input_tokens: input.attended,
+            truncated: input.truncated,
+            ..Encoding::default()
+        };
         encoding.dense = dense.map(|output| output.row(row).to_vec());
         match (&self.head, tokens) {
             (Head::Sentence(settings), tokens) => {
@@ -273,7 +300,9 @@ impl OnnxEncoder {
             let frame = |(i, text): (usize, &&str)| self.frame(Side::Document, text, block * BLOCK + i);
             Ok::<_, ModelError>(texts.iter().enumerate().map(frame).collect::<Result<Vec<_>, _>>())
         };
-        in_parallel(&blocks, threads, frame_block, |block, result| framed.push((block, result)))?;
+        in_parallel(&blocks, threads, frame_block, |block, result| {
+            framed.push((block, result))
+        })?;
         framed.sort_by_key(|(block, _)| *block);
         let mut inputs = Vec::with_capacity(texts.len());
         for (_, block) in framed {

@@ -71,7 +71,9 @@ pub enum ModelError {
         available: &'static str,
     },
     /// A built-in model does not unpack to what was packed.
-    #[error("the built-in model {name} does not unpack: {problem}; this build of the library is damaged, build it again")]
+    #[error(
+        "the built-in model {name} does not unpack: {problem}; this build of the library is damaged, build it again"
+    )]
     BuiltinDamaged {
         /// The model.
         name: &'static str,

@@ -16,9 +16,13 @@ pub(crate) struct ModelFolder {
 impl ModelFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         if path.is_dir() {
-            Ok(Self { path: path.to_owned() })
+            Ok(Self {
+                path: path.to_owned(),
+            })
         } else {
-            Err(ModelError::FolderMissing { path: path.to_owned() })
+            Err(ModelError::FolderMissing {
+                path: path.to_owned(),
+            })
         }
     }
 
@@ -30,7 +34,11 @@ impl ModelFolder {
     pub(crate) fn graph(&self, model_file: Option<&str>) -> Result<PathBuf, ModelError> {
         if let Some(name) = model_file {
             let path = self.path.join(name);
-            return if path.is_file() { Ok(path) } else { Err(self.missing("graph", name.to_owned())) };
+            return if path.is_file() {
+                Ok(path)
+            } else {
+                Err(self.missing("graph", name.to_owned()))
+            };
         }
         for name in ["model.onnx", "onnx/model.onnx"] {
             let path = self.path.join(name);
@@ -42,11 +50,16 @@ impl ModelFolder {
         others.extend(onnx_files(&self.path.join("onnx")));
         match <[PathBuf; 1]>::try_from(others) {
             Ok([only]) => Ok(only),
-            Err(others) if others.is_empty() => {
-                Err(self.missing("graph", "model.onnx, onnx/model.onnx, any other .onnx file".into()))
-            }
+            Err(others) if others.is_empty() => Err(self.missing(
+                "graph",
+                "model.onnx, onnx/model.onnx, any other .onnx file".into(),
+            )),
             Err(others) => {
-                let names: Vec<_> = others.iter().filter_map(|p| p.file_name()).map(|n| n.to_string_lossy()).collect();
+                let names: Vec<_> = others
+                    .iter()
+                    .filter_map(|p| p.file_name())
+                    .map(|n| n.to_string_lossy())
+                    .collect();
                 let looked_for = format!(
                     "model.onnx, onnx/model.onnx, and found several others ({}); name one as model_file in onnx_config.json",
                     names.join(", ")
@@ -59,7 +72,11 @@ impl ModelFolder {
     /// A file that must be there.
     pub(crate) fn required(&self, name: &str, what: &'static str) -> Result<PathBuf, ModelError> {
         let path = self.path.join(name);
-        if path.is_file() { Ok(path) } else { Err(self.missing(what, name.to_owned())) }
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(self.missing(what, name.to_owned()))
+        }
     }
 
     /// A JSON file that may be there.
@@ -69,15 +86,21 @@ impl ModelFolder {
             return Ok(None);
         }
         let bytes = read(&path)?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| ModelError::BadFile {
-            path,
-            expected: "a model's settings in JSON",
-            problem: e.to_string(),
-        })
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| ModelError::BadFile {
+                path,
+                expected: "a model's settings in JSON",
+                problem: e.to_string(),
+            })
     }
 
     fn missing(&self, what: &'static str, looked_for: String) -> ModelError {
-        ModelError::FileMissing { folder: self.path.clone(), what, looked_for }
+        ModelError::FileMissing {
+            folder: self.path.clone(),
+            what,
+            looked_for,
+        }
     }
 }
 
@@ -91,7 +114,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 }
 
 fn onnx_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let mut files: Vec<_> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())

@@ -77,7 +77,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_graph_give_no() {
-        for bytes in [&b""[..], &[0xff; 40], b"not a graph at all", &[0x3a, 0xff, 0xff, 0xff, 0x7f]] {
+        for bytes in [
+            &b""[..],
+            &[0xff; 40],
+            b"not a graph at all",
+            &[0x3a, 0xff, 0xff, 0xff, 0x7f],
+        ] {
             assert!(!is_dynamically_quantized(bytes));
         }
     }

@@ -31,7 +31,11 @@ pub(crate) fn identity(
 /// The folder's last component.
 pub(crate) fn folder_name(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned()
+    absolute
+        .file_name()
+        .unwrap_or(absolute.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]

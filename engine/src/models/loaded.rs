@@ -95,28 +95,61 @@ impl Loaded {
         let dynamic = is_dynamically_quantized(&graph);
         drop((graph, weights, tokenizer_bytes));
         let runtime = runtime(options.runtime.as_deref())?;
-        let pool = SessionPool::open(&name, GraphSource::File(graph_path), runtime, options.thread_count())?;
-        Ok(Self { name, identity, kind, tokenizer, pool, runtime: runtime.info.clone(), dynamic })
+        let pool = SessionPool::open(
+            &name,
+            GraphSource::File(graph_path),
+            runtime,
+            options.thread_count(),
+        )?;
+        Ok(Self {
+            name,
+            identity,
+            kind,
+            tokenizer,
+            pool,
+            runtime: runtime.info.clone(),
+            dynamic,
+        })
     }
 
     #[cfg(feature = "builtin-models")]
     pub(crate) fn from_bytes(bytes: ModelBytes, options: &ModelOptions) -> Result<Self, ModelError> {
-        let ModelBytes { name, graph, tokenizer: tokenizer_bytes, settings } = bytes;
+        let ModelBytes {
+            name,
+            graph,
+            tokenizer: tokenizer_bytes,
+            settings,
+        } = bytes;
         let tokenizer = TextTokenizer::from_bytes(name, Path::new("tokenizer.json"), &tokenizer_bytes)?;
         let kind = FolderSettings::from_onnx_config(settings)
-            .map_err(|e| ModelError::BuiltinDamaged { name, problem: e.to_string() })?
+            .map_err(|e| ModelError::BuiltinDamaged {
+                name,
+                problem: e.to_string(),
+            })?
             .kind(name, None, &tokenizer)?;
         let identity = identity(name, "builtin", &[&graph[..], &[]], &tokenizer_bytes, &kind);
         let dynamic = is_dynamically_quantized(&graph);
         let runtime = runtime(options.runtime.as_deref())?;
         let source = GraphSource::Memory(graph.into());
         let pool = SessionPool::open(name, source, runtime, options.thread_count())?;
-        Ok(Self { name: name.into(), identity, kind, tokenizer, pool, runtime: runtime.info.clone(), dynamic })
+        Ok(Self {
+            name: name.into(),
+            identity,
+            kind,
+            tokenizer,
+            pool,
+            runtime: runtime.info.clone(),
+            dynamic,
+        })
     }
 
     /// Batches of at most this size, or single inputs where the graph asks for them.
     pub(crate) fn batching(&self, tokens: usize, rows: usize) -> Batching {
-        if self.dynamic { Batching::Single } else { Batching::Padded { tokens, rows } }
+        if self.dynamic {
+            Batching::Single
+        } else {
+            Batching::Padded { tokens, rows }
+        }
     }
 
     pub(crate) fn notes(&self) -> Vec<String> {
@@ -134,7 +167,11 @@ impl Loaded {
 
 /// The weights that a large graph keeps in a file beside it; empty if it has none.
 fn external_weights(graph: &Path) -> Result<Vec<u8>, ModelError> {
-    let name = graph.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = graph
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     for suffix in ["_data", ".data"] {
         let path = graph.with_file_name(format!("{name}{suffix}"));
         if path.is_file() {

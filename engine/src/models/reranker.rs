@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use latewood_query::{RerankError, Reranker};
 use latewood_storage::ModelIdentity;
 
 use super::batch::{Batching, in_parallel};
@@ -54,9 +55,9 @@ impl OnnxReranker {
         &self.model.runtime
     }
 
-    /// Which model this is.
-    pub fn identity(&self) -> &ModelIdentity {
-        &self.model.identity
+    /// Whether the graph is a dynamic int8 one, whose numbers depend on the batch.
+    pub fn is_dynamically_quantized(&self) -> bool {
+        self.model.dynamic
     }
 
     /// What a user should know about this model's scores, one sentence each.
@@ -83,10 +84,18 @@ impl OnnxReranker {
     ) -> Result<RerankScores, ModelError> {
         let query = self.settings.query(&self.model.tokenizer, query)?;
         let budget = budget.min(documents.len());
-        let rows = if self.model.batching(0, BATCH_ROWS) == Batching::Single { 1 } else { BATCH_ROWS };
+        let rows = if self.model.batching(0, BATCH_ROWS) == Batching::Single {
+            1
+        } else {
+            BATCH_ROWS
+        };
         let jobs: Vec<_> = documents.iter().take(budget).enumerate().collect::<Vec<_>>();
         let jobs: Vec<_> = jobs.chunks(rows).collect();
-        let mut out = RerankScores { scores: vec![None; documents.len()], scored: 0, input_tokens: 0 };
+        let mut out = RerankScores {
+            scores: vec![None; documents.len()],
+            scored: 0,
+            input_tokens: 0,
+        };
         let work = |job: &&[(usize, &&str)]| match deadline {
             Some(deadline) if Instant::now() >= deadline => Ok((Vec::new(), 0)),
             _ => self.score_batch(&query, job),
@@ -96,15 +105,24 @@ impl OnnxReranker {
             for (index, score) in scores {
                 if let Some(slot) = out.scores.get_mut(index) {
                     *slot = Some(score);
-                    out.scored += 1;
                 }
             }
         })?;
+        // Two threads may look at the clock in another order than they took their batches.
+        out.scored = out.scores.iter().take_while(|score| score.is_some()).count();
+        out.scores
+            .iter_mut()
+            .skip(out.scored)
+            .for_each(|score| *score = None);
         Ok(out)
     }
 
     /// The scores of some documents with their positions, and the tokens read.
-    fn score_batch(&self, query: &Tokens, job: &[(usize, &&str)]) -> Result<(Vec<(usize, f32)>, usize), ModelError> {
+    fn score_batch(
+        &self,
+        query: &Tokens,
+        job: &[(usize, &&str)],
+    ) -> Result<(Vec<(usize, f32)>, usize), ModelError> {
         let mut scores = Vec::with_capacity(job.len());
         let mut inputs: Vec<Input> = Vec::with_capacity(job.len());
         let mut indices = Vec::with_capacity(job.len());
@@ -134,7 +152,12 @@ impl OnnxReranker {
             let logits = output.as_ref().map(|o| o.row(row)).unwrap_or_default();
             match self.settings.score(logits) {
                 Some(score) if score.is_finite() => scores.push(score),
-                Some(_) => return Err(ModelError::NotFinite { model: self.model.name.clone(), index }),
+                Some(_) => {
+                    return Err(ModelError::NotFinite {
+                        model: self.model.name.clone(),
+                        index,
+                    });
+                }
                 None => {
                     return Err(ModelError::GraphMismatch {
                         model: self.model.name.clone(),
@@ -166,11 +189,40 @@ impl OnnxReranker {
             }
         };
         let outputs = model.pool.outputs();
-        let output = outputs.iter().find(|name| *name == "logits").or(outputs.first()).cloned();
-        let reranker = Self { settings, output: output.unwrap_or_default(), model };
+        let output = outputs
+            .iter()
+            .find(|name| *name == "logits")
+            .or(outputs.first())
+            .cloned();
+        let reranker = Self {
+            settings,
+            output: output.unwrap_or_default(),
+            model,
+        };
         // One short pair shows whether the graph gives the logits that the settings promise.
         let probe = reranker.pair_input("a", "a")?;
         reranker.score_inputs(&[probe], &[0])?;
         Ok(reranker)
+    }
+}
+
+impl Reranker for OnnxReranker {
+    fn identity(&self) -> &ModelIdentity {
+        &self.model.identity
+    }
+
+    fn score(
+        &self,
+        query: &str,
+        documents: &[&str],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Option<f32>>, RerankError> {
+        let scores = self.rerank(query, documents, documents.len(), deadline);
+        scores
+            .map(|scores| scores.scores)
+            .map_err(|error| RerankError::Model {
+                model: self.model.name.clone(),
+                reason: error.to_string(),
+            })
     }
 }

@@ -84,28 +84,52 @@ pub(crate) fn runtime(path: Option<&Path>) -> Result<&'static Runtime, ModelErro
 /// An absolute path to a file: `ort` would look for a relative one beside the executable first.
 fn library_path(path: &Path) -> Result<PathBuf, ModelError> {
     let found = path.canonicalize().map_err(|e| unavailable(path, &e))?;
-    if found.is_file() { Ok(found) } else { Err(unavailable(path, &"it is not a file")) }
+    if found.is_file() {
+        Ok(found)
+    } else {
+        Err(unavailable(path, &"it is not a file"))
+    }
 }
 
 fn start_onnxruntime(library: PathBuf) -> Result<Runtime, ModelError> {
     let builder = ort::init_from(&library).map_err(|e| unavailable(&library, &e))?;
-    let environment = builder.with_telemetry(false).build().map_err(|e| unavailable(&library, &e))?;
+    let environment = builder
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| unavailable(&library, &e))?;
     let build = ort::info().to_owned();
-    Ok(Runtime { environment, info: RuntimeInfo { library: Some(library), build } })
+    Ok(Runtime {
+        environment,
+        info: RuntimeInfo {
+            library: Some(library),
+            build,
+        },
+    })
 }
 
 fn start_tract() -> Result<Runtime, ModelError> {
-    let fixed = |current: &str| ModelError::RuntimeFixed { current: current.into(), asked: "tract".into() };
+    let fixed = |current: &str| ModelError::RuntimeFixed {
+        current: current.into(),
+        asked: "tract".into(),
+    };
     // False when another user of `ort` in this process, or an ONNX Runtime that loaded but did not start, was first.
     if !ort::set_api(ort_tract::api()) {
         return Err(fixed("a runtime that was started outside Latewood"));
     }
-    let environment =
-        ort::init().with_telemetry(false).build().map_err(|e| fixed(&format!("another environment ({e})")))?;
+    let environment = ort::init()
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| fixed(&format!("another environment ({e})")))?;
     let build = ort::info().to_owned();
-    Ok(Runtime { environment, info: RuntimeInfo { library: None, build } })
+    Ok(Runtime {
+        environment,
+        info: RuntimeInfo { library: None, build },
+    })
 }
 
 fn unavailable(path: &Path, reason: &dyn fmt::Display) -> ModelError {
-    ModelError::RuntimeUnavailable { path: path.to_owned(), reason: reason.to_string() }
+    ModelError::RuntimeUnavailable {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
 }

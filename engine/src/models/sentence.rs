@@ -29,7 +29,11 @@ impl SentenceSettings {
         index: usize,
     ) -> Result<Input, ModelError> {
         let limit = self.max_length.saturating_sub(tokenizer.single_markers());
-        let prompt = if query { &self.query_prompt } else { &self.document_prompt };
+        let prompt = if query {
+            &self.query_prompt
+        } else {
+            &self.document_prompt
+        };
         let tokens = if prompt.is_empty() || text.trim().is_empty() {
             tokenizer.tokens(text, limit, index)?
         } else {
@@ -67,7 +71,14 @@ impl Pooling {
             (["mean_tokens"], _) | ([], Some("mean")) => Ok(Self::Mean),
             (["max_tokens"], _) | ([], Some("max")) => Ok(Self::Max),
             (["mean_sqrt_len_tokens"], _) | ([], Some("mean_sqrt_len_tokens")) => Ok(Self::MeanSqrtLen),
-            (on, _) => Err(format!("it has {}", if on.is_empty() { "none".into() } else { on.join(", ") })),
+            (on, _) => Err(format!(
+                "it has {}",
+                if on.is_empty() {
+                    "none".into()
+                } else {
+                    on.join(", ")
+                }
+            )),
         }
     }
 
@@ -118,7 +129,9 @@ mod tests {
     fn the_mode_is_read_and_two_at_once_are_refused() {
         let modes = |text: &str| Pooling::from_modes(&serde_json::from_str(text).unwrap());
         assert_eq!(
-            modes(r#"{"word_embedding_dimension": 4, "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}"#),
+            modes(
+                r#"{"word_embedding_dimension": 4, "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}"#
+            ),
             Ok(Pooling::Mean)
         );
         assert_eq!(modes(r#"{"pooling_mode": "cls"}"#), Ok(Pooling::Cls));

@@ -17,7 +17,10 @@ pub(crate) enum GraphSource {
     /// A file, which may refer to others beside it.
     File(PathBuf),
     /// A graph that is compiled in.
-    #[cfg_attr(not(feature = "builtin-models"), expect(dead_code, reason = "only built-in models are in memory"))]
+    #[cfg_attr(
+        not(feature = "builtin-models"),
+        expect(dead_code, reason = "only built-in models are in memory")
+    )]
     Memory(Arc<[u8]>),
 }
 
@@ -32,7 +35,9 @@ impl Output {
     /// The numbers of one row of the batch.
     pub(crate) fn row(&self, row: usize) -> &[f32] {
         let length = self.shape.iter().skip(1).product::<usize>();
-        self.data.get(row * length..(row + 1) * length).unwrap_or_default()
+        self.data
+            .get(row * length..(row + 1) * length)
+            .unwrap_or_default()
     }
 
     /// The last dimension.
@@ -119,19 +124,33 @@ impl SessionPool {
             inputs: Vec::new(),
             outputs: Vec::new(),
             limit: threads.max(1),
-            idle: Mutex::new(Idle { sessions: Vec::new(), made: 0 }),
+            idle: Mutex::new(Idle {
+                sessions: Vec::new(),
+                made: 0,
+            }),
             returned: Condvar::new(),
         };
         let first = pool.session()?;
         for input in first.inputs() {
-            pool.inputs.push(GraphInput::from_name(input.name()).ok_or_else(|| ModelError::GraphMismatch {
-                model: model.to_owned(),
-                expected: "inputs among input_ids, attention_mask, token_type_ids, position_ids".into(),
-                got: format!("an input {:?}", input.name()),
-            })?);
+            pool.inputs
+                .push(
+                    GraphInput::from_name(input.name()).ok_or_else(|| ModelError::GraphMismatch {
+                        model: model.to_owned(),
+                        expected: "inputs among input_ids, attention_mask, token_type_ids, position_ids"
+                            .into(),
+                        got: format!("an input {:?}", input.name()),
+                    })?,
+                );
         }
-        pool.outputs = first.outputs().iter().map(|output| output.name().to_owned()).collect();
-        pool.idle = Mutex::new(Idle { sessions: vec![first], made: 1 });
+        pool.outputs = first
+            .outputs()
+            .iter()
+            .map(|output| output.name().to_owned())
+            .collect();
+        pool.idle = Mutex::new(Idle {
+            sessions: vec![first],
+            made: 1,
+        });
         Ok(pool)
     }
 
@@ -154,7 +173,12 @@ impl SessionPool {
         }
     }
 
-    fn run_on(&self, session: &mut Session, rows: &[&Input], outputs: &[&str]) -> Result<Vec<Output>, ModelError> {
+    fn run_on(
+        &self,
+        session: &mut Session,
+        rows: &[&Input],
+        outputs: &[&str],
+    ) -> Result<Vec<Output>, ModelError> {
         let width = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let failed = |reason: String| ModelError::Run {
             model: self.model.clone(),
@@ -171,13 +195,20 @@ impl SessionPool {
         let results = session.run(inputs).map_err(|e| failed(e.to_string()))?;
         let mut out = Vec::with_capacity(outputs.len());
         for name in outputs {
-            let value = results.get(name).ok_or_else(|| failed(format!("no output {name:?} came")))?;
-            let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| failed(e.to_string()))?;
+            let value = results
+                .get(name)
+                .ok_or_else(|| failed(format!("no output {name:?} came")))?;
+            let (shape, data) = value
+                .try_extract_tensor::<f32>()
+                .map_err(|e| failed(e.to_string()))?;
             let shape: Vec<_> = shape.iter().map(|&n| usize::try_from(n).unwrap_or(0)).collect();
             if shape.first() != Some(&rows.len()) {
                 return Err(failed(format!("the output {name:?} has the shape {shape:?}")));
             }
-            out.push(Output { shape, data: data.to_vec() });
+            out.push(Output {
+                shape,
+                data: data.to_vec(),
+            });
         }
         Ok(out)
     }
@@ -187,12 +218,18 @@ impl SessionPool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(session) = idle.sessions.pop() {
-                return Ok(Lease { pool: self, session: Some(session) });
+                return Ok(Lease {
+                    pool: self,
+                    session: Some(session),
+                });
             }
             if idle.made < self.limit {
                 idle.made += 1;
                 drop(idle);
-                let mut lease = Lease { pool: self, session: None };
+                let mut lease = Lease {
+                    pool: self,
+                    session: None,
+                };
                 lease.session = Some(self.session()?);
                 return Ok(lease);
             }
@@ -204,8 +241,9 @@ impl SessionPool {
     fn session(&self) -> Result<Session, ModelError> {
         let refused = |e: &dyn std::fmt::Display| self.refused(e);
         let builder = Session::builder(&self.runtime.environment).map_err(|e| refused(&e))?;
-        let builder =
-            builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| refused(&e))?;
+        let builder = builder
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(|e| refused(&e))?;
         // tract has no threads of its own and knows no such option.
         let mut builder = match self.runtime.info.is_tract() {
             true => builder,
@@ -253,5 +291,9 @@ impl Drop for Lease<'_> {
 
 /// tract's errors carry a chain of causes on many lines; the first says what failed.
 fn first_line(text: &str) -> String {
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given").to_owned()
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("no reason given")
+        .to_owned()
 }

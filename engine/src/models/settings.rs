@@ -74,7 +74,9 @@ impl FolderSettings {
     pub(crate) fn read(folder: &ModelFolder) -> Result<Self, ModelError> {
         Ok(Self {
             onnx: folder.json("onnx_config.json")?.unwrap_or_default(),
-            hub: folder.json("config_sentence_transformers.json")?.unwrap_or_default(),
+            hub: folder
+                .json("config_sentence_transformers.json")?
+                .unwrap_or_default(),
             transformer: folder.json("config.json")?.unwrap_or_default(),
             modules: folder.json("modules.json")?,
             sentence_bert: folder.json("sentence_bert_config.json")?.unwrap_or_default(),
@@ -112,11 +114,16 @@ impl FolderSettings {
             _ => {}
         }
         let architectures = self.transformer.architectures.as_deref().unwrap_or_default();
-        if architectures.iter().any(|a| a.ends_with("ForSequenceClassification")) {
+        if architectures
+            .iter()
+            .any(|a| a.ends_with("ForSequenceClassification"))
+        {
             return self.cross(name, tokenizer).map(Kind::Cross);
         }
         match (folder, &self.modules) {
-            (Some(folder), Some(modules)) => self.sentence(name, folder, modules, tokenizer).map(Kind::Sentence),
+            (Some(folder), Some(modules)) => self
+                .sentence(name, folder, modules, tokenizer)
+                .map(Kind::Sentence),
             _ => Err(ModelError::Unsupported {
                 model: name.to_owned(),
                 problem: "its files do not say what kind of model it is".into(),
@@ -134,7 +141,10 @@ impl FolderSettings {
         let query_length = self.declared(|d| &d.query_length).copied().unwrap_or(32);
         let document_length = self.declared(|d| &d.document_length).copied().unwrap_or(180);
         let expansion = self.declared(|d| &d.do_query_expansion).copied().unwrap_or(true);
-        let mask = self.declared(|d| &d.mask_token_id).copied().or_else(|| tokenizer.special(&["[MASK]", "<mask>"]));
+        let mask = self
+            .declared(|d| &d.mask_token_id)
+            .copied()
+            .or_else(|| tokenizer.special(&["[MASK]", "<mask>"]));
         Ok(ColbertSettings {
             query_prefix: tokenizer.marker(&prefix(|d| &d.query_prefix, "[Q] "))?,
             document_prefix: tokenizer.marker(&prefix(|d| &d.document_prefix, "[D] "))?,
@@ -145,14 +155,19 @@ impl FolderSettings {
                 (true, Some(mask)) => Some(mask),
                 (true, None) => return Err(no_mask(name)),
             },
-            attend_to_expansion: self.declared(|d| &d.attend_to_expansion_tokens).copied().unwrap_or(false),
+            attend_to_expansion: self
+                .declared(|d| &d.attend_to_expansion_tokens)
+                .copied()
+                .unwrap_or(false),
             skiplist: tokenizer.ids(self.declared(|d| &d.skiplist_words).map_or(&[], Vec::as_slice)),
         })
     }
 
     fn cross(&self, name: &str, tokenizer: &TextTokenizer) -> Result<CrossSettings, ModelError> {
         let labels = self.onnx.num_labels.or(self.transformer.num_labels);
-        let labels = labels.or(self.transformer.id2label.as_ref().map(BTreeMap::len)).unwrap_or(1);
+        let labels = labels
+            .or(self.transformer.id2label.as_ref().map(BTreeMap::len))
+            .unwrap_or(1);
         if !matches!(labels, 1 | 2) {
             return Err(ModelError::Unsupported {
                 model: name.to_owned(),
@@ -181,7 +196,10 @@ impl FolderSettings {
         if let Some(module) = of(".Dense") {
             return Err(ModelError::Unsupported {
                 model: name.to_owned(),
-                problem: format!("its module {} multiplies by weights that are not in the graph", module.path),
+                problem: format!(
+                    "its module {} multiplies by weights that are not in the graph",
+                    module.path
+                ),
                 advice: "export the model with its Dense module inside the graph",
             });
         }
@@ -195,7 +213,11 @@ impl FolderSettings {
             problem,
         })?;
         let declared = self.sentence_bert.max_seq_length;
-        let max_length = declared.into_iter().chain(tokenizer.pinned_length()).min().unwrap_or(512);
+        let max_length = declared
+            .into_iter()
+            .chain(tokenizer.pinned_length())
+            .min()
+            .unwrap_or(512);
         Ok(SentenceSettings {
             pooling,
             normalize: of(".Normalize").is_some(),
@@ -207,7 +229,10 @@ impl FolderSettings {
 
     fn prompt(&self, names: &[&str]) -> String {
         let prompts = self.hub.prompts.as_ref();
-        names.iter().find_map(|name| prompts?.get(*name)?.clone()).unwrap_or_default()
+        names
+            .iter()
+            .find_map(|name| prompts?.get(*name)?.clone())
+            .unwrap_or_default()
     }
 
     fn declared<T>(&self, of: impl Fn(&Declared) -> &Option<T>) -> Option<&T> {

@@ -63,11 +63,13 @@ impl TextTokenizer {
         inner.with_padding(None);
         let single = probe(&inner, false).map_err(&bad)?;
         let pair = probe(&inner, true).map_err(&bad)?;
-        let ([before, after], [first, between, last]) =
-            match (<[Markers; 2]>::try_from(single.markers), <[Markers; 3]>::try_from(pair.markers)) {
-                (Ok(single), Ok(pair)) => (single, pair),
-                _ => return Err(bad("it frames texts in a way that is not known".into())),
-            };
+        let ([before, after], [first, between, last]) = match (
+            <[Markers; 2]>::try_from(single.markers),
+            <[Markers; 3]>::try_from(pair.markers),
+        ) {
+            (Ok(single), Ok(pair)) => (single, pair),
+            _ => return Err(bad("it frames texts in a way that is not known".into())),
+        };
         let pair_types = [pair.types.first(), pair.types.get(1)].map(|t| t.copied().unwrap_or(0));
         Ok(Self {
             inner,
@@ -86,13 +88,19 @@ impl TextTokenizer {
 
     /// The id of the first of these tokens that the vocabulary has.
     pub(crate) fn special(&self, names: &[&str]) -> Option<i64> {
-        names.iter().find_map(|name| self.inner.token_to_id(name)).map(i64::from)
+        names
+            .iter()
+            .find_map(|name| self.inner.token_to_id(name))
+            .map(i64::from)
     }
 
     /// The ids of those words that are tokens, sorted.
     pub(crate) fn ids(&self, words: &[String]) -> Vec<i64> {
-        let mut ids: Vec<_> =
-            words.iter().filter_map(|word| self.inner.token_to_id(word)).map(i64::from).collect();
+        let mut ids: Vec<_> = words
+            .iter()
+            .filter_map(|word| self.inner.token_to_id(word))
+            .map(i64::from)
+            .collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -118,11 +126,14 @@ impl TextTokenizer {
         let mut bytes = enough.saturating_mul(16);
         loop {
             let head = whole_words(text, bytes);
-            let encoding = self.inner.encode_fast(head, false).map_err(|e| ModelError::Tokenize {
-                model: self.model.clone(),
-                index,
-                reason: e.to_string(),
-            })?;
+            let encoding = self
+                .inner
+                .encode_fast(head, false)
+                .map_err(|e| ModelError::Tokenize {
+                    model: self.model.clone(),
+                    index,
+                    reason: e.to_string(),
+                })?;
             let ids = encoding.get_ids();
             if head.len() < text.len() && ids.len() < enough {
                 bytes = bytes.saturating_mul(4);
@@ -132,7 +143,10 @@ impl TextTokenizer {
                 return Err(ModelError::EmptyText { index });
             }
             let truncated = ids.len() > limit;
-            return Ok(Tokens { ids: ids.iter().take(limit).copied().map(i64::from).collect(), truncated });
+            return Ok(Tokens {
+                ids: ids.iter().take(limit).copied().map(i64::from).collect(),
+                truncated,
+            });
         }
     }
 
@@ -156,17 +170,30 @@ impl TextTokenizer {
         if let Some(marker) = marker {
             ids.insert(1.min(ids.len()), marker);
         }
-        Input { attended: ids.len(), ids, types: Vec::new(), truncated: tokens.truncated }
+        Input {
+            attended: ids.len(),
+            ids,
+            types: Vec::new(),
+            truncated: tokens.truncated,
+        }
     }
 
     /// Frames a pair: `[CLS] query [SEP] document [SEP]`, with token types.
     pub(crate) fn frame_pair(&self, query: &Tokens, document: &Tokens) -> Input {
         let [first, between, last] = &self.pair;
-        let ids = [&first.ids, &query.ids, &between.ids, &document.ids, &last.ids].map(Vec::as_slice).concat();
+        let ids = [&first.ids, &query.ids, &between.ids, &document.ids, &last.ids]
+            .map(Vec::as_slice)
+            .concat();
         let [query_type, document_type] = self.pair_types;
         let query_types = vec![query_type; query.ids.len()];
         let document_types = vec![document_type; document.ids.len()];
-        let types = [&first.types, &query_types, &between.types, &document_types, &last.types];
+        let types = [
+            &first.types,
+            &query_types,
+            &between.types,
+            &document_types,
+            &last.types,
+        ];
         Input {
             attended: ids.len(),
             types: types.map(Vec::as_slice).concat(),
@@ -192,13 +219,25 @@ fn probe(tokenizer: &Tokenizer, pair: bool) -> Result<Probe, String> {
     }
     let added = tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(pair));
     let second = pair.then(|| word.clone());
-    let framed = tokenizer.post_process(word, second, true).map_err(|e| e.to_string())?;
+    let framed = tokenizer
+        .post_process(word, second, true)
+        .map_err(|e| e.to_string())?;
     let texts = if pair { 2 } else { 1 };
     if framed.get_ids().len() != added + texts * length {
-        return Err(format!("it added {} tokens to a text, not {added}", framed.get_ids().len() - length));
+        return Err(format!(
+            "it added {} tokens to a text, not {added}",
+            framed.get_ids().len() - length
+        ));
     }
-    let mut found = Probe { markers: vec![Markers::default()], types: Vec::new() };
-    let rows = framed.get_ids().iter().zip(framed.get_type_ids()).zip(framed.get_special_tokens_mask());
+    let mut found = Probe {
+        markers: vec![Markers::default()],
+        types: Vec::new(),
+    };
+    let rows = framed
+        .get_ids()
+        .iter()
+        .zip(framed.get_type_ids())
+        .zip(framed.get_special_tokens_mask());
     let mut left_of_text = 0;
     for ((&id, &kind), &special) in rows {
         if special == 0 {
@@ -218,6 +257,11 @@ fn probe(tokenizer: &Tokenizer, pair: bool) -> Result<Probe, String> {
 
 /// The start of a text up to the first white space at or after `bytes`.
 fn whole_words(text: &str, bytes: usize) -> &str {
-    let end = text.bytes().enumerate().skip(bytes).find(|(_, b)| b.is_ascii_whitespace()).map(|(i, _)| i);
+    let end = text
+        .bytes()
+        .enumerate()
+        .skip(bytes)
+        .find(|(_, b)| b.is_ascii_whitespace())
+        .map(|(i, _)| i);
     end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

@@ -84,15 +84,30 @@ pub fn verify_folder(folder: impl AsRef<Path>, options: &ModelOptions) -> Result
 /// Compares an open encoder with a reference.json, one input at a time.
 pub fn verify_encoder(encoder: &OnnxEncoder, reference: &Path) -> Result<Agreement, ModelError> {
     let cases = cases(reference)?;
-    let mut agreement = start(&cases, encoder.is_dynamically_quantized(), encoder.runtime().to_string());
+    let mut agreement = start(
+        &cases,
+        encoder.is_dynamically_quantized(),
+        encoder.runtime().to_string(),
+    );
     for case in &cases {
-        let text = case.text.as_deref().ok_or_else(|| bad(reference, "an input has no text"))?;
+        let text = case
+            .text
+            .as_deref()
+            .ok_or_else(|| bad(reference, "an input has no text"))?;
         let query = case.kind.as_deref() == Some("query");
-        let input = if query { encoder.query_input(text)? } else { encoder.document_input(text)? };
+        let input = if query {
+            encoder.query_input(text)?
+        } else {
+            encoder.document_input(text)?
+        };
         let kept = encoder.kept(query, &input);
         let equal = input.ids == case.input_ids && case.kept.as_ref().is_none_or(|k| *k == kept);
         agreement.ids_equal += usize::from(equal);
-        let encoding = if query { Some(encoder.encode_query(text)?) } else { encoder.encode_documents(&[text], None)?.pop() };
+        let encoding = if query {
+            Some(encoder.encode_query(text)?)
+        } else {
+            encoder.encode_documents(&[text], None)?.pop()
+        };
         let encoding = encoding.unwrap_or_default();
         agreement.compare(case.sentence_embedding.as_deref(), encoding.dense.as_deref());
         let rows = case.token_embeddings.as_ref().map(|rows| rows.concat());
@@ -104,7 +119,11 @@ pub fn verify_encoder(encoder: &OnnxEncoder, reference: &Path) -> Result<Agreeme
 /// Compares an open reranker with a reference.json, one pair at a time.
 pub fn verify_reranker(reranker: &OnnxReranker, reference: &Path) -> Result<Agreement, ModelError> {
     let cases = cases(reference)?;
-    let mut agreement = start(&cases, !reranker.notes().is_empty(), reranker.runtime().to_string());
+    let mut agreement = start(
+        &cases,
+        reranker.is_dynamically_quantized(),
+        reranker.runtime().to_string(),
+    );
     for case in &cases {
         let (Some(query), Some(document)) = (case.query.as_deref(), case.document.as_deref()) else {
             return Err(bad(reference, "an input has no query or no document"));
@@ -123,9 +142,11 @@ impl Agreement {
     fn compare(&mut self, reference: Option<&[f32]>, got: Option<&[f32]>) {
         let Some(reference) = reference else { return };
         let difference = match got {
-            Some(got) if got.len() == reference.len() => {
-                reference.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-            }
+            Some(got) if got.len() == reference.len() => reference
+                .iter()
+                .zip(got)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max),
             _ => f32::INFINITY,
         };
         self.max_difference = self.max_difference.max(difference);
@@ -134,7 +155,13 @@ impl Agreement {
 
 fn start(cases: &[Case], dynamic: bool, runtime: String) -> Agreement {
     let tolerance = if dynamic { TOLERANCE_INT8 } else { TOLERANCE };
-    Agreement { inputs: cases.len(), ids_equal: 0, max_difference: 0.0, tolerance, runtime }
+    Agreement {
+        inputs: cases.len(),
+        ids_equal: 0,
+        max_difference: 0.0,
+        tolerance,
+        runtime,
+    }
 }
 
 fn cases(path: &Path) -> Result<Vec<Case>, ModelError> {
