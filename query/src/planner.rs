@@ -17,7 +17,7 @@ use crate::statistics::Statistics;
 const FEW_DOCUMENTS: u64 = 256;
 
 /// Posting lists visited for each query token when the request does not say.
-const N_PROBE: usize = 16;
+const N_PROBE: usize = 32;
 
 /// Chooses a plan.
 ///
