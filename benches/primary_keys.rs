@@ -1,6 +1,6 @@
 //! Where ids live: in sled, or in the hash index of each segment. 100,000 ids of about 20 bytes each.
 //!
-//! `cargo bench -p latewood-benches --bench primary_keys`
+//! `cargo run --release -p latewood-benches --bin primary_keys`
 
 use std::fs;
 use std::hint::black_box;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use latewood_codecs::{DenseCodec, Metric};
 use latewood_storage::{
-    DenseSpec, DocumentId, Maintenance, OptimizeOptions, Payload, Record, Schema, Snapshot, Store, StoreOptions,
+    DenseSpec, DocumentId, Maintenance, OptimizeOptions, Payload, Record, Schema, Snapshot, Store,
+    StoreOptions,
 };
 
 const IDS: u64 = 100_000;
@@ -37,12 +38,28 @@ fn report(what: &str, bytes: u64, insert: Duration, open: Duration, lookup: Dura
 }
 
 fn folder_bytes(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry"));
-    entries.map(|entry| if entry.path().is_dir() { folder_bytes(&entry.path()) } else { entry.metadata().map_or(0, |m| m.len()) }).sum()
+    let entries = fs::read_dir(dir)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry"));
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                folder_bytes(&entry.path())
+            } else {
+                entry.metadata().map_or(0, |m| m.len())
+            }
+        })
+        .sum()
 }
 
 fn in_sled(dir: &Path) {
-    let open = || sled::Config::default().path(dir).cache_capacity(16 << 20).open().expect("sled opens");
+    let open = || {
+        sled::Config::default()
+            .path(dir)
+            .cache_capacity(16 << 20)
+            .open()
+            .expect("sled opens")
+    };
     let database = open();
     let start = Instant::now();
     for n in 0..IDS {
@@ -52,7 +69,9 @@ fn in_sled(dir: &Path) {
         database.insert(id(n).as_bytes(), &place).expect("an insert");
     }
     database.flush().expect("a flush");
-    fs::File::open(dir.join("db")).and_then(|file| file.sync_all()).expect("a sync");
+    fs::File::open(dir.join("db"))
+        .and_then(|file| file.sync_all())
+        .expect("a sync");
     let insert = start.elapsed();
     drop(database);
     std::thread::sleep(Duration::from_millis(300));
@@ -61,7 +80,12 @@ fn in_sled(dir: &Path) {
     let opened = start.elapsed();
     let start = Instant::now();
     for n in 0..LOOKUPS {
-        black_box(database.get(id(shuffled(n)).as_bytes()).expect("a lookup").expect("it is there"));
+        black_box(
+            database
+                .get(id(shuffled(n)).as_bytes())
+                .expect("a lookup")
+                .expect("it is there"),
+        );
     }
     report("sled", folder_bytes(dir), insert, opened, start.elapsed());
 }
@@ -69,16 +93,36 @@ fn in_sled(dir: &Path) {
 fn find_all(snapshot: &Snapshot) -> Duration {
     let start = Instant::now();
     for n in 0..LOOKUPS {
-        black_box(snapshot.find(&DocumentId::Str(id(shuffled(n)))).expect("a lookup").expect("it is there"));
+        black_box(
+            snapshot
+                .find(&DocumentId::Str(id(shuffled(n))))
+                .expect("a lookup")
+                .expect("it is there"),
+        );
     }
     start.elapsed()
 }
 
 fn in_segments(dir: &Path) {
-    let options = StoreOptions { maintenance: Maintenance::Manual, ..StoreOptions::default() };
+    let options = StoreOptions {
+        maintenance: Maintenance::Manual,
+        ..StoreOptions::default()
+    };
     let store = Store::open(dir, options.clone()).expect("it is created");
-    let dense = DenseSpec { dim: 1, metric: Metric::L2, codec: DenseCodec::F32 };
-    let c = store.create_collection("c", Schema { dense: Some(dense), ..Schema::default() }).expect("a collection");
+    let dense = DenseSpec {
+        dim: 1,
+        metric: Metric::L2,
+        codec: DenseCodec::F32,
+    };
+    let c = store
+        .create_collection(
+            "c",
+            Schema {
+                dense: Some(dense),
+                ..Schema::default()
+            },
+        )
+        .expect("a collection");
     let record = |n: u64| Record {
         id: DocumentId::Str(id(n)),
         text: None,

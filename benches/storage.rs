@@ -1,6 +1,6 @@
 //! Durable commits against bare fdatasync, bulk loads, and what an open costs.
 //!
-//! `cargo bench -p latewood-benches --bench storage`
+//! `cargo run --release -p latewood-benches --bin storage`
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -22,8 +22,16 @@ const COMMITS: u64 = 500;
 
 fn schema() -> Schema {
     Schema {
-        dense: Some(DenseSpec { dim: DENSE_DIM, metric: Metric::Cosine, codec: DenseCodec::F16 }),
-        tokens: Some(TokensSpec { dim: TOKEN_DIM, bits: 2, original: None }),
+        dense: Some(DenseSpec {
+            dim: DENSE_DIM,
+            metric: Metric::Cosine,
+            codec: DenseCodec::F16,
+        }),
+        tokens: Some(TokensSpec {
+            dim: TOKEN_DIM,
+            bits: 2,
+            original: None,
+        }),
         ..Schema::default()
     }
 }
@@ -31,13 +39,18 @@ fn schema() -> Schema {
 fn record(id: u64, tokens: usize) -> Record {
     let mut seed = id;
     let mut random = || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((seed >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.3
     };
     let numbers: Vec<f16> = (0..tokens * TOKEN_DIM).map(|_| f16::from_f32(random())).collect();
     Record {
         id: id.into(),
-        text: Some(format!("document {id}: {}", "growth rings of late wood ".repeat(12))),
+        text: Some(format!(
+            "document {id}: {}",
+            "growth rings of late wood ".repeat(12)
+        )),
         payload: Payload::new(),
         dense: Some((0..DENSE_DIM).map(|_| random()).collect()),
         tokens: Some(TokenMatrix::new(TOKEN_DIM, numbers).expect("a matrix")),
@@ -46,23 +59,39 @@ fn record(id: u64, tokens: usize) -> Record {
 
 fn resident_mib() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS: 0");
-    line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or("VmRSS: 0");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|n| n.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1024.0
 }
 
 /// Microseconds of an append of `bytes` and an fdatasync.
 fn bare_fdatasync(path: &Path, bytes: usize) -> f64 {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a file");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .expect("a file");
     let block = vec![7; bytes];
     let start = Instant::now();
     for _ in 0..COMMITS {
-        file.write_all(&block).and_then(|()| file.sync_data()).expect("a durable append");
+        file.write_all(&block)
+            .and_then(|()| file.sync_data())
+            .expect("a durable append");
     }
     start.elapsed().as_secs_f64() * 1e6 / COMMITS as f64
 }
 
 fn durable_commits(dir: &Path) {
-    let options = StoreOptions { maintenance: Maintenance::Manual, ..StoreOptions::default() };
+    let options = StoreOptions {
+        maintenance: Maintenance::Manual,
+        ..StoreOptions::default()
+    };
     let store = Store::open(dir.join("commits"), options).expect("it is created");
     let c = store.create_collection("c", schema()).expect("a collection");
     let mut records: Vec<Record> = (0..COMMITS).map(|id| record(id, TOKENS)).collect();
@@ -74,14 +103,18 @@ fn durable_commits(dir: &Path) {
     let commit = start.elapsed().as_secs_f64() * 1e6 / COMMITS as f64;
     let frame = (c.stats().expect("stats").bytes["wal"] - before) / COMMITS;
     let bare = bare_fdatasync(&dir.join("bare"), frame as usize);
-    println!("single durable upsert of {frame} bytes: {commit:.0} us; bare append + fdatasync {bare:.0} us; ratio {:.2}", commit / bare);
+    println!(
+        "single durable upsert of {frame} bytes: {commit:.0} us; bare append + fdatasync {bare:.0} us; ratio {:.2}",
+        commit / bare
+    );
     let start = Instant::now();
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let c = &c;
             scope.spawn(move || {
                 for i in 0..COMMITS / 8 {
-                    c.commit(vec![Operation::Upsert(record(1_000 * (thread + 1) + i, 8))]).expect("a commit");
+                    c.commit(vec![Operation::Upsert(record(1_000 * (thread + 1) + i, 8))])
+                        .expect("a commit");
                 }
             });
         }
@@ -92,7 +125,10 @@ fn durable_commits(dir: &Path) {
 
 fn bulk_and_open(dir: &Path) {
     let path = dir.join("bulk");
-    let options = StoreOptions { maintenance: Maintenance::Manual, ..StoreOptions::default() };
+    let options = StoreOptions {
+        maintenance: Maintenance::Manual,
+        ..StoreOptions::default()
+    };
     let store = Store::open(&path, options.clone()).expect("it is created");
     let c = store.create_collection("c", schema()).expect("a collection");
     let mut first = 0;
@@ -102,7 +138,10 @@ fn bulk_and_open(dir: &Path) {
         let (count, start) = (records.len(), Instant::now());
         c.bulk(records, &|_| ControlFlow::Continue(())).expect("a load");
         let seconds = start.elapsed().as_secs_f64();
-        println!("bulk of {count}: {seconds:.2} s, {:.0} tokens/s", (count * TOKENS) as f64 / seconds);
+        println!(
+            "bulk of {count}: {seconds:.2} s, {:.0} tokens/s",
+            (count * TOKENS) as f64 / seconds
+        );
         first = last;
     }
     store.close().expect("it closes");
@@ -120,7 +159,11 @@ fn open_only(path: &Path) {
     let store = Store::open(path, StoreOptions::default()).expect("it opens");
     let c = store.collection("c").expect("the collection opens");
     let ms = start.elapsed().as_secs_f64() * 1e3;
-    println!("open of {} documents: {ms:.1} ms, {:.1} MiB resident ({before:.1} before)", c.snapshot().len(), resident_mib());
+    println!(
+        "open of {} documents: {ms:.1} ms, {:.1} MiB resident ({before:.1} before)",
+        c.snapshot().len(),
+        resident_mib()
+    );
     store.close().expect("it closes");
 }
 
