@@ -1,0 +1,87 @@
+//! The layout in which the kernels read a query: panels of 16 tokens, so that a lane is a token, a running maximum is
+//! vertical, and nothing is ever summed across lanes.
+
+/// Query tokens a panel: the lanes of a 512-bit register.
+pub(crate) const LANES: usize = 16;
+
+/// Query tokens in panels of 16, each dimension-major; the last panel is filled up with zeros.
+#[derive(Clone, Debug)]
+pub(crate) struct Panels {
+    /// Numbers a token.
+    pub(crate) dim: usize,
+    /// Tokens, without the fill.
+    pub(crate) tokens: usize,
+    /// `[panel][dimension][lane]`.
+    pub(crate) values: Vec<f32>,
+}
+
+impl Panels {
+    /// Lays out rows of `dim` numbers.
+    pub(crate) fn new(rows: &[f32], dim: usize) -> Self {
+        let tokens = rows.len() / dim;
+        let mut values = vec![0.0; tokens.div_ceil(LANES) * LANES * dim];
+        for (token, row) in rows.chunks_exact(dim).enumerate() {
+            let panel = &mut values[token / LANES * LANES * dim..];
+            for (d, v) in row.iter().enumerate() {
+                panel[d * LANES + token % LANES] = *v;
+            }
+        }
+        Self { dim, tokens, values }
+    }
+
+    /// Running maxima before the first row.
+    pub(crate) fn maxima(&self) -> Vec<f32> {
+        vec![f32::NEG_INFINITY; self.tokens.div_ceil(LANES) * LANES]
+    }
+
+    /// The sum of the maxima of the real tokens.
+    pub(crate) fn total(&self, maxima: &[f32]) -> f32 {
+        maxima[..self.tokens].iter().sum()
+    }
+}
+
+/// Rounds a row to int8 by its own scale: the greatest magnitude becomes 127, and every number is off by at most half
+/// the returned scale. A row of zeros has scale 0.
+pub(crate) fn quantize(row: &[f32], out: &mut [i8]) -> f32 {
+    debug_assert_eq!(row.len(), out.len());
+    let greatest = row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    // A subnormal scale would have an infinite inverse.
+    if greatest < f32::MIN_POSITIVE * 256.0 {
+        out.fill(0);
+        return 0.0;
+    }
+    let inverse = 127.0 / greatest;
+    for (code, v) in out.iter_mut().zip(row) {
+        #[expect(clippy::cast_possible_truncation, reason = "the product is within -127..=127")]
+        let rounded = (v * inverse).round_ties_even() as i8;
+        *code = rounded;
+    }
+    greatest / 127.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn int8_numbers_are_within_half_a_scale(row in prop::collection::vec(-1e3f32..1e3, 1..300), e in -30i32..30) {
+            let factor = 2.0f32.powi(e);
+            let row: Vec<f32> = row.iter().map(|v| v * factor).collect();
+            let mut codes = vec![0i8; row.len()];
+            let scale = quantize(&row, &mut codes);
+            for (v, code) in row.iter().zip(&codes) {
+                prop_assert!((v - f32::from(*code) * scale).abs() <= scale * 0.5001);
+                prop_assert!(*code >= -127);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_has_no_scale() {
+        let mut codes = [1i8; 3];
+        assert_eq!(quantize(&[0.0; 3], &mut codes), 0.0);
+        assert_eq!(codes, [0; 3]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Spherical k-means: the centroids of the residual codec.
+
+use crate::error::{CodecError, all_finite, length, whole_rows};
+use crate::kernel::Kernel;
+use crate::metric::normalize;
+use crate::residual::Assigner;
+use crate::tokens::check_dim;
+
+/// Spherical k-means over a sample of tokens: centroids are unit vectors, and a token belongs to the one of greatest dot
+/// product. The caller drives the iterations, so that it can spread the assignment over threads of its own:
+///
+/// ```
+/// use latewood_codecs::kmeans::KMeans;
+/// # fn main() -> Result<(), latewood_codecs::CodecError> {
+/// let sample: Vec<f32> = (0..64 * 8).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+/// let mut kmeans = KMeans::new(8, 4, &sample, 42)?;
+/// for _ in 0..4 {
+///     let codes = kmeans.assign(&sample); // or block by block, in parallel
+///     kmeans.update(&sample, &codes);
+/// }
+/// assert_eq!(kmeans.finish().len(), 4 * 8);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The same sample, seed and iterations give the same centroids on every machine of one instruction set.
+#[derive(Clone, Debug)]
+pub struct KMeans {
+    dim: usize,
+    centroids: Vec<f32>,
+    assigner: Assigner,
+    random: u64,
+}
+
+impl KMeans {
+    /// Starts from `k` different rows of the sample (rows of `dim` numbers), drawn by the seed.
+    ///
+    /// # Errors
+    /// A dimension that no codec has, numbers that are not finite, a sample of fewer rows than `k`, `k` of 0.
+    pub fn new(dim: usize, k: usize, sample: &[f32], seed: u64) -> Result<Self, CodecError> {
+        check_dim(dim)?;
+        let rows = whole_rows(sample.len(), dim)?;
+        length("clusters", k.clamp(1, rows.max(1)), k)?;
+        length("sample rows", rows.max(k), rows)?;
+        all_finite(sample, dim)?;
+        let mut random = seed;
+        let mut order: Vec<usize> = (0..rows).collect();
+        let mut centroids = Vec::with_capacity(k * dim);
+        for chosen in 0..k {
+            let other = chosen + below(&mut random, rows - chosen);
+            order.swap(chosen, other);
+            centroids.extend_from_slice(&sample[order[chosen] * dim..][..dim]);
+        }
+        centroids.chunks_exact_mut(dim).for_each(|c| {
+            normalize(c);
+        });
+        let assigner = Assigner::new(dim, &centroids, Kernel::best());
+        Ok(Self {
+            dim,
+            centroids,
+            assigner,
+            random,
+        })
+    }
+
+    /// The nearest centroid of each row of a block.
+    #[must_use]
+    pub fn assign(&self, block: &[f32]) -> Vec<u32> {
+        let mut codes = Vec::with_capacity(block.len() / self.dim);
+        self.assigner.assign(self.dim, &self.centroids, block, &mut codes);
+        codes
+    }
+
+    /// Moves each centroid to the direction of the mean of its rows; an empty one starts again at a row of a cluster that
+    /// has several. `codes` are those of all rows of the sample; the number of clusters that were empty is returned.
+    pub fn update(&mut self, sample: &[f32], codes: &[u32]) -> usize {
+        let dim = self.dim;
+        debug_assert_eq!(sample.len(), codes.len() * dim);
+        let k = self.centroids.len() / dim;
+        let mut counts = vec![0u32; k];
+        let mut sums = vec![0.0f32; k * dim];
+        for (row, code) in sample.chunks_exact(dim).zip(codes) {
+            counts[*code as usize] += 1;
+            for (sum, v) in sums[*code as usize * dim..][..dim].iter_mut().zip(row) {
+                *sum += v;
+            }
+        }
+        let mut reseeded = 0;
+        for cluster in 0..k {
+            let sum = &mut sums[cluster * dim..][..dim];
+            // Rows that cancel out leave no direction either.
+            if counts[cluster] == 0 || !normalize(sum) {
+                let row = self.donor(&mut counts, codes);
+                sum.copy_from_slice(&sample[row * dim..][..dim]);
+                normalize(sum);
+                reseeded += 1;
+            }
+        }
+        self.centroids = sums;
+        self.assigner = Assigner::new(dim, &self.centroids, Kernel::best());
+        reseeded
+    }
+
+    /// The centroids, unit vectors, row after row.
+    #[must_use]
+    pub fn finish(self) -> Vec<f32> {
+        self.centroids
+    }
+
+    /// A row of a cluster that can spare one: large clusters are met most often.
+    fn donor(&mut self, counts: &mut [u32], codes: &[u32]) -> usize {
+        let mut row = below(&mut self.random, codes.len());
+        for _ in 0..64 {
+            if counts[codes[row] as usize] > 1 {
+                break;
+            }
+            row = below(&mut self.random, codes.len());
+        }
+        let count = &mut counts[codes[row] as usize];
+        *count = count.saturating_sub(1);
+        row
+    }
+}
+
+/// A number below `n` (splitmix64, by the multiply-shift of Lemire).
+fn below(state: &mut u64, n: usize) -> usize {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    usize::try_from((u128::from(z) * n as u128) >> 64).unwrap_or(0)
+}

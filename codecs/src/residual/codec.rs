@@ -1,0 +1,254 @@
+//! Centroids and buckets: how a token becomes a code and residual bits, and back.
+
+use super::assign::Assigner;
+use super::codes::ResidualCodes;
+use super::pack;
+use crate::error::{CodecError, all_finite, length, whole_rows};
+use crate::kernel::{Isa, Kernel};
+use crate::metric::{normalize, squared_norm};
+use crate::tokens::check_dim;
+use half::f16;
+use std::sync::OnceLock;
+
+/// The residual codec of ColBERTv2 (Santhanam et al., NAACL 2022; `residual.py` of its reference implementation).
+///
+/// A token `x` is coded as the centroid `c` of greatest dot product and, for each dimension, the bucket of `x - c` among
+/// `2^bits` that are cut at global quantiles of held-out residuals. It is reconstructed as `c` plus the buckets' weights,
+/// brought to unit length; that length is part of the score.
+#[derive(Clone, Debug)]
+pub struct ResidualCodec {
+    dim: usize,
+    bits: u8,
+    centroids: Vec<f32>,
+    cutoffs: Vec<f32>,
+    weights: Vec<f32>,
+    /// Made on the first assignment: a codec that only reads pays neither its time nor its memory.
+    assigner: OnceLock<Assigner>,
+}
+
+impl ResidualCodec {
+    /// A codec of given centroids (rows of `dim` numbers, rounded to half precision), `2^bits - 1` ascending cutoffs and
+    /// `2^bits` weights.
+    ///
+    /// # Errors
+    /// A dimension or bits that no codec has, lengths that do not fit, numbers that are not finite, cutoffs that descend.
+    pub fn from_parts(
+        dim: usize,
+        bits: u8,
+        mut centroids: Vec<f32>,
+        cutoffs: Vec<f32>,
+        weights: Vec<f32>,
+    ) -> Result<Self, CodecError> {
+        check_dim(dim)?;
+        check_bits(bits)?;
+        let rows = whole_rows(centroids.len(), dim)?;
+        length("centroids", rows.clamp(1, 1 << 31), rows)?;
+        length("bucket cutoffs", (1 << bits) - 1, cutoffs.len())?;
+        length("bucket weights", 1 << bits, weights.len())?;
+        round_to_half(&mut centroids);
+        all_finite(&centroids, dim)?;
+        all_finite(&cutoffs, cutoffs.len())?;
+        all_finite(&weights, weights.len())?;
+        if let Some(at) = cutoffs.windows(2).position(|pair| pair[1] < pair[0]) {
+            return Err(CodecError::Cutoffs { index: at + 1 });
+        }
+        Ok(Self {
+            dim,
+            bits,
+            centroids,
+            cutoffs,
+            weights,
+            assigner: OnceLock::new(),
+        })
+    }
+
+    /// The reference's number of centroids for a collection of so many tokens, `2^floor(log2(16 sqrt(n)))`, and never
+    /// more than a quarter of them (which it is from 4,096 tokens on by itself).
+    #[must_use]
+    pub fn num_centroids(num_embeddings: u64) -> usize {
+        // 16 sqrt(n) = sqrt(256 n), whose floored logarithm is half that of 256 n, floored: no rounding to go wrong.
+        let formula = (u128::from(num_embeddings.max(1)) * 256).ilog2() / 2;
+        let quarter = (num_embeddings / 4).max(1).ilog2();
+        1 << formula.min(quarter)
+    }
+
+    /// The reference's number of passages to sample for training, `min(1 + floor(16 sqrt(120 n)), n)`.
+    #[must_use]
+    pub fn sample_passages(num_passages: u64) -> u64 {
+        let root = (u128::from(num_passages) * 120 * 256).isqrt();
+        u64::try_from(root.saturating_add(1))
+            .unwrap_or(u64::MAX)
+            .min(num_passages)
+    }
+
+    /// A codec whose buckets are the quantiles of the residuals of held-out tokens: cutoffs at `i / 2^bits`, weights at
+    /// `(i + 1/2) / 2^bits`, one table for all dimensions.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts), and held-out tokens that are none or not finite.
+    pub fn fit_buckets(
+        bits: u8,
+        dim: usize,
+        centroids: Vec<f32>,
+        heldout: &[f32],
+    ) -> Result<Self, CodecError> {
+        check_bits(bits)?;
+        let rows = whole_rows(heldout.len(), dim)?;
+        length("held-out tokens", rows.max(1), rows)?;
+        all_finite(heldout, dim)?;
+        let buckets = 1usize << bits;
+        let mut codec = Self::from_parts(dim, bits, centroids, vec![0.0; buckets - 1], vec![0.0; buckets])?;
+        let mut codes = Vec::with_capacity(rows);
+        codec.assign(heldout, &mut codes);
+        let mut residuals = vec![0.0; heldout.len()];
+        let tokens = heldout.chunks_exact(dim).zip(residuals.chunks_exact_mut(dim));
+        for ((token, residual), code) in tokens.zip(&codes) {
+            for ((r, x), c) in residual.iter_mut().zip(token).zip(codec.centroid(*code)) {
+                *r = x - c;
+            }
+        }
+        residuals.sort_unstable_by(f32::total_cmp);
+        let steps = 2 * buckets;
+        codec.cutoffs = (1..buckets).map(|i| quantile(&residuals, 2 * i, steps)).collect();
+        codec.weights = (0..buckets)
+            .map(|i| quantile(&residuals, 2 * i + 1, steps))
+            .collect();
+        Ok(codec)
+    }
+
+    /// Numbers a token.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Bits of residual a dimension: 1, 2 or 4.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Number of centroids.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.centroids.len() / self.dim
+    }
+
+    /// Whether there is no centroid, which no codec allows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.centroids.is_empty()
+    }
+
+    /// Bytes of residual a token.
+    #[must_use]
+    pub fn residual_bytes(&self) -> usize {
+        self.dim * usize::from(self.bits) / 8
+    }
+
+    /// The centroids, row after row; each number is one of half precision.
+    #[must_use]
+    pub fn centroids(&self) -> &[f32] {
+        &self.centroids
+    }
+
+    /// A centroid that exists.
+    #[must_use]
+    #[inline]
+    pub fn centroid(&self, code: u32) -> &[f32] {
+        &self.centroids[code as usize * self.dim..][..self.dim]
+    }
+
+    /// The bounds between buckets, ascending.
+    #[must_use]
+    pub fn cutoffs(&self) -> &[f32] {
+        &self.cutoffs
+    }
+
+    /// What each bucket stands for.
+    #[must_use]
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// Appends to `codes` the centroid of greatest dot product of each token; ties go to the lowest.
+    pub fn assign(&self, tokens: &[f32], codes: &mut Vec<u32>) {
+        let assigner = self
+            .assigner
+            .get_or_init(|| Assigner::new(self.dim, &self.centroids, Kernel::best()));
+        assigner.assign(self.dim, &self.centroids, tokens, codes);
+    }
+
+    /// As [`assign`](Self::assign), by the kernels of one instruction set: for tests and benches.
+    ///
+    /// # Errors
+    /// An instruction set that this machine has not.
+    pub fn assign_with_isa(&self, isa: Isa, tokens: &[f32], codes: &mut Vec<u32>) -> Result<(), CodecError> {
+        let assigner = Assigner::new(self.dim, &self.centroids, Kernel::new(isa)?);
+        assigner.assign(self.dim, &self.centroids, tokens, codes);
+        Ok(())
+    }
+
+    /// Appends the codes of tokens, finite rows of `dim` numbers.
+    pub fn encode(&self, tokens: &[f32], out: &mut ResidualCodes) {
+        debug_assert!(tokens.len().is_multiple_of(self.dim));
+        let first = out.codes.len();
+        self.assign(tokens, &mut out.codes);
+        let mut values = vec![0u8; self.dim];
+        let mut sums = vec![0.0f32; self.dim];
+        for (token, code) in tokens.chunks_exact(self.dim).zip(&out.codes[first..]) {
+            let centroid = self.centroid(*code);
+            for d in 0..self.dim {
+                let residual = token[d] - centroid[d];
+                // Counting the cutoffs below is torch.bucketize with right=False.
+                let bucket: u8 = self
+                    .cutoffs
+                    .iter()
+                    .map(|cutoff| u8::from(*cutoff < residual))
+                    .sum();
+                values[d] = bucket;
+                sums[d] = centroid[d] + self.weights[usize::from(bucket)];
+            }
+            pack::pack(&values, self.bits, &mut out.residuals);
+            out.inverse_norms
+                .push(pack::inverse_norm_code(1.0 / squared_norm(&sums).sqrt()));
+        }
+    }
+
+    /// Reconstructs a token from its code and residual bytes, at unit length.
+    pub fn decode(&self, code: u32, residual: &[u8], out: &mut [f32]) {
+        self.reconstruct(code, residual, out);
+        normalize(out);
+    }
+
+    /// The centroid plus the buckets' weights, of whatever length that is.
+    pub(super) fn reconstruct(&self, code: u32, residual: &[u8], out: &mut [f32]) {
+        debug_assert_eq!((residual.len(), out.len()), (self.residual_bytes(), self.dim));
+        let buckets = pack::unpack(residual, self.bits);
+        for ((v, c), bucket) in out.iter_mut().zip(self.centroid(code)).zip(buckets) {
+            *v = c + self.weights[usize::from(bucket)];
+        }
+    }
+}
+
+fn check_bits(bits: u8) -> Result<(), CodecError> {
+    if matches!(bits, 1 | 2 | 4) {
+        Ok(())
+    } else {
+        Err(CodecError::Bits { got: bits })
+    }
+}
+
+fn round_to_half(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+}
+
+/// The quantile `part / whole` of sorted numbers, interpolated between neighbours.
+fn quantile(sorted: &[f32], part: usize, whole: usize) -> f32 {
+    let last = sorted.len() - 1;
+    let (low, rest) = (last * part / whole, last * part % whole);
+    let (a, b) = (sorted[low], sorted[(low + 1).min(last)]);
+    #[expect(clippy::cast_precision_loss, reason = "rest and whole are below 33")]
+    let fraction = rest as f32 / whole as f32;
+    a + (b - a) * fraction
+}
