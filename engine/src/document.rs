@@ -6,6 +6,13 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// Keys of a document's JSON form; all others are payload.
+pub(crate) const ID_KEY: &str = "_id";
+pub(crate) const TITLE_KEY: &str = "title";
+pub(crate) const TEXT_KEY: &str = "text";
+pub(crate) const DENSE_KEY: &str = "_dense";
+pub(crate) const TOKENS_KEY: &str = "_tokens";
+
 /// A document: an id, and any of a text, a payload, a dense vector and a token matrix.
 ///
 /// A collection with an encoder makes the vectors that its schema declares from the text; vectors that the document
@@ -79,6 +86,31 @@ impl Document {
         self
     }
 
+    /// The document as a line of JSON that [`JsonLines`](crate::import::JsonLines) reads: `_id`, `text`, the payload's
+    /// keys, and with `vectors` also `_dense` and `_tokens`.
+    pub fn to_json(&self, vectors: bool) -> Value {
+        let mut object = match &self.payload {
+            Value::Object(payload) => payload.clone(),
+            _ => Payload::new(),
+        };
+        let id = match &self.id {
+            DocumentId::U64(n) => Value::from(*n),
+            DocumentId::Str(s) => Value::from(s.as_str()),
+        };
+        object.insert(ID_KEY.to_owned(), id);
+        if let Some(text) = &self.text {
+            object.insert(TEXT_KEY.to_owned(), Value::from(text.as_str()));
+        }
+        if let Some(dense) = self.dense.as_ref().filter(|_| vectors) {
+            object.insert(DENSE_KEY.to_owned(), Value::from(dense.as_slice()));
+        }
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| vectors) {
+            let rows = tokens.to_rows().into_iter().map(Value::from).collect();
+            object.insert(TOKENS_KEY.to_owned(), Value::Array(rows));
+        }
+        Value::Object(object)
+    }
+
     /// Checks the parts that need no schema and takes the form that the storage writes.
     pub(crate) fn into_record(self) -> Result<Record, Error> {
         let Self { id, text, payload, dense, tokens } = self;
@@ -128,6 +160,14 @@ enum RowsError {
 }
 
 impl TokenRows {
+    /// A vector for each token.
+    pub fn to_rows(&self) -> Vec<Vec<f32>> {
+        match self {
+            Self::Rows(rows) => rows.clone(),
+            Self::Matrix(matrix) => matrix.to_f32().chunks(matrix.dim().max(1)).map(<[f32]>::to_vec).collect(),
+        }
+    }
+
     fn into_matrix(self) -> Result<TokenMatrix, RowsError> {
         let rows = match self {
             Self::Matrix(matrix) => return Ok(matrix),

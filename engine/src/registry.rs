@@ -112,7 +112,7 @@ impl ModelRegistry {
 
     #[cfg(feature = "models")]
     fn model_options(&self) -> crate::models::ModelOptions {
-        crate::models::ModelOptions { runtime: self.runtime.clone(), threads: self.threads }
+        crate::models::ModelOptions::new().runtime(self.runtime.as_ref()).threads(self.threads)
     }
 
     #[cfg(not(feature = "models"))]

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, StageName, StageProfile,
+    Filter, Matches, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, StageName,
+    StageProfile, Statistics, statistics,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
 
 use crate::collection::Collection;
+use crate::collection::{payload_at, text_at};
 use crate::error::Error;
 use crate::model_source::RerankerSource;
 
@@ -282,11 +284,7 @@ impl<'a> Query<'a> {
 
     fn prepare(&self) -> Result<Prepared, Error> {
         let mut request = self.request.clone();
-        request.filter = match self.filter.clone() {
-            None => None,
-            Some(FilterInput::Built(filter)) => Some(filter),
-            Some(FilterInput::Text(text)) => Some(Filter::parse(&text)?),
-        };
+        request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
         request.plan = match self.plan.clone() {
             None => PlanChoice::Auto,
             Some(PlanInput::Choice(choice)) => choice,
@@ -300,7 +298,8 @@ impl<'a> Query<'a> {
         let encode_microseconds = self.encode(&mut request, &snapshot)?;
         request.validate(snapshot.schema())?;
         let reranker = self.find_reranker(&request)?;
-        let statistics = latewood_query::statistics(&snapshot, request.filter.as_ref())?;
+        let matches = Matches::evaluate(&snapshot, request.filter.as_ref())?;
+        let statistics = Statistics { reranker: reranker.is_some(), ..statistics(&snapshot, &matches)? };
         let plan = latewood_query::plan(&request, &statistics, &self.collection.cost_model())?;
         Ok(Prepared { snapshot, request, plan, reranker, encode_microseconds })
     }
@@ -346,12 +345,12 @@ impl<'a> Query<'a> {
             if self.min_score.is_some_and(|least| hit.score < least) {
                 continue;
             }
-            let text = if self.text { latewood_query::text_at(snapshot, hit.position)? } else { None };
+            let text = if self.text { text_at(snapshot, hit.position)? } else { None };
             let payload = match &self.payload {
                 PayloadSelection::None => None,
-                PayloadSelection::All => Some(latewood_query::payload_at(snapshot, hit.position)?),
+                PayloadSelection::All => Some(payload_at(snapshot, hit.position)?),
                 PayloadSelection::Fields(fields) => {
-                    let mut payload = latewood_query::payload_at(snapshot, hit.position)?;
+                    let mut payload = payload_at(snapshot, hit.position)?;
                     payload.retain(|name, _| fields.contains(name));
                     Some(payload)
                 }
@@ -394,6 +393,15 @@ impl From<Vec<Vec<f32>>> for QueryTokens {
 impl From<Vec<f32>> for QueryTokens {
     fn from(numbers: Vec<f32>) -> Self {
         Self { numbers, dim: None }
+    }
+}
+
+impl FilterInput {
+    pub(crate) fn into_filter(self) -> Result<Filter, QueryError> {
+        match self {
+            Self::Built(filter) => Ok(filter),
+            Self::Text(text) => Filter::parse(&text),
+        }
     }
 }
 

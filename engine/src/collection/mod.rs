@@ -1,6 +1,8 @@
 //! A collection: the handle, its models, and single reads.
 
 mod batch;
+mod catalog;
+mod documents;
 mod maintain;
 mod scroll;
 mod stats;
@@ -9,10 +11,12 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
-use latewood_query::{Filter, Reranker};
+use latewood_query::{Filter, Matches, Reranker};
 use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
 
 pub use batch::Batch;
+pub(crate) use documents::{payload_at, text_at};
+pub use documents::Documents;
 pub use maintain::{CheckReport, OptimizeProgress, OptimizeReport};
 pub use scroll::{Page, Scroll};
 pub use stats::{ModelStats, Stats};
@@ -67,7 +71,7 @@ impl Collection {
         let snapshot = self.snapshot()?;
         match filter.into() {
             None => Ok(snapshot.len()),
-            Some(filter) => Ok(filter.evaluate(&snapshot)?.count()),
+            Some(filter) => Ok(Matches::evaluate(&snapshot, Some(filter))?.count()),
         }
     }
 

@@ -5,15 +5,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use latewood_storage::{DocumentId, Payload};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ImportError, shorten};
-use crate::Document;
+use crate::document::{DENSE_KEY, Document, ID_KEY, TEXT_KEY, TITLE_KEY, TOKENS_KEY};
 
 /// Documents from lines `{"_id": ..., "title": ..., "text": ..., ...payload}`, plain or compressed with zstd.
 ///
 /// The document's text is title, space, text, trimmed; every other key becomes payload. An `_id` is a string or an
-/// unsigned integer. Blank lines are passed over. After an error the reader goes on with the next line.
+/// unsigned integer; `_dense` and `_tokens` are vectors of the document's own. Blank lines are passed over. After an error the reader goes on with the next line.
 pub struct JsonLines {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
@@ -84,14 +85,19 @@ impl JsonLines {
 
     fn document(&self) -> Result<Document, ImportError> {
         let mut object = self.object()?;
-        let id = match object.remove("_id") {
+        let id = match object.remove(ID_KEY) {
             Some(Value::String(id)) => DocumentId::Str(id),
             Some(Value::Number(id)) if id.is_u64() => DocumentId::U64(id.as_u64().unwrap_or_default()),
             other => return Err(self.wrong("\"_id\": a string or an unsigned integer", describe(other.as_ref()))),
         };
-        let title = self.string(&mut object, "title")?;
-        let text = self.string(&mut object, "text")?;
+        let title = self.string(&mut object, TITLE_KEY, "\"title\": a string")?;
+        let text = self.string(&mut object, TEXT_KEY, "\"text\": a string")?;
+        let dense: Option<Vec<f32>> = self.numbers(&mut object, DENSE_KEY, "\"_dense\": an array of numbers")?;
+        let tokens: Option<Vec<Vec<f32>>> =
+            self.numbers(&mut object, TOKENS_KEY, "\"_tokens\": an array of arrays of numbers")?;
         let mut document = Document::new(id).payload(Value::Object(object));
+        document.dense = dense;
+        document.tokens = tokens.map(Into::into);
         let joined = format!("{title} {text}");
         if !joined.trim().is_empty() {
             document = document.text(joined.trim());
@@ -99,14 +105,23 @@ impl JsonLines {
         Ok(document)
     }
 
-    fn string(&self, object: &mut Payload, key: &'static str) -> Result<String, ImportError> {
+    fn string(&self, object: &mut Payload, key: &str, expected: &'static str) -> Result<String, ImportError> {
         match object.remove(key) {
             None | Some(Value::Null) => Ok(String::new()),
             Some(Value::String(text)) => Ok(text),
-            other => {
-                let expected = if key == "title" { "\"title\": a string" } else { "\"text\": a string" };
-                Err(self.wrong(expected, describe(other.as_ref())))
-            }
+            other => Err(self.wrong(expected, describe(other.as_ref()))),
+        }
+    }
+
+    fn numbers<T: DeserializeOwned>(
+        &self,
+        object: &mut Payload,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, ImportError> {
+        match object.remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::deserialize(&value).map(Some).map_err(|_| self.wrong(expected, describe(Some(&value)))),
         }
     }
 
