@@ -1,0 +1,414 @@
+//! Checks of schemas and documents before anything is written.
+
+use std::collections::HashSet;
+
+use latewood_codecs::TokenMatrix;
+use serde_json::Value;
+
+use crate::document::{DocumentId, Record};
+use crate::error::{RecordFault, Result, StorageError};
+use crate::operation::Operation;
+use crate::schema::{FieldSpec, FieldType, Schema};
+
+/// The longest string id, in bytes.
+pub const MAX_ID_BYTES: usize = 1024;
+/// The longest text, in bytes.
+pub const MAX_TEXT_BYTES: usize = 16 << 20;
+/// The largest payload, in bytes of JSON.
+pub const MAX_PAYLOAD_BYTES: usize = 16 << 20;
+/// The most numbers in a dense vector.
+pub const MAX_DENSE_DIM: usize = 65_536;
+/// The most payload fields that a schema declares.
+pub const MAX_FIELDS: usize = 256;
+
+impl Schema {
+    /// Checks that a collection of this schema can be stored.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidSchema`] with what was expected and what came.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |reason: String| Err(StorageError::InvalidSchema { reason });
+        if self.dense.is_none() && self.tokens.is_none() {
+            return invalid(
+                "expected a dense or a tokens field, got neither; declare at least one".to_owned(),
+            );
+        }
+        if let Some(dense) = &self.dense
+            && !(1..=MAX_DENSE_DIM).contains(&dense.dim)
+        {
+            return invalid(format!(
+                "dense: expected a dimension of 1 to {MAX_DENSE_DIM}, got {}",
+                dense.dim
+            ));
+        }
+        if let Some(tokens) = &self.tokens {
+            if !(8..=1024).contains(&tokens.dim) || tokens.dim % 8 != 0 {
+                let got = tokens.dim;
+                return invalid(format!(
+                    "tokens: expected a dimension of 8 to 1024, a multiple of 8, got {got}"
+                ));
+            }
+            if !matches!(tokens.bits, 1 | 2 | 4) {
+                return invalid(format!("tokens: expected 1, 2 or 4 bits, got {}", tokens.bits));
+            }
+        }
+        if self.fields.len() > MAX_FIELDS {
+            return invalid(format!(
+                "expected at most {MAX_FIELDS} fields, got {}",
+                self.fields.len()
+            ));
+        }
+        let mut seen = HashSet::new();
+        for field in &self.fields {
+            if field.name.is_empty() || field.name.len() > 256 {
+                return invalid(format!(
+                    "expected a field name of 1 to 256 bytes, got {}",
+                    field.name.len()
+                ));
+            }
+            if !seen.insert(field.name.as_str()) {
+                return invalid(format!(
+                    "field {:?} is declared twice; declare it once",
+                    field.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a document against this schema and prepares its dense vector for the metric.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidRecord`] with the first fault found.
+    pub fn prepare(&self, record: &mut Record) -> Result<()> {
+        let fault = check_id(&record.id)
+            .and_then(|()| check_text(record.text.as_deref()))
+            .and_then(|()| self.check_payload(record))
+            .and_then(|()| self.prepare_dense(record.dense.as_deref_mut()))
+            .and_then(|()| self.check_tokens(record.tokens.as_ref()));
+        fault.map_err(|reason| StorageError::InvalidRecord {
+            id: record.id.clone(),
+            reason,
+        })
+    }
+
+    fn prepare_dense(&self, vector: Option<&mut [f32]>) -> Result<(), RecordFault> {
+        const FIELD: &str = "dense";
+        match (&self.dense, vector) {
+            (None, None) => Ok(()),
+            (None, Some(vector)) => Err(RecordFault::UnexpectedVector {
+                field: FIELD,
+                got: vector.len(),
+            }),
+            (Some(spec), None) => Err(RecordFault::MissingVector {
+                expected: format!("a dense vector of dimension {}", spec.dim),
+            }),
+            (Some(spec), Some(vector)) if vector.len() != spec.dim => Err(RecordFault::Dimension {
+                field: FIELD,
+                expected: spec.dim,
+                got: vector.len(),
+            }),
+            (Some(spec), Some(vector)) => spec.metric.prepare(vector).map_err(|error| RecordFault::Vector {
+                field: FIELD,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn check_tokens(&self, tokens: Option<&TokenMatrix>) -> Result<(), RecordFault> {
+        const FIELD: &str = "tokens";
+        match (&self.tokens, tokens) {
+            (None, None) => Ok(()),
+            (None, Some(tokens)) => Err(RecordFault::UnexpectedVector {
+                field: FIELD,
+                got: tokens.dim(),
+            }),
+            (Some(spec), None) => Err(RecordFault::MissingVector {
+                expected: format!("a token matrix of dimension {}", spec.dim),
+            }),
+            (Some(spec), Some(tokens)) if tokens.dim() != spec.dim => Err(RecordFault::Dimension {
+                field: FIELD,
+                expected: spec.dim,
+                got: tokens.dim(),
+            }),
+            (Some(_), Some(_)) => Ok(()),
+        }
+    }
+
+    fn check_payload(&self, record: &Record) -> Result<(), RecordFault> {
+        for field in &self.fields {
+            if let Some(value) = record.payload.get(&field.name)
+                && !fits(field.kind, value)
+            {
+                return Err(wrong_type(field, value));
+            }
+        }
+        let got = payload_bytes(&record.payload);
+        too_long("a payload", MAX_PAYLOAD_BYTES, got)
+    }
+}
+
+/// Checks and prepares a whole batch: every document, and that no id stands in it twice.
+///
+/// # Errors
+/// [`StorageError::InvalidRecord`] with the first fault found.
+pub fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<()> {
+    for operation in batch.iter_mut() {
+        match operation {
+            Operation::Upsert(record) => schema.prepare(record)?,
+            Operation::Delete(id) => {
+                check_id(id).map_err(|reason| StorageError::InvalidRecord {
+                    id: id.clone(),
+                    reason,
+                })?;
+            }
+        }
+    }
+    unique(batch.iter().map(Operation::id))
+}
+
+/// Checks that no id comes twice.
+fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            let reason = RecordFault::DuplicateId;
+            return Err(StorageError::InvalidRecord {
+                id: id.clone(),
+                reason,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_id(id: &DocumentId) -> Result<(), RecordFault> {
+    match id {
+        DocumentId::Str(s) if s.is_empty() || s.len() > MAX_ID_BYTES => Err(RecordFault::IdLength {
+            max: MAX_ID_BYTES,
+            got: s.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_text(text: Option<&str>) -> Result<(), RecordFault> {
+    match text {
+        Some("") => Err(RecordFault::EmptyText),
+        Some(text) => too_long("a text", MAX_TEXT_BYTES, text.len()),
+        None => Ok(()),
+    }
+}
+
+fn too_long(what: &'static str, max: usize, got: usize) -> Result<(), RecordFault> {
+    if got > max {
+        Err(RecordFault::TooLong { what, max, got })
+    } else {
+        Ok(())
+    }
+}
+
+fn fits(kind: FieldType, value: &Value) -> bool {
+    match (kind, value) {
+        (_, Value::Null) => true,
+        (FieldType::Keyword, Value::Array(items)) => items.iter().all(Value::is_string),
+        (FieldType::Keyword, value) => value.is_string(),
+        (FieldType::Int, value) => value.is_i64(),
+        (FieldType::Float, value) => value.is_number(),
+        (FieldType::Bool, value) => value.is_boolean(),
+    }
+}
+
+fn wrong_type(field: &FieldSpec, value: &Value) -> RecordFault {
+    let expected = match field.kind {
+        FieldType::Keyword => "a string or an array of strings",
+        FieldType::Int => "an integer of 64 bits, signed",
+        FieldType::Float => "a number",
+        FieldType::Bool => "true or false",
+    };
+    let mut got = value.to_string();
+    if got.len() > 60 {
+        let cut = (0..=57).rev().find(|at| got.is_char_boundary(*at)).unwrap_or(0);
+        got.truncate(cut);
+        got.push_str("...");
+    }
+    RecordFault::FieldType {
+        field: field.name.clone(),
+        expected,
+        got,
+    }
+}
+
+/// An estimate of the JSON bytes of a payload, without writing it.
+pub(crate) fn payload_bytes(payload: &crate::document::Payload) -> usize {
+    fn size(value: &Value) -> usize {
+        match value {
+            Value::Null | Value::Bool(_) => 5,
+            Value::Number(_) => 12,
+            Value::String(s) => s.len() + 2,
+            Value::Array(items) => 2 + items.iter().map(|item| size(item) + 1).sum::<usize>(),
+            Value::Object(map) => {
+                2 + map
+                    .iter()
+                    .map(|(key, item)| key.len() + 4 + size(item))
+                    .sum::<usize>()
+            }
+        }
+    }
+    2 + payload
+        .iter()
+        .map(|(key, item)| key.len() + 4 + size(item))
+        .sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use latewood_codecs::{DenseCodec, Metric};
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{DenseSpec, TokensSpec};
+
+    fn schema() -> Schema {
+        Schema {
+            dense: Some(DenseSpec {
+                dim: 2,
+                metric: Metric::Cosine,
+                codec: DenseCodec::F32,
+            }),
+            tokens: Some(TokensSpec {
+                dim: 8,
+                bits: 2,
+                original: None,
+            }),
+            fields: vec![
+                FieldSpec {
+                    name: "tags".to_owned(),
+                    kind: FieldType::Keyword,
+                },
+                FieldSpec {
+                    name: "year".to_owned(),
+                    kind: FieldType::Int,
+                },
+            ],
+            ..Schema::default()
+        }
+    }
+
+    fn record(id: &str) -> Record {
+        Record {
+            id: id.into(),
+            text: Some("t".to_owned()),
+            payload: crate::document::Payload::new(),
+            dense: Some(vec![3.0, 4.0]),
+            tokens: Some(TokenMatrix::from_f32(8, &[0.5; 16]).unwrap()),
+        }
+    }
+
+    fn fault(change: impl FnOnce(&mut Record)) -> RecordFault {
+        let mut bad = record("a");
+        change(&mut bad);
+        match schema().prepare(&mut bad).unwrap_err() {
+            StorageError::InvalidRecord { reason, .. } => reason,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_good_record_is_prepared() {
+        let mut good = record("a");
+        schema().prepare(&mut good).unwrap();
+        assert_eq!(good.dense.unwrap(), [0.6, 0.8]);
+    }
+
+    #[test]
+    fn each_fault_is_told_apart() {
+        assert!(matches!(
+            fault(|r| r.id = "".into()),
+            RecordFault::IdLength { got: 0, .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.id = "x".repeat(1025).into()),
+            RecordFault::IdLength { got: 1025, .. }
+        ));
+        assert_eq!(fault(|r| r.text = Some(String::new())), RecordFault::EmptyText);
+        assert!(matches!(
+            fault(|r| r.dense = None),
+            RecordFault::MissingVector { .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.tokens = None),
+            RecordFault::MissingVector { .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.dense = Some(vec![1.0])),
+            RecordFault::Dimension {
+                field: "dense",
+                expected: 2,
+                got: 1
+            }
+        ));
+        assert!(matches!(
+            fault(|r| r.tokens = Some(TokenMatrix::from_f32(16, &[0.5; 16]).unwrap())),
+            RecordFault::Dimension {
+                field: "tokens",
+                expected: 8,
+                got: 16
+            }
+        ));
+        assert!(matches!(
+            fault(|r| r.dense = Some(vec![f32::NAN, 1.0])),
+            RecordFault::Vector { .. }
+        ));
+        assert!(matches!(
+            fault(|r| r.dense = Some(vec![0.0, 0.0])),
+            RecordFault::Vector { .. }
+        ));
+        let mistyped = fault(|r| drop(r.payload.insert("year".to_owned(), json!("1999"))));
+        assert!(mistyped.to_string().contains("integer"), "{mistyped}");
+        let mistyped = fault(|r| drop(r.payload.insert("tags".to_owned(), json!(["a", 1]))));
+        assert!(matches!(mistyped, RecordFault::FieldType { .. }));
+    }
+
+    #[test]
+    fn null_and_undeclared_fields_pass() {
+        let mut good = record("a");
+        good.payload.insert("year".to_owned(), Value::Null);
+        good.payload.insert("other".to_owned(), json!({"free": [1, "x"]}));
+        schema().prepare(&mut good).unwrap();
+    }
+
+    #[test]
+    fn an_id_twice_in_a_batch_is_refused() {
+        let mut batch = vec![Operation::Upsert(record("a")), Operation::Delete("a".into())];
+        let error = prepare_batch(&schema(), &mut batch).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StorageError::InvalidRecord {
+                    reason: RecordFault::DuplicateId,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn schemas_out_of_range_are_refused() {
+        assert!(Schema::default().validate().is_err());
+        schema().validate().unwrap();
+        let mut bad = schema();
+        bad.tokens.as_mut().unwrap().dim = 12;
+        assert!(bad.validate().unwrap_err().to_string().contains("multiple of 8"));
+        let mut bad = schema();
+        bad.tokens.as_mut().unwrap().bits = 3;
+        assert!(bad.validate().is_err());
+        let mut bad = schema();
+        bad.dense.as_mut().unwrap().dim = 0;
+        assert!(bad.validate().is_err());
+        let mut bad = schema();
+        bad.fields.push(bad.fields[0].clone());
+        assert!(bad.validate().unwrap_err().to_string().contains("twice"));
+    }
+}
