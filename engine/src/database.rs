@@ -48,6 +48,7 @@ impl Database {
             durability: options.durability,
             memory_budget_bytes: options.memory_budget_bytes,
             threads: options.threads,
+            maintenance: options.maintenance,
             ..StoreOptions::default()
         };
         let store = Store::open(path, store_options)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use latewood_storage::Durability;
+use latewood_storage::{Durability, Maintenance};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -30,6 +30,7 @@ pub struct DatabaseOptions {
     pub(crate) read_only: bool,
     pub(crate) durability: Durability,
     pub(crate) memory_budget_bytes: u64,
+    pub(crate) maintenance: Maintenance,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<PathBuf>,
 }
@@ -42,6 +43,7 @@ impl Default for DatabaseOptions {
             read_only: false,
             durability: Durability::Sync,
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
+            maintenance: Maintenance::Background,
             threads: available_parallelism().map_or(1, usize::from),
             runtime: None,
         }
@@ -74,6 +76,13 @@ impl DatabaseOptions {
     #[must_use]
     pub fn memory_budget_bytes(mut self, bytes: u64) -> Self {
         self.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Who merges segments and trains codebooks. Default: [`Maintenance::Background`], a thread of the collection.
+    #[must_use]
+    pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.maintenance = maintenance;
         self
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Matches, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, StageName,
-    StageProfile, Statistics, statistics,
+    Filter, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, Resources, StageName,
+    StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -236,52 +236,39 @@ impl<'a> Query<'a> {
 
     /// The plan that would run, its estimates, its reasons, and the plans that were rejected.
     pub fn explain(self) -> Result<Plan, Error> {
-        let prepared = self.prepare()?;
-        Ok(prepared.plan)
+        let Prepared { snapshot, request, reranker, .. } = self.prepare()?;
+        let resources = Resources { reranker: reranker.as_deref(), pool: None };
+        Ok(explain(&snapshot, &request, &self.collection.cost_model(), resources)?)
     }
 
     /// Runs the query and says what each stage did.
     pub fn analyze(self) -> Result<Analysis, Error> {
         let begun = Instant::now();
-        let prepared = self.prepare()?;
-        let encode_microseconds = prepared.encode_microseconds;
-        let planning = begun.elapsed().as_secs_f64() * 1e6 - encode_microseconds.unwrap_or(0.0);
-        let Prepared { snapshot, request, plan, reranker, .. } = prepared;
-        let (outcome, executed) = {
-            let from = Instant::now();
-            let threads = &self.collection.shared.threads;
-            let reranker = reranker.as_deref();
-            let run = || latewood_query::execute(&snapshot, &request, &plan, reranker);
-            let outcome = if threads.count() == 1 { run()? } else { threads.run(run)?? };
-            (outcome, from.elapsed().as_secs_f64() * 1e6)
-        };
-        let from = Instant::now();
-        let found = outcome.hits.len();
+        let Prepared { snapshot, request, reranker, encoded } = self.prepare()?;
+        let pool = self.collection.shared.threads.pool()?;
+        let resources = Resources { reranker: reranker.as_deref(), pool };
+        let cost = self.collection.cost_model();
+        let prepared = begun.elapsed();
+        let (plan, outcome) = search(&snapshot, &request, &cost, resources)?;
+        let searched = begun.elapsed();
         let hits = self.read_hits(&snapshot, outcome.hits)?;
-        let read = from.elapsed().as_secs_f64() * 1e6;
-        let mut profile = outcome.profile;
-        let unaccounted = executed - profile.total_microseconds;
-        let stage = |name: &str, microseconds: f64| StageProfile {
+        let stage = |name: &str, time: Duration, hits: u64| StageProfile {
             name: name.to_owned(),
-            candidates_in: found as u64,
-            candidates_out: found as u64,
-            microseconds,
+            candidates_in: hits,
+            candidates_out: hits,
+            microseconds: microseconds(time),
             ..StageProfile::default()
         };
-        let mut stages = Vec::with_capacity(profile.stages.len() + 3);
-        stages.extend(encode_microseconds.map(|microseconds| StageProfile {
-            candidates_in: 0,
-            candidates_out: 0,
-            ..stage("encode", microseconds)
-        }));
-        stages.push(StageProfile { candidates_in: 0, candidates_out: 0, ..stage("plan", planning + unaccounted) });
-        stages.append(&mut profile.stages);
-        stages.push(stage("read documents", read));
-        profile.stages = stages;
-        profile.total_microseconds = begun.elapsed().as_secs_f64() * 1e6;
+        let mut stages = Vec::with_capacity(outcome.profile.stages.len() + 3);
+        stages.push(stage("prepare", prepared.saturating_sub(encoded.unwrap_or_default()), 0));
+        stages.extend(encoded.map(|time| stage("encode", time, 0)));
+        stages.extend(outcome.profile.stages);
+        stages.push(stage("read hits", begun.elapsed() - searched, hits.len() as u64));
+        let profile = Profile { stages, total_microseconds: microseconds(begun.elapsed()) };
         Ok(Analysis { plan, profile, hits })
     }
 
+    /// The request with its vectors made and its models loaded.
     fn prepare(&self) -> Result<Prepared, Error> {
         let mut request = self.request.clone();
         request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
@@ -295,17 +282,13 @@ impl<'a> Query<'a> {
             let dim = dim.or_else(|| snapshot.schema().tokens.as_ref().map(|t| t.dim)).unwrap_or(0);
             request.tokens = Some((numbers, dim));
         }
-        let encode_microseconds = self.encode(&mut request, &snapshot)?;
-        request.validate(snapshot.schema())?;
-        let reranker = self.find_reranker(&request)?;
-        let matches = Matches::evaluate(&snapshot, request.filter.as_ref())?;
-        let statistics = Statistics { reranker: reranker.is_some(), ..statistics(&snapshot, &matches)? };
-        let plan = latewood_query::plan(&request, &statistics, &self.collection.cost_model())?;
-        Ok(Prepared { snapshot, request, plan, reranker, encode_microseconds })
+        let encoded = self.encode(&mut request, &snapshot)?;
+        let reranker = self.find_reranker(&request, &snapshot)?;
+        Ok(Prepared { snapshot, request, reranker, encoded })
     }
 
     /// Makes the vectors that the schema has and the request has not.
-    fn encode(&self, request: &mut QueryRequest, snapshot: &Snapshot) -> Result<Option<f64>, Error> {
+    fn encode(&self, request: &mut QueryRequest, snapshot: &Snapshot) -> Result<Option<Duration>, Error> {
         let Some(text) = &request.text else { return Ok(None) };
         if text.trim().is_empty() {
             return Err(QueryError::EmptyText.into());
@@ -326,17 +309,19 @@ impl<'a> Query<'a> {
         if wants_tokens {
             request.tokens = encoding.tokens.zip(encoder.token_dim());
         }
-        Ok(Some(begun.elapsed().as_secs_f64() * 1e6))
+        Ok(Some(begun.elapsed()))
     }
 
-    fn find_reranker(&self, request: &QueryRequest) -> Result<Option<Arc<dyn Reranker>>, Error> {
+    fn find_reranker(&self, request: &QueryRequest, snapshot: &Snapshot) -> Result<Option<Arc<dyn Reranker>>, Error> {
         if let Some(source) = &self.reranker {
             return Ok(Some(self.collection.shared.models.add_reranker(source)?));
         }
-        match &request.plan {
-            PlanChoice::Named(plan) if plan.reranks() => Ok(Some(self.collection.reranker()?)),
-            _ => Ok(None),
-        }
+        let wanted = match &request.plan {
+            PlanChoice::Named(plan) => plan.reranks(),
+            // The planner may add a rerank where there is a model and a text for it.
+            PlanChoice::Auto => snapshot.schema().reranker.is_some() && request.text.is_some(),
+        };
+        if wanted { self.collection.reranker().map(Some) } else { Ok(None) }
     }
 
     fn read_hits(&self, snapshot: &Snapshot, found: Vec<latewood_query::Hit>) -> Result<Vec<Hit>, Error> {
@@ -364,9 +349,12 @@ impl<'a> Query<'a> {
 struct Prepared {
     snapshot: Arc<Snapshot>,
     request: QueryRequest,
-    plan: Plan,
     reranker: Option<Arc<dyn Reranker>>,
-    encode_microseconds: Option<f64>,
+    encoded: Option<Duration>,
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 impl From<&[Vec<f32>]> for QueryTokens {

@@ -12,7 +12,7 @@ use crate::import::{JsonLines, VectorFiles, fingerprint};
 use crate::{Collection, Ingest, IngestReport, OptimizeProgress};
 
 pub(super) fn run(global: &Global, args: &IngestArgs) -> Result<(), Failure> {
-    let collection = super::open_to_write(global, &args.target, &args.models)?;
+    let collection = super::open_to_write(global, args)?;
     let (ingest, bar) = start(global, args, &collection)?;
     let inputs = inputs(args);
     let ingest = if inputs.is_empty() { ingest } else { ingest.resume(fingerprint(&inputs)?) };
@@ -63,7 +63,7 @@ fn inputs(args: &IngestArgs) -> Vec<PathBuf> {
 pub(super) fn show_optimize(bar: &ProgressBar, progress: &OptimizeProgress) {
     bar.set_length(progress.total);
     bar.set_position(progress.done);
-    bar.set_message(progress.step.clone());
+    bar.set_message(progress.step);
 }
 
 fn as_json(report: &IngestReport) -> serde_json::Value {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::error::Error;
-use crate::{Collection, Database, DatabaseOptions};
+use crate::{Collection, Database, DatabaseOptions, Maintenance};
 use args::{Command, Global, Latewood};
 use output::Failure;
 
@@ -82,14 +82,12 @@ fn open_to_read(
     with_models(db.collection(&target.collection)?, models)
 }
 
-/// A collection to write to.
-fn open_to_write(
-    global: &Global,
-    target: &args::CollectionArgs,
-    models: &args::ModelArgs,
-) -> Result<Collection, Error> {
-    let db = options(global, None).open(&target.db)?;
-    with_models(db.collection(&target.collection)?, models)
+/// A collection to ingest into.
+fn open_to_write(global: &Global, args: &args::IngestArgs) -> Result<Collection, Error> {
+    // What the background would merge meanwhile, the optimize at the end would merge again.
+    let maintenance = if args.no_optimize { Maintenance::Background } else { Maintenance::Manual };
+    let db = options(global, None).maintenance(maintenance).open(&args.target.db)?;
+    with_models(db.collection(&args.target.collection)?, &args.models)
 }
 
 fn with_models(collection: Collection, models: &args::ModelArgs) -> Result<Collection, Error> {

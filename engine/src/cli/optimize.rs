@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use super::args::{Global, TargetArgs};
 use super::ingest::show_optimize;
-use super::output::{Failure, print, print_json};
+use super::output::{Failure, bytes, count, print, print_json};
 use super::progress;
+use crate::OptimizeReport;
 
 pub(super) fn run(global: &Global, args: &TargetArgs) -> Result<(), Failure> {
     let db = super::options(global, None).open(&args.db)?;
@@ -19,7 +20,7 @@ pub(super) fn run(global: &Global, args: &TargetArgs) -> Result<(), Failure> {
         bar.finish_and_clear();
         let report = report?;
         if !global.json {
-            print(format!("{}: {report}\n", collection.name()))?;
+            print(as_text(collection.name(), &report))?;
         }
         reports.push(report);
     }
@@ -27,4 +28,19 @@ pub(super) fn run(global: &Global, args: &TargetArgs) -> Result<(), Failure> {
         print_json(&reports)?;
     }
     Ok(db.close()?)
+}
+
+fn as_text(name: &str, report: &OptimizeReport) -> String {
+    let codebook = match report.trained_centroids {
+        Some(centroids) => format!(", a codebook of {} centroids", count(centroids as u64)),
+        None => String::new(),
+    };
+    format!(
+        "{name}: {} segments -> {}, {} -> {}, {} deleted documents reclaimed{codebook}\n",
+        report.segments_before,
+        report.segments_after,
+        bytes(report.bytes_before),
+        bytes(report.bytes_after),
+        count(report.reclaimed),
+    )
 }

@@ -17,7 +17,7 @@ use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
 pub use batch::Batch;
 pub(crate) use documents::{payload_at, text_at};
 pub use documents::Documents;
-pub use maintain::{CheckReport, OptimizeProgress, OptimizeReport};
+pub use maintain::{CheckReport, OptimizeProgress};
 pub use scroll::{Page, Scroll};
 pub use stats::{ModelStats, Stats};
 

@@ -73,12 +73,12 @@ impl VectorFiles {
         self.dense.as_ref().map(NpyReader::row_len)
     }
 
-    fn position(&self) -> usize {
+    fn index(&self) -> usize {
         usize::try_from(self.next).unwrap_or(usize::MAX)
     }
 
     fn read(&mut self) -> Result<Document, Error> {
-        let position = self.position();
+        let position = self.index();
         let id = match &self.ids {
             Some(ids) => DocumentId::Str(ids.get(position).cloned().unwrap_or_default()),
             None => DocumentId::U64(self.next),
@@ -102,9 +102,9 @@ impl VectorFiles {
     }
 
     fn skip_documents(&mut self, n: u64) -> Result<(), Error> {
-        let from = self.position();
+        let from = self.index();
         self.next = (self.next + n).min(self.documents);
-        let to = self.position();
+        let to = self.index();
         if let Some((reader, lengths)) = &mut self.tokens {
             reader.skip(lengths.get(from..to).unwrap_or_default().iter().sum())?;
         }

@@ -1,5 +1,6 @@
 //! Reader, encoder and writer, each a thread, joined by short channels.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -178,7 +179,7 @@ impl<'i, 'a> Writer<'i, 'a> {
 fn write(collection: &Collection, mut chunk: Vec<Record>) -> Result<(), Error> {
     loop {
         let rest = split_at_repeated_id(&mut chunk);
-        collection.store.bulk(chunk)?;
+        collection.store.bulk(chunk, &|_| ControlFlow::Continue(()))?;
         match rest {
             Some(rest) => chunk = rest,
             None => return Ok(()),

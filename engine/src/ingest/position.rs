@@ -20,7 +20,7 @@ pub(super) struct Position {
 impl Position {
     /// Where an ingest of this input stopped, if the collection still holds what it wrote last.
     pub(super) fn find(collection: &Collection, input: &str) -> Result<Self, Error> {
-        let Some(position) = collection.catalog_get::<Self>(&key(input)) else { return Ok(Self::default()) };
+        let Some(position) = collection.catalog_get::<Self>(&key(input))? else { return Ok(Self::default()) };
         match &position.last {
             Some(last) if collection.store.contains(last)? => Ok(position),
             _ => Ok(Self::default()),
@@ -39,8 +39,9 @@ impl Position {
         collection.catalog_put(&key(input), self)
     }
 
+    /// The next ingest of this input begins at its beginning.
     pub(super) fn forget(collection: &Collection, input: &str) -> Result<(), Error> {
-        collection.catalog_remove(&key(input))
+        Self::default().store(collection, input)
     }
 }
 
