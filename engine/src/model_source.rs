@@ -31,8 +31,8 @@ pub enum RerankerSource {
     Own(Arc<dyn Reranker>),
 }
 
-/// The name of the model inside the library; a folder of that name is written `./tiny`.
-const BUILTIN: &str = "tiny";
+/// The names of the models inside the library; a folder of such a name is written `./tiny`.
+const BUILTIN: [&str; 2] = ["tiny", "tiny-cross"];
 
 macro_rules! source {
     ($source:ident, $model:ident) => {
@@ -50,7 +50,7 @@ macro_rules! source {
 
         impl From<&str> for $source {
             fn from(name: &str) -> Self {
-                if name == BUILTIN { Self::Builtin(name.to_owned()) } else { Self::Folder(name.into()) }
+                if BUILTIN.contains(&name) { Self::Builtin(name.to_owned()) } else { Self::Folder(name.into()) }
             }
         }
 

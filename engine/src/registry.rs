@@ -56,11 +56,6 @@ impl ModelRegistry {
         Ok(encoder)
     }
 
-    /// The encoder of a collection, if it is in memory.
-    pub(crate) fn loaded_encoder(&self, stored: &ModelIdentity) -> Option<Arc<dyn TextEncoder>> {
-        self.encoders.lock().unwrap_or_else(PoisonError::into_inner).get(&stored.fingerprint).cloned()
-    }
-
     /// The reranker of a collection, loaded from where it was if it is not in memory.
     pub(crate) fn reranker(&self, collection: &str, stored: &ModelIdentity) -> Result<Arc<dyn Reranker>, Error> {
         let mut rerankers = self.rerankers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +76,7 @@ impl ModelRegistry {
     fn load_encoder(&self, source: &EncoderSource) -> Result<Arc<dyn TextEncoder>, ModelError> {
         match source {
             EncoderSource::Own(encoder) => Ok(encoder.clone()),
-            #[cfg(feature = "models")]
+            #[cfg(feature = "builtin-models")]
             EncoderSource::Builtin(name) => {
                 Ok(Arc::new(crate::models::OnnxEncoder::builtin(name, &self.model_options())?))
             }
@@ -89,15 +84,15 @@ impl ModelRegistry {
             EncoderSource::Folder(folder) => {
                 Ok(Arc::new(crate::models::OnnxEncoder::open(folder, &self.model_options())?))
             }
-            #[cfg(not(feature = "models"))]
-            other => Err(self.no_models(&other.to_string())),
+            #[cfg(not(feature = "builtin-models"))]
+            other => Err(self.not_built(&other.to_string())),
         }
     }
 
     fn load_reranker(&self, source: &RerankerSource) -> Result<Arc<dyn Reranker>, ModelError> {
         match source {
             RerankerSource::Own(reranker) => Ok(reranker.clone()),
-            #[cfg(feature = "models")]
+            #[cfg(feature = "builtin-models")]
             RerankerSource::Builtin(name) => {
                 Ok(Arc::new(crate::models::OnnxReranker::builtin(name, &self.model_options())?))
             }
@@ -105,8 +100,8 @@ impl ModelRegistry {
             RerankerSource::Folder(folder) => {
                 Ok(Arc::new(crate::models::OnnxReranker::open(folder, &self.model_options())?))
             }
-            #[cfg(not(feature = "models"))]
-            other => Err(self.no_models(&other.to_string())),
+            #[cfg(not(feature = "builtin-models"))]
+            other => Err(self.not_built(&other.to_string())),
         }
     }
 
@@ -115,13 +110,13 @@ impl ModelRegistry {
         crate::models::ModelOptions::new().runtime(self.runtime.as_ref()).threads(self.threads)
     }
 
-    #[cfg(not(feature = "models"))]
-    fn no_models(&self, model: &str) -> ModelError {
-        let wanted = self.runtime.as_ref().map_or_else(String::new, |path| format!(" with {}", path.display()));
+    #[cfg(not(feature = "builtin-models"))]
+    fn not_built(&self, model: &str) -> ModelError {
+        let runtime = self.runtime.as_ref().map_or_else(String::new, |path| format!(" with {}", path.display()));
         ModelError::Unsupported {
             model: model.to_owned(),
-            problem: format!("this build runs no models{wanted} on {} threads", self.threads),
-            advice: "build latewood with the feature `models`, or give an encoder of your own",
+            problem: format!("this build cannot run it{runtime} on {} threads", self.threads),
+            advice: "build latewood with the feature `builtin-models`, or `models` for folders, or give a model of your own",
         }
     }
 }

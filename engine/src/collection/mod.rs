@@ -49,7 +49,7 @@ impl Collection {
 
     /// What it holds.
     pub fn schema(&self) -> Arc<Schema> {
-        self.store.schema()
+        Arc::clone(self.store.schema())
     }
 
     pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
