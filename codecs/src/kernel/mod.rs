@@ -1,12 +1,24 @@
 //! The one place of SIMD: a scalar oracle, a file for each instruction set, and the choice among them at run time.
+#![expect(
+    unsafe_code,
+    reason = "calls functions of an instruction set whose presence a Kernel proves"
+)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod panels;
 mod scalar;
+mod tile;
 
 use crate::error::CodecError;
 use half::f16;
-pub(crate) use panels::{LANES, Panels, quantize};
+pub(crate) use panels::{BytePanels, LANES, Panels, quantize};
+pub(crate) use scalar::exact_dot;
 use std::fmt;
+use std::ops::Range;
+pub(crate) use tile::{ResidualTile, Unpack};
 
 /// Document rows that a caller widens and scores at once: enough to fill every register tile, few enough for the L1
 /// cache at 128 dimensions.
@@ -48,7 +60,20 @@ impl Isa {
     /// Whether this machine has it.
     #[must_use]
     pub fn is_available(self) -> bool {
-        matches!(self, Self::Scalar)
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                    && Self::Avx2.is_available()
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Scalar => true,
+            _ => false,
+        }
     }
 }
 
@@ -66,6 +91,21 @@ impl fmt::Display for Isa {
 /// The kernels of an instruction set that this machine has: whoever holds one may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel(Isa);
+
+/// Calls the kernel of a name of the held instruction set.
+macro_rules! by_isa {
+    ($kernel:expr, $name:ident($($arg:expr),*)) => {
+        match $kernel.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+            _ => scalar::$name($($arg),*),
+        }
+    };
+}
 
 impl Kernel {
     /// The kernels of an instruction set.
@@ -109,11 +149,48 @@ impl Kernel {
 
     /// Raises `maxima` (one a query token, padded to whole panels) to the dot products with each row.
     pub(crate) fn maxsim_f32(self, query: &Panels, rows: &[f32], maxima: &mut [f32]) {
-        scalar::maxsim_f32(query, rows, maxima);
+        by_isa!(self, maxsim_f32(query, rows, maxima));
     }
 
     /// Dot products of each row with each query token: `out[row * tokens + token]`.
     pub(crate) fn scores_f32(self, query: &Panels, rows: &[f32], out: &mut [f32]) {
-        scalar::scores_f32(query, rows, out);
+        by_isa!(self, scores_f32(query, rows, out));
+    }
+
+    /// Raises `maxima` to the scores of a tile of residual codes.
+    pub(crate) fn maxsim_residual(self, query: &BytePanels, tile: &ResidualTile<'_>, maxima: &mut [f32]) {
+        by_isa!(self, maxsim_residual(query, tile, maxima));
+    }
+
+    /// Unpacks residual bits to biased bytes: `8 / bits` of them a packed byte.
+    pub(crate) fn unpack(self, fields: &Unpack, packed: &[u8], out: &mut [u8]) {
+        debug_assert_eq!(packed.len() * 8, out.len() * usize::from(fields.bits));
+        let done = match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { avx512::unpack(fields, packed, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2::unpack(fields, packed, out) },
+            _ => 0,
+        };
+        scalar::unpack(
+            fields,
+            &packed[done..],
+            &mut out[done * 8 / usize::from(fields.bits)..],
+        );
+    }
+
+    /// Calls `found(row, centroid, score)` for each centroid of the range of panels whose score with a row of biased bytes
+    /// (in units of the row's scale) reaches the row's floor; `found` returns the row's new floor.
+    pub(crate) fn nearest(
+        self,
+        centroids: &BytePanels,
+        panels: Range<usize>,
+        rows: &[u8],
+        floors: &mut [f32],
+        found: &mut dyn FnMut(usize, usize, f32) -> f32,
+    ) {
+        by_isa!(self, nearest(centroids, panels, rows, floors, found));
     }
 }

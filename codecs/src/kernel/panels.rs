@@ -40,6 +40,47 @@ impl Panels {
     }
 }
 
+/// Rows in panels of 16 and int8, each row by its own scale: query tokens, or centroids.
+#[derive(Clone, Debug)]
+pub(crate) struct BytePanels {
+    /// Numbers a row.
+    pub(crate) dim: usize,
+    /// `[panel][dimension / 4][lane][4]`: what one 32-bit product of four bytes reads lies together.
+    pub(crate) values: Vec<i8>,
+    /// What each row's codes are multiplied by; 0 for the fill.
+    pub(crate) scales: Vec<f32>,
+    /// `-128` times the sum of each row's codes: takes the bias of 128 of the other side off a dot product.
+    pub(crate) offsets: Vec<i32>,
+}
+
+impl BytePanels {
+    /// Lays out rows of `dim` numbers, `dim` being a multiple of 4.
+    pub(crate) fn new(rows: &[f32], dim: usize) -> Self {
+        let padded = (rows.len() / dim).div_ceil(LANES) * LANES;
+        let (mut values, mut codes) = (vec![0i8; padded * dim], vec![0i8; dim]);
+        let (mut scales, mut offsets) = (vec![0.0; padded], vec![0; padded]);
+        for (at, row) in rows.chunks_exact(dim).enumerate() {
+            scales[at] = quantize(row, &mut codes);
+            offsets[at] = -128 * codes.iter().map(|c| i32::from(*c)).sum::<i32>();
+            let panel = &mut values[at / LANES * LANES * dim..];
+            for (group, four) in codes.chunks_exact(4).enumerate() {
+                panel[(group * LANES + at % LANES) * 4..][..4].copy_from_slice(four);
+            }
+        }
+        Self {
+            dim,
+            values,
+            scales,
+            offsets,
+        }
+    }
+
+    /// Number of panels.
+    pub(crate) fn panels(&self) -> usize {
+        self.scales.len() / LANES
+    }
+}
+
 /// Rounds a row to int8 by its own scale: the greatest magnitude becomes 127, and every number is off by at most half
 /// the returned scale. A row of zeros has scale 0.
 pub(crate) fn quantize(row: &[f32], out: &mut [i8]) -> f32 {

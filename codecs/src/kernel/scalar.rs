@@ -1,10 +1,15 @@
 //! The kernels in plain Rust: right on every machine, and the oracle of the others.
 
-use super::{LANES, Panels};
+use super::{BytePanels, LANES, Panels, ResidualTile, Unpack};
 use half::f16;
 
-pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+/// A dot product whose rounding is the same on every machine: what decides between near ties.
+pub(crate) fn exact_dot(a: &[f32], b: &[f32]) -> f32 {
     lanes_of(a, b, |x, y| x * y)
+}
+
+pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
+    exact_dot(a, b)
 }
 
 pub(super) fn l2sq_f32(a: &[f32], b: &[f32]) -> f32 {
@@ -72,6 +77,74 @@ pub(super) fn scores_f32(query: &Panels, rows: &[f32], out: &mut [f32]) {
         let panels = query.values.chunks_exact(LANES * query.dim);
         for (panel, out) in panels.zip(out.chunks_mut(LANES)) {
             out.copy_from_slice(&panel_dots(panel, row)[..out.len()]);
+        }
+    }
+}
+
+/// The integer dot products of one row of biased bytes with the rows of one panel.
+#[inline(always)]
+fn panel_dots_i8(panel: &[i8], row: &[u8]) -> [i32; LANES] {
+    let mut sums = [0i32; LANES];
+    for (lanes, four) in panel.chunks_exact(4 * LANES).zip(row.chunks_exact(4)) {
+        for (sum, lane) in sums.iter_mut().zip(lanes.chunks_exact(4)) {
+            let products = lane
+                .iter()
+                .zip(four)
+                .map(|(a, b)| i32::from(*a) * (i32::from(*b) - 128));
+            *sum += products.sum::<i32>();
+        }
+    }
+    sums
+}
+
+/// Integer dot products of panel number `panel` with one row, times the scale of each lane.
+#[inline(always)]
+fn panel_scores(panels: &BytePanels, panel: usize, row: &[u8]) -> [f32; LANES] {
+    let values = &panels.values[panel * LANES * panels.dim..][..LANES * panels.dim];
+    let dots = panel_dots_i8(values, row);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a dot product of 1,024 bytes is below 2^24"
+    )]
+    std::array::from_fn(|lane| dots[lane] as f32 * panels.scales[panel * LANES + lane])
+}
+
+pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxima: &mut [f32]) {
+    let count = tile.check(query, maxima);
+    for (panel, maxima) in maxima.chunks_exact_mut(LANES).enumerate() {
+        for row in 0..count {
+            let dots = panel_scores(query, panel, &tile.weights[row * query.dim..][..query.dim]);
+            let centroid = &tile.centroid_scores[tile.centroids[row] + panel * LANES..][..LANES];
+            for (lane, most) in maxima.iter_mut().enumerate() {
+                let score = centroid[lane] + dots[lane] * tile.weight_scale;
+                *most = most.max(score * tile.inverse_norms[row]);
+            }
+        }
+    }
+}
+
+/// Unpacks all fields, by a table of what each byte holds.
+pub(super) fn unpack(fields: &Unpack, packed: &[u8], out: &mut [u8]) {
+    let each = 8 / usize::from(fields.bits);
+    for (byte, out) in packed.iter().zip(out.chunks_exact_mut(each)) {
+        out.copy_from_slice(&fields.bytes[usize::from(*byte) * each..][..each]);
+    }
+}
+
+pub(super) fn nearest(
+    centroids: &BytePanels,
+    panels: std::ops::Range<usize>,
+    rows: &[u8],
+    floors: &mut [f32],
+    found: &mut dyn FnMut(usize, usize, f32) -> f32,
+) {
+    for panel in panels {
+        for (row, bytes) in rows.chunks_exact(centroids.dim).enumerate() {
+            for (lane, score) in panel_scores(centroids, panel, bytes).into_iter().enumerate() {
+                if score >= floors[row] {
+                    floors[row] = found(row, panel * LANES + lane, score);
+                }
+            }
         }
     }
 }

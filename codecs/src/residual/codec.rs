@@ -8,6 +8,7 @@ use crate::kernel::{Isa, Kernel};
 use crate::metric::{normalize, squared_norm};
 use crate::tokens::check_dim;
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::OnceLock;
 
 /// The residual codec of ColBERTv2 (Santhanam et al., NAACL 2022; `residual.py` of its reference implementation).
@@ -102,10 +103,9 @@ impl ResidualCodec {
         codec.assign(heldout, &mut codes);
         let mut residuals = vec![0.0; heldout.len()];
         let tokens = heldout.chunks_exact(dim).zip(residuals.chunks_exact_mut(dim));
+        let mut half = vec![f16::ZERO; dim];
         for ((token, residual), code) in tokens.zip(&codes) {
-            for ((r, x), c) in residual.iter_mut().zip(token).zip(codec.centroid(*code)) {
-                *r = x - c;
-            }
+            subtract(token, codec.centroid(*code), &mut half, residual);
         }
         residuals.sort_unstable_by(f32::total_cmp);
         let steps = 2 * buckets;
@@ -152,11 +152,11 @@ impl ResidualCodec {
         &self.centroids
     }
 
-    /// A centroid that exists.
+    /// A centroid; of a code beyond the last, the last.
     #[must_use]
     #[inline]
     pub fn centroid(&self, code: u32) -> &[f32] {
-        &self.centroids[code as usize * self.dim..][..self.dim]
+        &self.centroids[(code as usize).min(self.len() - 1) * self.dim..][..self.dim]
     }
 
     /// The bounds between buckets, ascending.
@@ -194,40 +194,35 @@ impl ResidualCodec {
         debug_assert!(tokens.len().is_multiple_of(self.dim));
         let first = out.codes.len();
         self.assign(tokens, &mut out.codes);
-        let mut values = vec![0u8; self.dim];
-        let mut sums = vec![0.0f32; self.dim];
-        for (token, code) in tokens.chunks_exact(self.dim).zip(&out.codes[first..]) {
+        let dim = self.dim;
+        let (mut half, mut row) = (vec![f16::ZERO; dim], vec![0.0f32; dim]);
+        let mut values = vec![0u8; dim];
+        for (token, code) in tokens.chunks_exact(dim).zip(&out.codes[first..]) {
             let centroid = self.centroid(*code);
-            for d in 0..self.dim {
-                let residual = token[d] - centroid[d];
-                // Counting the cutoffs below is torch.bucketize with right=False.
-                let bucket: u8 = self
-                    .cutoffs
-                    .iter()
-                    .map(|cutoff| u8::from(*cutoff < residual))
-                    .sum();
-                values[d] = bucket;
-                sums[d] = centroid[d] + self.weights[usize::from(bucket)];
+            subtract(token, centroid, &mut half, &mut row);
+            values.fill(0);
+            // Counting the cutoffs below is torch.bucketize with right=False.
+            for cutoff in &self.cutoffs {
+                for (value, residual) in values.iter_mut().zip(&row) {
+                    *value += u8::from(cutoff < residual);
+                }
+            }
+            for ((sum, value), c) in row.iter_mut().zip(&values).zip(centroid) {
+                *sum = c + self.weights[usize::from(*value)];
             }
             pack::pack(&values, self.bits, &mut out.residuals);
             out.inverse_norms
-                .push(pack::inverse_norm_code(1.0 / squared_norm(&sums).sqrt()));
+                .push(pack::inverse_norm_code(1.0 / squared_norm(&row).sqrt()));
         }
     }
 
     /// Reconstructs a token from its code and residual bytes, at unit length.
     pub fn decode(&self, code: u32, residual: &[u8], out: &mut [f32]) {
-        self.reconstruct(code, residual, out);
-        normalize(out);
-    }
-
-    /// The centroid plus the buckets' weights, of whatever length that is.
-    pub(super) fn reconstruct(&self, code: u32, residual: &[u8], out: &mut [f32]) {
-        debug_assert_eq!((residual.len(), out.len()), (self.residual_bytes(), self.dim));
         let buckets = pack::unpack(residual, self.bits);
         for ((v, c), bucket) in out.iter_mut().zip(self.centroid(code)).zip(buckets) {
             *v = c + self.weights[usize::from(bucket)];
         }
+        normalize(out);
     }
 }
 
@@ -237,6 +232,15 @@ fn check_bits(bits: u8) -> Result<(), CodecError> {
     } else {
         Err(CodecError::Bits { got: bits })
     }
+}
+
+/// The residual of a token, rounded to half precision, as the reference computes it on a GPU.
+fn subtract(token: &[f32], centroid: &[f32], half: &mut [f16], residual: &mut [f32]) {
+    for ((r, x), c) in residual.iter_mut().zip(token).zip(centroid) {
+        *r = x - c;
+    }
+    half.convert_from_f32_slice(residual);
+    half.convert_to_f32_slice(residual);
 }
 
 fn round_to_half(values: &mut [f32]) {

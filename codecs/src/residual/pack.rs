@@ -24,6 +24,13 @@ pub(super) fn unpack(bytes: &[u8], bits: u8) -> impl Iterator<Item = u8> + '_ {
     })
 }
 
+/// What stands for each field as it is packed, given what stands for each value.
+pub(super) fn by_field(bits: u8, of_value: impl Fn(usize) -> u8) -> Vec<u8> {
+    (0..1u8 << bits)
+        .map(|field| of_value(usize::from(reversed(field, bits))))
+        .collect()
+}
+
 /// 2^-4, the least reciprocal norm.
 const LEAST: u32 = (127 - 4) << 23;
 

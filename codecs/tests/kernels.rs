@@ -1,0 +1,309 @@
+//! Every kernel of every instruction set that this machine has, against sums in double precision, over ragged shapes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use half::f16;
+use latewood_codecs::kernel::Isa;
+use latewood_codecs::{
+    CodecError, Codes, DenseCodec, DenseQuery, DenseRows, MaxSimQuery, Metric, OriginalCodec, OriginalRows,
+    ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
+};
+use proptest::prelude::*;
+
+/// Query tokens, document tokens, dimension: every count of rows that a register tile can be left with, the limits of
+/// each, and what lies around whole panels.
+fn shapes() -> Vec<(usize, usize, usize)> {
+    let mut shapes: Vec<_> = (1..=26).map(|rows| (33, rows, 40)).collect();
+    shapes.extend([1, 2, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 511, 512].map(|tokens| (tokens, 29, 24)));
+    shapes.extend(
+        [
+            8, 16, 24, 48, 56, 64, 72, 96, 120, 128, 136, 384, 768, 1000, 1016, 1024,
+        ]
+        .map(|dim| (19, 37, dim)),
+    );
+    shapes.extend([(3, 8192, 8), (32, 180, 128), (32, 1030, 128)]);
+    shapes
+}
+
+/// Numbers in -1..1 that are the same on every run (xorshift).
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
+        let unit = (state >> 40) as f32 / 8_388_608.0;
+        unit - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn unit_rows(count: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut rows = numbers(count * dim, seed);
+    for row in rows.chunks_exact_mut(dim) {
+        Metric::Cosine.prepare(row).unwrap();
+        row.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+    }
+    rows
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+}
+
+fn maxsim(query: &[f32], document: &[f32], dim: usize) -> f64 {
+    let most = |q| {
+        document
+            .chunks_exact(dim)
+            .map(|d| dot(q, d))
+            .fold(f64::NEG_INFINITY, f64::max)
+    };
+    query.chunks_exact(dim).map(most).sum()
+}
+
+fn tokens_of(query: &MaxSimQuery) -> f64 {
+    f64::from(u16::try_from(query.num_tokens()).unwrap())
+}
+
+#[test]
+fn maxsim_of_every_precision_is_the_sum_of_maxima() {
+    for (n, rows, dim) in shapes() {
+        let (query, document) = (unit_rows(n, dim, 1), unit_rows(rows, dim, 2));
+        let narrow: Vec<f16> = document.iter().map(|v| f16::from_f32(*v)).collect();
+        let expected = maxsim(&query, &document, dim);
+        let (mut codes, mut scales) = (Vec::new(), Vec::new());
+        OriginalCodec::Int8.encode(&document, dim, &mut codes, &mut scales);
+        let original = OriginalRows::new(OriginalCodec::Int8, dim, &codes, &scales).unwrap();
+        let mut decoded = vec![0.0; rows * dim];
+        original.decode(0, &mut decoded);
+        let rounded = maxsim(&query, &decoded, dim);
+        for isa in Isa::available() {
+            let query = MaxSimQuery::with_isa(dim, &query, isa).unwrap();
+            let bound = 1e-6 * tokens_of(&query) + 1e-6;
+            for (got, expected) in [
+                (query.score_f32(&document), expected),
+                (query.score_f16(&narrow), expected),
+                (query.score_original(original), rounded),
+            ] {
+                assert!(
+                    (f64::from(got) - expected).abs() <= bound,
+                    "{isa} {n}x{rows}x{dim}: {got} for {expected}"
+                );
+            }
+        }
+    }
+}
+
+/// A codec of random centroids, and some tokens near them.
+fn codec(bits: u8, dim: usize, k: usize) -> ResidualCodec {
+    let heldout = near(&unit_rows(k, dim, 3), dim, 300, 4);
+    ResidualCodec::fit_buckets(bits, dim, unit_rows(k, dim, 3), &heldout).unwrap()
+}
+
+fn near(centroids: &[f32], dim: usize, count: usize, seed: u64) -> Vec<f32> {
+    let mut tokens = unit_rows(count, dim, seed);
+    for (at, token) in tokens.chunks_exact_mut(dim).enumerate() {
+        let c = &centroids[at * 7 % (centroids.len() / dim) * dim..][..dim];
+        token.iter_mut().zip(c).for_each(|(t, c)| *t = 0.5 * *t + c);
+        Metric::Cosine.prepare(token).unwrap();
+    }
+    tokens
+}
+
+#[test]
+fn residual_scores_are_those_of_the_reconstruction() {
+    for (n, rows, dim) in shapes() {
+        for bits in [1, 2, 4] {
+            let codec = codec(bits, dim, 21);
+            let query = unit_rows(n, dim, 5);
+            let mut codes = ResidualCodes::default();
+            codec.encode(&near(codec.centroids(), dim, rows, 6), &mut codes);
+            let mut document = vec![0.0; rows * dim];
+            for ((code, residual), out) in codes
+                .codes
+                .iter()
+                .zip(codes.residuals.chunks_exact(dim * usize::from(bits) / 8))
+                .zip(document.chunks_exact_mut(dim))
+            {
+                codec.decode(*code, residual, out);
+            }
+            let expected = maxsim(&query, &document, dim);
+            let short: Vec<u16> = codes.codes.iter().map(|c| u16::try_from(*c).unwrap()).collect();
+            let mut quick = Vec::new();
+            for isa in Isa::available() {
+                let query = MaxSimQuery::with_isa(dim, &query, isa).unwrap();
+                let bound = query_bound(&codec, query.tokens());
+                let bound_query = ResidualQuery::new(&codec, &query).unwrap();
+                let exact = f64::from(bound_query.score_exact(codes.rows()));
+                let context = format!("{isa} {n}x{rows}x{dim} at {bits} bits");
+                assert!(
+                    (exact - expected).abs() <= 2e-6 * tokens_of(&query) + 1e-6,
+                    "{context}: {exact} for {expected}"
+                );
+                let score = bound_query.score(codes.rows());
+                assert!(
+                    (f64::from(score) - expected).abs() <= bound,
+                    "{context}: {score} for {expected} +- {bound}"
+                );
+                let from_short = ResidualRows {
+                    codes: Codes::U16(&short),
+                    ..codes.rows()
+                };
+                assert_eq!(bound_query.score(from_short), score);
+                quick.push(score);
+                for (c, scores) in codec
+                    .centroids()
+                    .chunks_exact(dim)
+                    .zip(bound_query.centroid_scores().chunks_exact(n))
+                {
+                    for (q, score) in query.tokens().chunks_exact(dim).zip(scores) {
+                        assert!((f64::from(*score) - dot(q, c)).abs() < 2e-6, "{context}");
+                    }
+                }
+                let centroids: Vec<f32> = codes
+                    .codes
+                    .iter()
+                    .flat_map(|c| codec.centroid(*c))
+                    .copied()
+                    .collect();
+                let interaction = f64::from(bound_query.centroid_interaction(codes.rows().codes));
+                let expected = maxsim(query.tokens(), &centroids, dim);
+                assert!(
+                    (interaction - expected).abs() < 2e-6 * tokens_of(&query) + 1e-6,
+                    "{context}"
+                );
+            }
+            // The integer products are the same everywhere; only the order of the last few f32 operations differs.
+            assert!(
+                quick
+                    .iter()
+                    .all(|s| (s - quick[0]).abs() <= 1e-6 * quick[0].abs() + 1e-5),
+                "{quick:?}"
+            );
+        }
+    }
+}
+
+/// The documented bound on [`ResidualQuery::score`], summed over the tokens of a query of unit vectors.
+fn query_bound(codec: &ResidualCodec, query: &[f32]) -> f64 {
+    let dim = codec.dim();
+    let root = |n: usize| f64::from(u16::try_from(n).unwrap()).sqrt();
+    let most = codec.weights().iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    // Half a step in every dimension: the most that rounding takes.
+    let weights = f64::from(most) * root(dim);
+    let weight_error = f64::from(most) / 254.0 * root(dim);
+    let tokens = query.chunks_exact(dim).map(|q| {
+        let norm = dot(q, q).sqrt();
+        let error = f64::from(q.iter().fold(0.0f32, |m, v| m.max(v.abs()))) / 254.0 * root(dim);
+        // The reconstruction is at least half as long as its centroid in these tests.
+        2.0 * (error * weights + (norm + error) * weight_error) + norm / 16384.0
+    });
+    tokens.sum()
+}
+
+#[test]
+fn the_nearest_centroid_is_that_of_brute_force() {
+    for (k, count, dim) in [
+        (1, 5, 8),
+        (3, 97, 16),
+        (15, 11, 24),
+        (16, 12, 32),
+        (17, 13, 40),
+        (300, 200, 128),
+        (2100, 101, 64),
+    ] {
+        let centroids = unit_rows(k, dim, 8);
+        let mut tokens = near(&centroids, dim, count, 9);
+        tokens.extend(unit_rows(count, dim, 10));
+        tokens.extend(vec![0.0; dim]);
+        // Codecs keep half precision, so the oracle reads the codec's own centroids.
+        let codec = ResidualCodec::from_parts(dim, 1, centroids, vec![0.0], vec![0.0; 2]).unwrap();
+        for isa in Isa::available() {
+            let mut codes = Vec::new();
+            codec.assign_with_isa(isa, &tokens, &mut codes).unwrap();
+            assert_eq!(codes.len(), tokens.len() / dim);
+            for (token, code) in tokens.chunks_exact(dim).zip(&codes) {
+                let scores = codec.centroids().chunks_exact(dim).map(|c| dot(token, c));
+                let best = scores.fold(f64::NEG_INFINITY, f64::max);
+                let got = dot(token, codec.centroid(*code));
+                assert!(best - got <= 2e-7, "{isa} {k}x{dim}: {got} for {best}");
+            }
+            assert_eq!(
+                codes.last(),
+                Some(&0),
+                "of centroids that tie the lowest is taken"
+            );
+        }
+    }
+}
+
+#[test]
+fn tied_centroids_give_the_lowest_code() {
+    let dim = 16;
+    let mut centroids = unit_rows(40, dim, 11);
+    let third = centroids[3 * dim..4 * dim].to_vec();
+    centroids[17 * dim..18 * dim].copy_from_slice(&third);
+    centroids[39 * dim..].copy_from_slice(&third);
+    let codec = ResidualCodec::from_parts(dim, 2, centroids, vec![0.0; 3], vec![0.0; 4]).unwrap();
+    for isa in Isa::available() {
+        let mut codes = Vec::new();
+        codec.assign_with_isa(isa, &third, &mut codes).unwrap();
+        assert_eq!(codes, [3], "{isa}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn dense_scores_are_those_of_the_decoded_rows(dim in 1usize..300, rows in 1usize..9, seed in 1u64..1000) {
+        for (metric, codec) in Metric::ALL.into_iter().flat_map(|m| DenseCodec::ALL.map(|c| (m, c))) {
+            let mut values = numbers(rows * dim, seed);
+            values.chunks_exact_mut(dim).for_each(|row| metric.prepare(row).unwrap());
+            let (mut codes, mut factors) = (Vec::new(), Vec::new());
+            codec.encode(&values, dim, &mut codes, &mut factors).unwrap();
+            let mut aligned = vec![0u64; codes.len().div_ceil(8)];
+            bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..codes.len()].copy_from_slice(&codes);
+            let bytes = &bytemuck::cast_slice(&aligned)[..codes.len()];
+            let view = DenseRows::new(codec, metric, dim, bytes, &factors).unwrap();
+            prop_assert_eq!(view.len(), rows);
+            let query = numbers(dim, seed + 1);
+            let mut decoded = vec![0.0; dim];
+            for isa in Isa::available() {
+                let query = DenseQuery::with_isa(metric, dim, &query, isa).unwrap();
+                let mut scores = vec![0.0; rows];
+                query.score_range(&view, 0, &mut scores);
+                for (row, score) in scores.into_iter().enumerate() {
+                    view.decode(row, &mut decoded);
+                    let norms = dot(&decoded, &decoded) + dot(query.vector(), query.vector());
+                    let expected = match metric {
+                        Metric::L2 => 2.0 * dot(&decoded, query.vector()) - norms,
+                        _ => dot(&decoded, query.vector()),
+                    };
+                    // An int8 query is off by at most half its scale a dimension; a half-precision one by 2^-11.
+                    let root = f64::from(u16::try_from(dim).unwrap()).sqrt();
+                    let bound = match codec {
+                        DenseCodec::F32 => 1e-5,
+                        DenseCodec::F16 => 1e-5 + 1.0 / 1024.0,
+                        DenseCodec::Int8 => 1e-5 + root / 127.0,
+                    } * (norms + 1e-3);
+                    prop_assert!((f64::from(score) - expected).abs() <= bound, "{isa} {codec:?} {metric:?} {score} {expected}");
+                    prop_assert_eq!(query.score(&view, row), score);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_instruction_set_of_another_machine_is_refused() {
+    for isa in Isa::ALL {
+        let made = MaxSimQuery::with_isa(8, &[1.0; 8], isa).map(|_| ());
+        let expected = if isa.is_available() {
+            Ok(())
+        } else {
+            Err(CodecError::IsaUnavailable { isa })
+        };
+        assert_eq!(made, expected);
+    }
+    assert_eq!(Isa::available().last(), Some(&Isa::Scalar));
+    assert_eq!(Isa::available().first(), Some(&Isa::best()));
+}
