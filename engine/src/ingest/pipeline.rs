@@ -21,6 +21,15 @@ const CHUNK_SHARE: u64 = 4;
 /// Documents of the largest chunk: what an interruption can cost.
 const CHUNK_DOCUMENTS: usize = 16_384;
 
+/// What goes from one stage to the next.
+enum Parcel<T> {
+    Batch(Vec<T>),
+    /// A fault: the last parcel. What came before it is written.
+    Fault(Error),
+    /// The input is at its end: the last parcel. A channel that closes without it was cut short.
+    End,
+}
+
 /// Reads, encodes and writes everything behind `position`.
 pub(super) fn run(
     ingest: &mut Ingest<'_>,
@@ -46,13 +55,13 @@ pub(super) fn run(
     })
 }
 
-/// Groups documents into batches. An error is the last thing sent.
+/// Groups documents into batches.
 fn read(
     mut documents: Documents<'_>,
     skip: u64,
     batch_size: usize,
     cancel: &CancelToken,
-    output: &Sender<Result<Vec<Document>, Error>>,
+    output: &Sender<Parcel<Document>>,
 ) {
     let mut next = match usize::try_from(skip) {
         Ok(0) | Err(_) => documents.next(),
@@ -63,33 +72,36 @@ fn read(
         match next {
             Some(Ok(document)) => batch.push(document),
             Some(Err(e)) => {
-                // What came before the fault is written before it is reported.
-                let _ = output.send(Ok(std::mem::take(&mut batch))).and_then(|()| output.send(Err(e)));
+                // A receiver that is gone has failed itself, and says why.
+                let _ = output.send(Parcel::Batch(batch)).and_then(|()| output.send(Parcel::Fault(e)));
                 return;
             }
             None => break,
         }
         if batch.len() == batch_size {
-            if output.send(Ok(std::mem::take(&mut batch))).is_err() || cancel.is_cancelled() {
+            if output.send(Parcel::Batch(std::mem::take(&mut batch))).is_err() || cancel.is_cancelled() {
                 return;
             }
             batch.reserve(batch_size);
         }
         next = documents.next();
     }
-    let _ = output.send(Ok(batch));
+    let _ = output.send(Parcel::Batch(batch)).and_then(|()| output.send(Parcel::End));
 }
 
-fn encode(
-    collection: &Collection,
-    input: &Receiver<Result<Vec<Document>, Error>>,
-    output: &Sender<Result<Vec<Record>, Error>>,
-) {
+fn encode(collection: &Collection, input: &Receiver<Parcel<Document>>, output: &Sender<Parcel<Record>>) {
     let schema = collection.schema();
-    for batch in input {
-        let records = batch.and_then(|documents| complete(documents, &schema, || collection.encoder()));
-        let failed = records.is_err();
-        if output.send(records).is_err() || failed {
+    for parcel in input {
+        let parcel = match parcel {
+            Parcel::Batch(documents) => match complete(documents, &schema, || collection.encoder()) {
+                Ok(records) => Parcel::Batch(records),
+                Err(e) => Parcel::Fault(e),
+            },
+            Parcel::Fault(e) => Parcel::Fault(e),
+            Parcel::End => Parcel::End,
+        };
+        let last = !matches!(parcel, Parcel::Batch(_));
+        if output.send(parcel).is_err() || last {
             return;
         }
     }
@@ -116,32 +128,40 @@ impl<'i, 'a> Writer<'i, 'a> {
         Self { ingest, report, begun, position, chunk: Vec::new(), chunk_bytes: 0, progress }
     }
 
-    fn write_all(&mut self, input: &Receiver<Result<Vec<Record>, Error>>) -> Result<(), Error> {
-        let chunk_limit = self.ingest.collection.shared.memory_budget_bytes / CHUNK_SHARE;
-        for records in input {
-            let records = match records {
-                Ok(records) => records,
-                Err(e) => {
+    fn write_all(&mut self, input: &Receiver<Parcel<Record>>) -> Result<(), Error> {
+        for parcel in input {
+            match parcel {
+                Parcel::Batch(records) => self.take(records)?,
+                Parcel::Fault(e) => {
                     self.write_chunk(false)?;
                     return Err(e);
                 }
-            };
-            for record in records {
-                self.progress.documents += 1;
-                self.progress.tokens += record.tokens.as_ref().map_or(0, |t| t.len() as u64);
-                self.chunk_bytes += record_bytes(&record);
-                self.chunk.push(record);
-                if self.chunk_bytes >= chunk_limit || self.chunk.len() >= CHUNK_DOCUMENTS {
-                    self.write_chunk(false)?;
+                Parcel::End => {
+                    self.write_chunk(true)?;
+                    self.tell();
+                    return Ok(());
                 }
             }
-            self.tell();
             if self.ingest.cancel.is_cancelled() {
-                self.write_chunk(false)?;
-                return Err(Error::Cancelled { done: self.progress.written });
+                break;
             }
         }
-        self.write_chunk(true)?;
+        self.write_chunk(false)?;
+        Err(Error::Cancelled { done: self.progress.written })
+    }
+
+    /// Adds records to the chunk, and writes it whenever it is full.
+    fn take(&mut self, records: Vec<Record>) -> Result<(), Error> {
+        let chunk_limit = self.ingest.collection.shared.memory_budget_bytes / CHUNK_SHARE;
+        for record in records {
+            self.progress.documents += 1;
+            self.progress.tokens += record.tokens.as_ref().map_or(0, |t| t.len() as u64);
+            self.chunk_bytes += record_bytes(&record);
+            self.chunk.push(record);
+            if self.chunk_bytes >= chunk_limit || self.chunk.len() >= CHUNK_DOCUMENTS {
+                self.write_chunk(false)?;
+            }
+        }
         self.tell();
         Ok(())
     }
