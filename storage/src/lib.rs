@@ -7,21 +7,48 @@
 //! This crate knows no query and no model: it stores vectors, it does not make or search them.
 
 pub mod backend;
+mod catalog;
 pub mod checksum;
+mod collection;
 mod document;
 mod error;
+mod group_commit;
+mod manifest;
+mod memtable;
 pub mod mmap;
 mod operation;
+mod options;
+mod poison;
+mod publish;
 mod schema;
+pub mod segment;
+mod snapshot;
+mod store;
+mod tombstones;
 mod validate;
+mod wal;
 pub mod wire;
 
+#[cfg(target_endian = "big")]
+compile_error!("files are little-endian and read in place: this machine's byte order is not supported");
+
 pub use backend::{DiskBackend, MemoryBackend, StorageBackend};
+pub use catalog::{Catalog, MAX_VALUE_BYTES};
+pub use collection::{CollectionStore, Finding, OptimizeOptions, OptimizeReport, Severity, StorageStats};
 pub use document::{DocumentId, Payload, Record};
 pub use error::{IoContext, RecordFault, Result, StorageError};
+pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
+pub use options::{Durability, Maintenance, StoreOptions};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
+pub use segment::{
+    BoolColumn, Codebook, ColumnView, Component, ComponentHealth, GraphSearch, GraphView, IvfView,
+    KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TokenRows,
+    TokensView,
+};
+pub use snapshot::{Place, Snapshot};
+pub use store::Store;
 pub use validate::{
     MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch,
 };

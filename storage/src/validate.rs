@@ -168,7 +168,7 @@ pub fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<()> {
 }
 
 /// Checks that no id comes twice.
-fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
+pub(crate) fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
     let mut seen = HashSet::new();
     for id in ids {
         if !seen.insert(id) {

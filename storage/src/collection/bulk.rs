@@ -1,0 +1,124 @@
+//! Large writes: straight into a segment, without passing through the log.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::CollectionStore;
+use super::commit::{Rows, bury, replaced_rows};
+use super::load::segment_dir;
+use super::state::{Cause, keep_codebook};
+use crate::document::{DocumentId, Record};
+use crate::error::Result;
+use crate::poison::PoisonOnPanic;
+use crate::segment::{ProgressFn, Segment, SegmentView};
+use crate::snapshot::Snapshot;
+use crate::validate::unique;
+use crate::wal::{FrameKind, encode_ids};
+
+impl CollectionStore {
+    /// Writes many documents as one segment, replacing those of their ids. On return they are durable and visible; until
+    /// then none of them is. Returns the sequence number.
+    ///
+    /// # Errors
+    /// As [`Self::commit`]; [`crate::StorageError::Cancelled`] when `progress` breaks off.
+    pub fn bulk(&self, mut records: Vec<Record>, progress: &ProgressFn<'_>) -> Result<u64> {
+        self.writable("write")?;
+        for record in &mut records {
+            self.schema.prepare(record)?;
+        }
+        unique(records.iter().map(|record| &record.id))?;
+        if records.is_empty() {
+            return Ok(self.snapshot.load().sequence);
+        }
+        let _guard = PoisonOnPanic::new(&self.poison, "a bulk load");
+        let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+        let pinned = self.snapshot.load_full();
+        let segment = self.build_segment(&pinned, &records, progress)?;
+        let replaced = replaced_rows(&pinned, records.iter().map(|record| &record.id));
+        let installed =
+            replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, &records, &segment));
+        if let Err(error) = &installed {
+            self.abandon(segment_dir(&self.dir, segment.id()), error);
+        }
+        self.worker.wake();
+        installed
+    }
+
+    fn install_bulk(
+        &self,
+        pinned: &Snapshot,
+        replaced: &Rows,
+        records: &[Arc<Record>],
+        segment: &Arc<Segment>,
+    ) -> Result<u64> {
+        self.with_state("write", |state| {
+            let current = self.snapshot.load_full();
+            let mut next = Snapshot::clone(&current);
+            keep_codebook(
+                self.context.backend().as_ref(),
+                &self.dir,
+                &mut next,
+                pinned,
+                segment,
+            )?;
+            bury(
+                &mut next,
+                &self.replaced_since(pinned, replaced, &current, records)?,
+            );
+            for record in records {
+                next.memtable.remove(&record.id);
+            }
+            next.segments.push(SegmentView {
+                segment: Arc::clone(segment),
+                tombstones: Arc::default(),
+            });
+            // Changes to these documents that are in the logs must not come back over them.
+            let ids: Vec<&DocumentId> = if state.logs_are_empty() {
+                Vec::new()
+            } else {
+                records.iter().map(|record| &record.id).collect()
+            };
+            let (mark, sequence) = (state.wal.staged(), state.wal.next_sequence());
+            next.sequence = state.wal.stage(FrameKind::Replaced, &encode_ids(&ids)?)?;
+            let installed = state.install(
+                &self.context,
+                &self.dir,
+                &self.poison,
+                &next,
+                Cause::Load { sequence },
+            );
+            if installed.is_err() && state.wal.staged() > mark {
+                state.wal.unstage(mark, sequence);
+            }
+            installed?;
+            self.snapshot.store(Arc::new(next));
+            Ok(sequence)
+        })
+    }
+
+    /// The rows to bury now, given those that were to be buried in `pinned`: segments that came since are searched.
+    fn replaced_since(
+        &self,
+        pinned: &Snapshot,
+        replaced: &Rows,
+        current: &Snapshot,
+        records: &[Arc<Record>],
+    ) -> Result<Rows> {
+        let place = |id: u64| current.segments.iter().position(|view| view.segment.id() == id);
+        let known: HashSet<u64> = pinned.segments.iter().map(|view| view.segment.id()).collect();
+        let still = |(index, ordinal): &(usize, u32)| {
+            let id = pinned.segments.get(*index)?.segment.id();
+            Some((place(id)?, *ordinal))
+        };
+        let mut rows: Rows = replaced.iter().filter_map(still).collect();
+        for (index, view) in current.segments.iter().enumerate() {
+            if known.contains(&view.segment.id()) {
+                continue;
+            }
+            for record in records {
+                rows.extend(view.segment.find(&record.id)?.map(|ordinal| (index, ordinal)));
+            }
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,178 @@
+//! Small writes: into the log, then into the memtable, then visible.
+
+use std::sync::Arc;
+
+use super::CollectionStore;
+use super::state::{State, failed_append};
+use crate::document::{DocumentId, Record};
+use crate::error::Result;
+use crate::operation::Operation;
+use crate::options::{Durability, Maintenance};
+use crate::poison::PoisonOnPanic;
+use crate::snapshot::Snapshot;
+use crate::validate::prepare_batch;
+use crate::wal::{FrameKind, encode_batch};
+
+/// The most documents, replaced ones included, that a memtable takes before it is flushed.
+const MAX_SLOTS: u32 = 16_384;
+/// What may wait unwritten under [`Durability::None`].
+const MAX_STAGED: usize = 1 << 20;
+
+/// A batch that is checked and encoded, waiting for its turn.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    changes: Vec<Change>,
+    payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Upsert(Arc<Record>),
+    Delete(DocumentId),
+}
+
+impl Change {
+    fn id(&self) -> &DocumentId {
+        match self {
+            Self::Upsert(record) => &record.id,
+            Self::Delete(id) => id,
+        }
+    }
+}
+
+impl CollectionStore {
+    /// Applies a batch whole or not at all, and returns its sequence number. On return it is as durable as the database's
+    /// [`Durability`] says, and every later snapshot holds it. Concurrent calls share one sync.
+    ///
+    /// # Errors
+    /// [`crate::StorageError::InvalidRecord`] before anything is written; [`crate::StorageError::Full`] and
+    /// [`crate::StorageError::Io`], after which nothing of the batch is visible;
+    /// [`crate::StorageError::Poisoned`] after a failure that left the disk's state unknown.
+    pub fn commit(&self, mut batch: Vec<Operation>) -> Result<u64> {
+        self.writable("write")?;
+        prepare_batch(&self.schema, &mut batch)?;
+        if batch.is_empty() {
+            return Ok(self.snapshot.load().sequence);
+        }
+        self.make_room()?;
+        let payload = encode_batch(&batch)?;
+        let changes = batch.into_iter().map(|operation| match operation {
+            Operation::Upsert(record) => Change::Upsert(Arc::new(record)),
+            Operation::Delete(id) => Change::Delete(id),
+        });
+        let prepared = Prepared {
+            changes: changes.collect(),
+            payload,
+        };
+        let sequence = self.group.submit(prepared, |group| self.commit_group(group))?;
+        if self.memtable_is_full(1) {
+            self.worker.wake();
+        }
+        Ok(sequence)
+    }
+
+    /// Waits for a flush when the background thread does not keep up, or when there is none.
+    fn make_room(&self) -> Result<()> {
+        let factor = match self.context.options.maintenance {
+            Maintenance::Background => 2,
+            Maintenance::Manual => 1,
+        };
+        if self.memtable_is_full(factor) {
+            self.flush_if(|memtable| self.is_full(memtable, factor))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn memtable_is_full(&self, factor: u32) -> bool {
+        self.is_full(&self.snapshot.load().memtable, factor)
+    }
+
+    fn is_full(&self, memtable: &crate::memtable::MemtableView, factor: u32) -> bool {
+        memtable.slots() >= MAX_SLOTS.saturating_mul(factor)
+            || memtable.bytes()
+                >= self
+                    .context
+                    .options
+                    .memtable_bytes()
+                    .saturating_mul(u64::from(factor))
+    }
+
+    fn commit_group(&self, group: Vec<Prepared>) -> Vec<Result<u64>> {
+        let count = group.len();
+        let _guard = PoisonOnPanic::new(&self.poison, "a commit");
+        match self.with_state("write", |state| self.log_and_apply(state, group)) {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    /// An outer error is everyone's; an inner one is of one batch, which is left out.
+    fn log_and_apply(&self, state: &mut State, group: Vec<Prepared>) -> Result<Vec<Result<u64>>> {
+        let current = self.snapshot.load_full();
+        let (mark, first_sequence) = (state.wal.staged(), state.wal.next_sequence());
+        let mut staged = Vec::with_capacity(group.len());
+        let results: Vec<Result<u64>> = group
+            .into_iter()
+            .map(|prepared| {
+                let replaced = replaced_rows(&current, prepared.changes.iter().map(Change::id))?;
+                let sequence = state.wal.stage(FrameKind::Batch, &prepared.payload)?;
+                staged.push((prepared.changes, replaced));
+                Ok(sequence)
+            })
+            .collect();
+        let written = match self.context.options.durability {
+            Durability::Sync => state.wal.sync(),
+            Durability::Buffered => state.wal.write(),
+            Durability::None if state.wal.staged() > MAX_STAGED => state.wal.write(),
+            Durability::None => Ok(()),
+        };
+        if let Err(failure) = written {
+            state.wal.unstage(mark, first_sequence);
+            return Err(failed_append(failure, &self.poison));
+        }
+        let mut next = Snapshot::clone(&current);
+        for (changes, replaced) in staged {
+            bury(&mut next, &replaced);
+            for change in changes {
+                match change {
+                    Change::Upsert(record) => next.memtable.upsert(record),
+                    Change::Delete(id) => drop(next.memtable.remove(&id)),
+                }
+            }
+        }
+        next.sequence = state.wal.next_sequence() - 1;
+        self.snapshot.store(Arc::new(next));
+        Ok(results)
+    }
+}
+
+/// Rows of segments, as index and ordinal.
+pub(super) type Rows = Vec<(usize, u32)>;
+
+/// The live rows of segments that hold one of these documents.
+pub(super) fn replaced_rows<'a>(
+    snapshot: &Snapshot,
+    ids: impl Iterator<Item = &'a DocumentId>,
+) -> Result<Rows> {
+    let mut rows = Rows::new();
+    for id in ids {
+        for (index, view) in snapshot.segments.iter().enumerate() {
+            if let Some(ordinal) = view.segment.find(id)?
+                && view.is_live(ordinal)
+            {
+                rows.push((index, ordinal));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Marks rows as deleted.
+pub(super) fn bury(snapshot: &mut Snapshot, rows: &Rows) {
+    for (index, ordinal) in rows {
+        if let Some(view) = snapshot.segments.get_mut(*index) {
+            Arc::make_mut(&mut view.tombstones).insert(*ordinal);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Makes one segment of several, while readers and writers go on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::CollectionStore;
+use super::load::{codebook_path, segment_dir};
+use super::state::{Cause, is_failed_sync, needed_codebooks};
+use crate::error::{IoContext, Result};
+use crate::segment::{
+    Codebook, ProgressFn, Remap, Segment, SegmentOptions, SegmentView, merge_segments, train_codebook,
+};
+use crate::snapshot::Snapshot;
+
+/// Seed of every training: the same documents give the same codebook.
+const SEED: u64 = 0x1a7e_300d;
+
+impl CollectionStore {
+    /// Merges the segments of `pinned` at these indices, coding tokens with `codebook`. The caller holds the merge lock,
+    /// so that no one else removes segments.
+    pub(super) fn merge(
+        &self,
+        pinned: &Snapshot,
+        indices: &[usize],
+        codebook: Option<&Arc<Codebook>>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<()> {
+        let sources: Vec<SegmentView> = indices
+            .iter()
+            .filter_map(|index| pinned.segments.get(*index).cloned())
+            .collect();
+        let built = if sources.iter().any(|view| view.live_len() > 0) {
+            Some(self.build_merged(pinned, &sources, codebook, progress)?)
+        } else {
+            None
+        };
+        let installed = self.install_merged(&sources, codebook, built.as_ref());
+        if let (Err(error), Some((segment, _))) = (&installed, &built) {
+            self.abandon(segment_dir(&self.dir, segment.id()), error);
+        }
+        installed
+    }
+
+    fn build_merged(
+        &self,
+        pinned: &Snapshot,
+        sources: &[SegmentView],
+        codebook: Option<&Arc<Codebook>>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<(Arc<Segment>, Vec<Remap>)> {
+        let id = self.with_state("merge", |state| Ok(state.take_segment()))?;
+        let folder = segment_dir(&self.dir, id);
+        let backend = self.context.backend().as_ref();
+        let options = SegmentOptions::new(id, self.context.pool()?);
+        let merged = merge_segments(
+            backend,
+            &folder,
+            &self.schema,
+            codebook,
+            sources,
+            &options,
+            progress,
+        );
+        let opened = merged.and_then(|(_, remaps)| {
+            let mut with_codebook = pinned.clone();
+            add_codebook(&mut with_codebook, codebook);
+            Ok((self.open_segment(folder.clone(), &with_codebook)?, remaps))
+        });
+        opened.inspect_err(|error| self.abandon(folder, error))
+    }
+
+    fn install_merged(
+        &self,
+        sources: &[SegmentView],
+        codebook: Option<&Arc<Codebook>>,
+        built: Option<&(Arc<Segment>, Vec<Remap>)>,
+    ) -> Result<()> {
+        let ids: HashSet<u64> = sources.iter().map(|view| view.segment.id()).collect();
+        self.with_state("merge", |state| {
+            let current = self.snapshot.load_full();
+            let mut next = Snapshot::clone(&current);
+            let is_source = |view: &SegmentView| ids.contains(&view.segment.id());
+            let place = next
+                .segments
+                .iter()
+                .position(is_source)
+                .unwrap_or(next.segments.len());
+            next.segments.retain(|view| !is_source(view));
+            if let Some((segment, remaps)) = built {
+                let tombstones = Arc::new(arrived(sources, remaps, &current));
+                next.segments.insert(
+                    place,
+                    SegmentView {
+                        segment: Arc::clone(segment),
+                        tombstones,
+                    },
+                );
+            }
+            add_codebook(&mut next, codebook);
+            needed_codebooks(&mut next);
+            state.install(&self.context, &self.dir, &self.poison, &next, Cause::Merge)?;
+            self.snapshot.store(Arc::new(next));
+            for view in sources {
+                state.retire(&self.dir, &view.segment);
+            }
+            Ok(())
+        })
+    }
+
+    /// Trains a codebook on the segments of a snapshot and makes its file durable. No manifest names it yet.
+    pub(super) fn train(&self, pinned: &Snapshot, progress: &ProgressFn<'_>) -> Result<Arc<Codebook>> {
+        let id = self.with_state("train a codebook", |state| Ok(state.take_codebook()))?;
+        let pool = self.context.pool()?;
+        let codebook = train_codebook(id, &self.schema, &pinned.segments, &[], SEED, &pool, progress)?;
+        let (path, folder) = (codebook_path(&self.dir, id), self.dir.join("codebooks"));
+        let backend = self.context.backend().as_ref();
+        let written = codebook.write(backend, &path).map(drop);
+        written
+            .and_then(|()| backend.sync_dir(&folder).at("sync", &folder))
+            .inspect_err(|error| {
+                if is_failed_sync(error) {
+                    self.poison.set(error.to_string());
+                }
+                let _ = backend.remove_file(&path);
+            })?;
+        Ok(Arc::new(codebook))
+    }
+
+    /// Removes the folders of merged segments that no reader of this process holds.
+    pub(super) fn tidy(&self) -> Result<()> {
+        self.with_state("merge", |state| {
+            state.remove_retired(self.context.backend().as_ref());
+            Ok(())
+        })
+    }
+}
+
+fn add_codebook(snapshot: &mut Snapshot, codebook: Option<&Arc<Codebook>>) {
+    if let Some(codebook) = codebook {
+        Arc::make_mut(&mut snapshot.codebooks).insert(codebook.id, Arc::clone(codebook));
+    }
+}
+
+/// Rows of the merged segment whose sources were deleted after the merge began.
+fn arrived(sources: &[SegmentView], remaps: &[Remap], current: &Snapshot) -> RoaringBitmap {
+    let mut tombstones = RoaringBitmap::new();
+    for (source, remap) in sources.iter().zip(remaps) {
+        let now = current
+            .segments
+            .iter()
+            .find(|view| view.segment.id() == source.segment.id());
+        if let Some(now) = now {
+            let new = now.tombstones.as_ref() - source.tombstones.as_ref();
+            tombstones.extend(new.iter().filter_map(|ordinal| remap.get(ordinal)));
+        }
+    }
+    tombstones
+}

@@ -1,0 +1,282 @@
+//! One collection: its files, its writer and its snapshots.
+
+mod bulk;
+mod check;
+mod commit;
+mod context;
+mod flush;
+mod load;
+mod merge;
+mod optimize;
+mod policy;
+mod state;
+mod stats;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use check::{Finding, Severity};
+pub(crate) use context::Context;
+pub use optimize::{OptimizeOptions, OptimizeReport};
+pub use stats::StorageStats;
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::backend::write_file;
+use crate::checksum::crc32;
+use crate::document::{DocumentId, Record};
+use crate::error::{IoContext, Result, StorageError};
+use crate::group_commit::GroupCommit;
+use crate::manifest::{Current, Manifest, current_path, manifest_path};
+use crate::options::Maintenance;
+use crate::poison::Poison;
+use crate::schema::Schema;
+use crate::snapshot::Snapshot;
+use crate::wal::WalWriter;
+use commit::Prepared;
+use state::{Cause, State};
+use worker::Worker;
+
+/// One collection of a [`crate::Store`]. Shared freely between threads: readers take a [`Snapshot`] and wait for no one;
+/// writers are applied one group at a time.
+#[derive(Debug)]
+pub struct CollectionStore {
+    name: String,
+    dir: PathBuf,
+    uid: u64,
+    context: Arc<Context>,
+    schema: Arc<Schema>,
+    snapshot: ArcSwap<Snapshot>,
+    /// `None` when the database is open read-only.
+    state: Mutex<Option<State>>,
+    group: GroupCommit<Prepared>,
+    poison: Poison,
+    dropped: AtomicBool,
+    /// Held while a memtable becomes a segment.
+    flushing: Mutex<()>,
+    /// Held while segments become one.
+    merging: Mutex<()>,
+    worker: Worker,
+}
+
+impl CollectionStore {
+    /// Writes the files of a new, empty collection into `dir`.
+    pub(crate) fn create(context: &Context, dir: &Path, schema: &Schema) -> Result<()> {
+        let backend = context.backend();
+        for folder in ["wal", "segments", "codebooks"] {
+            let path = dir.join(folder);
+            backend.create_dir_all(&path).at("create", &path)?;
+        }
+        WalWriter::create(backend, dir, 1, 1)?;
+        let schema = serde_json::to_string(schema).map_err(|error| StorageError::InvalidSchema {
+            reason: format!("it has no JSON form: {error}"),
+        })?;
+        let manifest = Manifest {
+            number: 1,
+            uid: draw_uid(),
+            schema,
+            first_log: 1,
+            next_segment: 1,
+            next_codebook: 1,
+            ..Manifest::default()
+        };
+        let bytes = manifest.encode()?;
+        write_file(backend.as_ref(), &manifest_path(dir, 1), &bytes)?;
+        let current = Current {
+            number: 1,
+            crc: crc32(&bytes),
+        };
+        write_file(backend.as_ref(), &current_path(dir), &current.encode())?;
+        backend.sync_dir(dir).at("sync", dir)
+    }
+
+    /// Opens a collection: manifest, leftovers removed, segments, logs replayed.
+    pub(crate) fn open(context: Arc<Context>, name: &str, dir: PathBuf) -> Result<Arc<Self>> {
+        let backend = context.backend().as_ref();
+        let read_only = context.options.read_only;
+        let loaded = if read_only {
+            load::load(backend, &dir, None)?
+        } else {
+            load::load_locked(backend, &dir)?
+        };
+        let poison = Poison::default();
+        let state = if read_only {
+            None
+        } else {
+            let unused = sweep::sweep(backend, &dir, &loaded.manifest);
+            let mut state = State::new(&context, &dir, &loaded, unused)?;
+            if loaded.stood_in {
+                state.install(&context, &dir, &poison, &loaded.snapshot, Cause::Merge)?;
+            }
+            Some(state)
+        };
+        let background = !read_only && context.options.maintenance == Maintenance::Background;
+        let collection = Arc::new(Self {
+            name: name.to_owned(),
+            dir,
+            uid: loaded.manifest.uid,
+            context,
+            schema: Arc::clone(&loaded.snapshot.schema),
+            snapshot: ArcSwap::from_pointee(loaded.snapshot),
+            state: Mutex::new(state),
+            group: GroupCommit::default(),
+            poison,
+            dropped: AtomicBool::new(false),
+            flushing: Mutex::default(),
+            merging: Mutex::default(),
+            worker: Worker::default(),
+        });
+        if background {
+            collection.worker.start(&collection)?;
+            collection.worker.wake();
+        }
+        Ok(collection)
+    }
+
+    /// The collection's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The collection's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A number drawn when the collection was created: another one of the same name, created later, has another.
+    #[must_use]
+    pub fn uid(&self) -> u64 {
+        self.uid
+    }
+
+    /// What the collection holds.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The collection as it is now; later writes do not change it.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The whole document of an id.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`] when a file is damaged.
+    pub fn get(&self, id: &DocumentId) -> Result<Option<Record>> {
+        self.snapshot().get(id)
+    }
+
+    /// Whether there is a document of an id.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`] when an index of ids is damaged.
+    pub fn contains(&self, id: &DocumentId) -> Result<bool> {
+        Ok(self.snapshot().find(id)?.is_some())
+    }
+
+    /// Sees what the writer's process has written since this read-only handle was opened or refreshed. On a writer's own
+    /// handle there is nothing to do.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`], [`StorageError::Io`]; the handle keeps the snapshot that it had.
+    pub fn refresh(&self) -> Result<()> {
+        if self.context.options.read_only {
+            let previous = self.snapshot();
+            let loaded = load::load(self.context.backend().as_ref(), &self.dir, Some(&previous))?;
+            self.snapshot.store(Arc::new(loaded.snapshot));
+        }
+        Ok(())
+    }
+
+    /// Stops the background thread, makes everything durable, and refuses writes from now on. A memtable that would take
+    /// long to replay is flushed first.
+    ///
+    /// # Errors
+    /// What the last flush or sync says; the collection is closed all the same.
+    pub(crate) fn close(&self) -> Result<()> {
+        const QUICK_TO_REPLAY: u64 = 4 << 20;
+        if self.context.options.read_only {
+            return Ok(());
+        }
+        self.worker.stop();
+        let healthy = self.poison.reason().is_none() && !self.dropped.load(Ordering::Acquire);
+        let flushed = if healthy && self.snapshot().memtable.bytes() > QUICK_TO_REPLAY {
+            self.flush()
+        } else {
+            Ok(())
+        };
+        let mut state = self.lock_state();
+        let Some(mut state) = state.take() else {
+            return flushed;
+        };
+        state.remove_retired(self.context.backend().as_ref());
+        if healthy {
+            flushed.and(state.sync(&self.poison))
+        } else {
+            flushed
+        }
+    }
+
+    /// Refuses writes: the collection's directory is being removed.
+    pub(crate) fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+        self.worker.stop();
+        *self.lock_state() = None;
+    }
+
+    /// An error unless writes are allowed.
+    fn writable(&self, action: &'static str) -> Result<()> {
+        self.context.writable(action)?;
+        if self.dropped.load(Ordering::Acquire) {
+            return Err(StorageError::Dropped {
+                name: self.name.clone(),
+            });
+        }
+        self.poison.check()
+    }
+
+    fn lock_state(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` on the writer's state, alone.
+    fn with_state<T>(&self, action: &'static str, f: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.lock_state();
+        self.writable(action)?;
+        f(state.as_mut().ok_or(StorageError::Closed)?)
+    }
+
+    /// Whether long work should break off: the database is being closed, or the collection dropped.
+    fn stopping(&self) -> bool {
+        self.context.closed() || self.dropped.load(Ordering::Acquire) || self.worker.stopping()
+    }
+}
+
+impl Drop for CollectionStore {
+    fn drop(&mut self) {
+        if let Some(mut state) = self.lock_state().take()
+            && self.poison.reason().is_none()
+        {
+            if let Err(failure) = state.wal.write() {
+                tracing::error!(collection = self.name, error = %failure.error, "the last writes could not be handed over");
+            }
+            state.remove_retired(self.context.backend().as_ref());
+        }
+    }
+}
+
+/// A number that no two collections share, for all practical purposes. Each `RandomState` has keys of its own.
+fn draw_uid() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}

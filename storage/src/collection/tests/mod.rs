@@ -1,0 +1,7 @@
+//! The behaviour of collections on a disk in memory, and on one that fails.
+
+mod faults;
+mod model;
+mod operations;
+mod reading;
+mod support;

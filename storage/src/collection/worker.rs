@@ -1,0 +1,118 @@
+//! The background thread of a collection: flushes, merges, and trains when writing pauses.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::CollectionStore;
+use crate::error::{Result, StorageError};
+
+/// How long writing pauses before a codebook is trained, so that a long ingest is not slowed down by it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A collection's background thread; there may be none.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    running: Mutex<Option<Running>>,
+    stopping: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Running {
+    wake: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread, which ends by itself when the collection goes.
+    pub(super) fn start(&self, collection: &Arc<CollectionStore>) -> Result<()> {
+        let (wake, woken) = bounded(1);
+        let weak = Arc::downgrade(collection);
+        let spawned = std::thread::Builder::new()
+            .name("latewood-worker".to_owned())
+            .spawn(move || work(&weak, &woken));
+        let thread = spawned
+            .map_err(|error| StorageError::io("start the background thread of", &collection.dir, error))?;
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { wake, thread });
+        Ok(())
+    }
+
+    /// Has it look what there is to do. What there is, it finds by itself: one waiting call is enough.
+    pub(super) fn wake(&self) {
+        if let Some(running) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = running.wake.try_send(());
+        }
+    }
+
+    /// Whether the thread is being stopped: long work breaks off.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends the thread; long work breaks off at its next report.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { wake, thread }) = running {
+            drop(wake);
+            // The last handle may have been dropped on the thread itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn work(collection: &Weak<CollectionStore>, woken: &Receiver<()>) {
+    let mut training_is_due = false;
+    loop {
+        let paused = if training_is_due {
+            match woken.recv_timeout(PAUSE) {
+                Ok(()) => false,
+                Err(RecvTimeoutError::Timeout) => true,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        } else if woken.recv().is_ok() {
+            false
+        } else {
+            return;
+        };
+        let Some(collection) = collection.upgrade() else {
+            return;
+        };
+        if collection.worker.stopping() {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(|| collection.maintain(paused))) {
+            Ok(Ok(due)) => training_is_due = due,
+            Ok(Err(StorageError::Cancelled)) => return,
+            // The next write tries again; one that finds the memtable full gets the error itself.
+            Ok(Err(error)) => {
+                tracing::warn!(collection = collection.name(), %error, "background work failed");
+                training_is_due = false;
+            }
+            Err(_) => {
+                collection.poison.set("the background thread panicked".to_owned());
+                return;
+            }
+        }
+    }
+}
+
+impl CollectionStore {
+    /// One round of background work; whether a codebook should be trained when writing pauses.
+    fn maintain(&self, paused: bool) -> Result<bool> {
+        if self.memtable_is_full(1) {
+            self.flush()?;
+        }
+        self.merge_as_needed()?;
+        if paused && self.training_is_due() {
+            self.train_in_background()?;
+        }
+        Ok(!paused && self.training_is_due())
+    }
+}

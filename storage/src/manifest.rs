@@ -1,0 +1,325 @@
+//! The manifest: which files make up a collection. Replacing it is the only way in which files become visible.
+//!
+//! `manifest-N` is a file header, the length and the CRC-32 of an rkyv archive, and the archive, validated before it is
+//! read. `CURRENT` names the manifest in force by its number and its checksum.
+
+use std::path::{Path, PathBuf};
+
+use rkyv::rancor::Error as ArchiveError;
+use rkyv::util::AlignedVec;
+
+use crate::backend::StorageBackend;
+use crate::checksum::crc32;
+use crate::error::{IoContext, Result, StorageError};
+use crate::schema::Schema;
+use crate::wire::{FileKind, HEADER_BYTES, Put, Reader};
+
+/// Bytes before the archive: file header, length (u64), CRC-32, four reserved. A multiple of 16.
+const PREFIX_BYTES: usize = HEADER_BYTES + 16;
+const MANIFEST: &str = "manifest-";
+
+/// Which files make up a collection.
+#[derive(Clone, Debug, Default, PartialEq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(crate) struct Manifest {
+    /// Its own number; one more than the one that it replaces, or higher.
+    pub(crate) number: u64,
+    /// A number drawn when the collection was created, by which it differs from an earlier one of its name.
+    pub(crate) uid: u64,
+    /// The last change that the segments hold whole. Later ones are in the logs.
+    pub(crate) sequence: u64,
+    /// The schema as JSON.
+    pub(crate) schema: String,
+    /// The segments, in order of position.
+    pub(crate) segments: Vec<SegmentEntry>,
+    /// The codebooks in use; the last is the one that new segments are coded with.
+    pub(crate) codebooks: Vec<u64>,
+    /// The first log to replay.
+    pub(crate) first_log: u64,
+    /// Bulk loads in force whose frames are in those logs, by sequence number.
+    pub(crate) loads: Vec<u64>,
+    /// Segment numbers from here on were never used.
+    pub(crate) next_segment: u64,
+    /// Codebook numbers from here on were never used.
+    pub(crate) next_codebook: u64,
+}
+
+/// A segment in force.
+#[derive(Clone, Debug, PartialEq, Eq, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+pub(crate) struct SegmentEntry {
+    /// Its folder under `segments/`.
+    pub(crate) id: u64,
+    /// Its documents, deleted ones included.
+    pub(crate) rows: u32,
+    /// The number of its `tombstones-MMM` file; 0 when nothing is deleted.
+    pub(crate) tombstones: u64,
+}
+
+impl Manifest {
+    /// The schema, decoded.
+    pub(crate) fn schema(&self, collection: &Path) -> Result<Schema> {
+        let path = manifest_path(collection, self.number);
+        serde_json::from_str(&self.schema).map_err(|error| {
+            StorageError::corruption(&path, PREFIX_BYTES as u64, "a schema", error.to_string())
+        })
+    }
+
+    /// The file's bytes.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        let archive = rkyv::to_bytes::<ArchiveError>(self).map_err(|error| StorageError::InvalidSchema {
+            reason: format!("it cannot be archived: {error}"),
+        })?;
+        let mut bytes = FileKind::MANIFEST.header().to_vec();
+        bytes.put_u64(archive.len() as u64);
+        bytes.put_u32(crc32(&archive));
+        bytes.put_u32(0);
+        bytes.extend_from_slice(&archive);
+        Ok(bytes)
+    }
+
+    /// What [`Self::encode`] wrote to `file`.
+    pub(crate) fn decode(file: &Path, bytes: &[u8]) -> Result<Self> {
+        let rest = FileKind::MANIFEST.check(file, bytes)?;
+        let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
+        let (len, crc, _reserved) = (reader.u64()?, reader.u32()?, reader.u32()?);
+        if len != reader.remaining() as u64 {
+            return Err(reader.corruption(
+                format!("an archive of {len} bytes"),
+                reader.remaining().to_string(),
+            ));
+        }
+        let offset = reader.offset();
+        let archive = reader.bytes(reader.remaining())?;
+        let damaged = |expected: &str, found: String| StorageError::corruption(file, offset, expected, found);
+        let found = crc32(archive);
+        if found != crc {
+            return Err(damaged(
+                "the archive's checksum",
+                format!("{found:08x} instead of {crc:08x}"),
+            ));
+        }
+        let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
+        aligned.extend_from_slice(archive);
+        rkyv::from_bytes::<Self, ArchiveError>(&aligned)
+            .map_err(|error| damaged("a manifest", error.to_string()))
+    }
+}
+
+/// Which manifest is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub(crate) number: u64,
+    /// The CRC-32 of the whole manifest file.
+    pub(crate) crc: u32,
+}
+
+impl Current {
+    /// The file's bytes.
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut bytes = FileKind::CURRENT.header().to_vec();
+        bytes.put_u64(self.number);
+        bytes.put_u32(self.crc);
+        let crc = crc32(bytes.get(HEADER_BYTES..).unwrap_or_default());
+        bytes.put_u32(crc);
+        bytes
+    }
+
+    /// What [`Self::encode`] wrote to `file`.
+    pub(crate) fn decode(file: &Path, bytes: &[u8]) -> Result<Self> {
+        let rest = FileKind::CURRENT.check(file, bytes)?;
+        let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
+        let current = Self {
+            number: reader.u64()?,
+            crc: reader.u32()?,
+        };
+        let crc = reader.u32()?;
+        if crc != crc32(rest.get(..12).unwrap_or_default()) || reader.remaining() != 0 {
+            return Err(reader.corruption("the checksum of CURRENT", format!("{crc:08x}")));
+        }
+        Ok(current)
+    }
+}
+
+/// The file of manifest `number`.
+pub(crate) fn manifest_path(collection: &Path, number: u64) -> PathBuf {
+    collection.join(format!("{MANIFEST}{number}"))
+}
+
+/// The number of a manifest file, from its name.
+pub(crate) fn manifest_number(name: &str) -> Option<u64> {
+    name.strip_prefix(MANIFEST)?.parse().ok()
+}
+
+/// The pointer to the manifest in force.
+pub(crate) fn current_path(collection: &Path) -> PathBuf {
+    collection.join("CURRENT")
+}
+
+/// Reads the manifest in force, and whether it stands in for a `CURRENT` that cannot be read.
+///
+/// A damaged or missing `CURRENT` is stood in for by the highest manifest: it is the one in force, or one whose files
+/// were all durable when the process ended. A damaged manifest is an error: an older one would take back what was
+/// acknowledged since.
+pub(crate) fn read_manifest(backend: &dyn StorageBackend, collection: &Path) -> Result<(Manifest, bool)> {
+    let path = current_path(collection);
+    let current = match backend.read(&path).at("read", &path) {
+        Ok(bytes) => Current::decode(&path, &bytes),
+        Err(error) => Err(error),
+    };
+    match current {
+        Ok(current) => Ok((
+            read_numbered(backend, collection, current.number, Some(current.crc))?,
+            false,
+        )),
+        Err(error @ StorageError::VersionTooNew { .. }) => Err(error),
+        Err(error) => {
+            let names = backend.list(collection).at("list", collection)?;
+            let Some(highest) = names
+                .iter()
+                .filter_map(|entry| manifest_number(&entry.name))
+                .max()
+            else {
+                return Err(error);
+            };
+            tracing::warn!(%error, highest, "CURRENT cannot be read; the highest manifest stands in for it");
+            Ok((read_numbered(backend, collection, highest, None)?, true))
+        }
+    }
+}
+
+fn read_numbered(
+    backend: &dyn StorageBackend,
+    collection: &Path,
+    number: u64,
+    crc: Option<u32>,
+) -> Result<Manifest> {
+    let path = manifest_path(collection, number);
+    let bytes = backend.read(&path).at("read", &path)?;
+    let manifest = Manifest::decode(&path, &bytes)?;
+    if manifest.number != number {
+        let found = format!("manifest {}", manifest.number);
+        return Err(StorageError::corruption(
+            &path,
+            PREFIX_BYTES as u64,
+            format!("manifest {number}"),
+            found,
+        ));
+    }
+    match crc {
+        Some(crc) if crc != crc32(&bytes) => {
+            let found = format!("{:08x}", crc32(&bytes));
+            Err(StorageError::corruption(
+                &path,
+                0,
+                format!("the checksum in CURRENT, {crc:08x}"),
+                found,
+            ))
+        }
+        _ => Ok(manifest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{MemoryBackend, write_file};
+
+    fn sample() -> Manifest {
+        Manifest {
+            number: 3,
+            uid: 11,
+            sequence: 77,
+            schema: serde_json::to_string(&Schema::default()).unwrap(),
+            segments: vec![
+                SegmentEntry {
+                    id: 1,
+                    rows: 10,
+                    tombstones: 0,
+                },
+                SegmentEntry {
+                    id: 4,
+                    rows: 2000,
+                    tombstones: 3,
+                },
+            ],
+            codebooks: vec![2],
+            first_log: 5,
+            loads: vec![79],
+            next_segment: 6,
+            next_codebook: 3,
+        }
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_no_flipped_bit_passes() {
+        let bytes = sample().encode().unwrap();
+        let file = Path::new("manifest-3");
+        assert_eq!(Manifest::decode(file, &bytes).unwrap(), sample());
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let reserved = (28..32).contains(&(bit / 8));
+            assert_eq!(Manifest::decode(file, &bad).is_ok(), reserved, "bit {bit}");
+        }
+        for cut in 0..bytes.len() {
+            assert!(Manifest::decode(file, &bytes[..cut]).is_err(), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn current_comes_back_and_no_flipped_bit_passes() {
+        let current = Current {
+            number: 9,
+            crc: 0xABCD,
+        };
+        let bytes = current.encode();
+        assert_eq!(Current::decode(Path::new("CURRENT"), &bytes).unwrap(), current);
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Current::decode(Path::new("CURRENT"), &bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_pointer_is_stood_in_for_but_no_damaged_manifest() {
+        let backend = MemoryBackend::default();
+        let dir = Path::new("/c");
+        backend.create_dir_all(dir).unwrap();
+        let bytes = sample().encode().unwrap();
+        write_file(&backend, &manifest_path(dir, 3), &bytes).unwrap();
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), true),
+            "no CURRENT"
+        );
+        write_file(&backend, &current_path(dir), b"garbage").unwrap();
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), true),
+            "garbage in CURRENT"
+        );
+        write_file(&backend, &manifest_path(dir, 4), &bytes[..40]).unwrap();
+        assert!(matches!(
+            read_manifest(&backend, dir).unwrap_err(),
+            StorageError::Corruption { .. }
+        ));
+        backend.remove_file(&current_path(dir)).unwrap();
+        let current = Current {
+            number: 3,
+            crc: crc32(&bytes),
+        };
+        write_file(&backend, &current_path(dir), &current.encode()).unwrap();
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), false),
+            "an unfinished successor is ignored"
+        );
+        backend.remove_file(&current_path(dir)).unwrap();
+        let current = Current { number: 3, crc: 1 };
+        write_file(&backend, &current_path(dir), &current.encode()).unwrap();
+        assert!(matches!(
+            read_manifest(&backend, dir).unwrap_err(),
+            StorageError::Corruption { .. }
+        ));
+    }
+}

@@ -1,0 +1,58 @@
+//! The one function that makes a new set of files durable and visible.
+
+use std::path::Path;
+
+use crate::backend::{StorageBackend, write_file};
+use crate::checksum::crc32;
+use crate::error::{IoContext, Result, StorageError};
+use crate::manifest::{Current, Manifest, current_path, manifest_path};
+
+/// Why a manifest was not published.
+#[derive(Debug)]
+pub(crate) struct PublishError {
+    pub(crate) error: StorageError,
+    /// Which manifest a reopened collection would find is unknown.
+    pub(crate) uncertain: bool,
+}
+
+/// Puts `manifest` in force. Every file that it names is durable already.
+pub(crate) fn publish(
+    backend: &dyn StorageBackend,
+    collection: &Path,
+    manifest: &Manifest,
+) -> Result<(), PublishError> {
+    let (current, new) = (current_path(collection), collection.join("CURRENT.new"));
+    let path = manifest_path(collection, manifest.number);
+
+    let prepared = manifest.encode().and_then(|bytes| {
+        let pointer = Current {
+            number: manifest.number,
+            crc: crc32(&bytes),
+        }
+        .encode();
+        write_file(backend, &path, &bytes)?;
+        write_file(backend, &new, &pointer)?;
+        backend.sync_dir(collection).at("sync", collection)
+    });
+    if let Err(error) = prepared {
+        let _ = backend.remove_file(&new);
+        let uncertain = backend.remove_file(&path).is_err() && backend.exists(&path).unwrap_or(true);
+        let unsynced = matches!(
+            error,
+            StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. }
+        );
+        return Err(PublishError {
+            error,
+            uncertain: uncertain || unsynced,
+        });
+    }
+
+    backend
+        .rename(&new, &current)
+        .at("rename", &new)
+        .and_then(|()| backend.sync_dir(collection).at("sync", collection))
+        .map_err(|error| PublishError {
+            error,
+            uncertain: true,
+        })
+}

@@ -1,0 +1,85 @@
+//! Where each of a row of variable lengths ends, in four bytes a row while that suffices and in eight beyond.
+
+use std::ops::Range;
+
+use super::reader::ComponentFile;
+use super::writer::ComponentWriter;
+use crate::error::Result;
+
+/// The ends of consecutive ranges, the first of which begins at 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends<'a> {
+    Narrow(&'a [u32]),
+    Wide(&'a [u64]),
+}
+
+impl<'a> Ends<'a> {
+    /// Reads a section of `rows` ends of which the last is `total`, and checks that they ascend to it.
+    pub(crate) fn open(file: &'a ComponentFile, tag: u32, rows: usize, total: usize) -> Result<Self> {
+        let ends = Self::trusted(file, tag, rows, total)?;
+        let ascending = match ends {
+            Self::Narrow(ends) => ends.is_sorted(),
+            Self::Wide(ends) => ends.is_sorted(),
+        };
+        let last = rows.checked_sub(1).map_or(0, |last| ends.range(last).end);
+        if ascending && last == total {
+            return Ok(ends);
+        }
+        Err(file.corruption_in(
+            tag,
+            0,
+            format!("{rows} ascending ends up to {total}"),
+            format!("ends up to {last}"),
+        ))
+    }
+
+    /// The same section once [`Self::open`] has checked it.
+    pub(crate) fn trusted(file: &'a ComponentFile, tag: u32, rows: usize, total: usize) -> Result<Self> {
+        if is_wide(total as u64) {
+            file.exactly(tag, rows).map(Self::Wide)
+        } else {
+            file.exactly(tag, rows).map(Self::Narrow)
+        }
+    }
+
+    /// The range of a row; empty when there is no such row.
+    #[inline]
+    pub(crate) fn range(self, row: usize) -> Range<usize> {
+        let end = self.end(row);
+        let start = if row == 0 { Some(0) } else { self.end(row - 1) };
+        match (start, end) {
+            (Some(start), Some(end)) => start..end,
+            _ => 0..0,
+        }
+    }
+
+    #[inline]
+    fn end(self, row: usize) -> Option<usize> {
+        match self {
+            Self::Narrow(ends) => ends.get(row).map(|&e| e as usize),
+            Self::Wide(ends) => ends.get(row).and_then(|&e| usize::try_from(e).ok()),
+        }
+    }
+}
+
+fn is_wide(total: u64) -> bool {
+    total > u64::from(u32::MAX)
+}
+
+/// Writes the ends of ranges of these lengths, which add up to `total`.
+pub(crate) fn write_ends(
+    writer: &mut ComponentWriter<'_>,
+    tag: u32,
+    lengths: impl Iterator<Item = usize>,
+    total: u64,
+) -> Result<()> {
+    let mut end = 0u64;
+    for length in lengths {
+        end += length as u64;
+        match u32::try_from(end) {
+            Ok(narrow) if !is_wide(total) => writer.append(tag, &narrow.to_le_bytes())?,
+            _ => writer.append(tag, &end.to_le_bytes())?,
+        }
+    }
+    Ok(())
+}

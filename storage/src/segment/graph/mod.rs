@@ -1,0 +1,38 @@
+//! The proximity graph over a segment's dense vectors: HNSW.
+//!
+//! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
+//! world graphs" (2016). Each row has a level, drawn so that each level holds about one in `m` of the rows below it; on
+//! each of its levels a row is linked with at most `m` near rows (`2 m` on level 0), chosen so that no chosen row is
+//! nearer to another chosen one than to the row itself (the paper's algorithm 4).
+
+mod build;
+mod search;
+mod view;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use build::build;
+pub use search::{GraphSearch, Scored};
+pub use view::GraphView;
+pub(crate) use view::{open, write};
+
+/// How a graph is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GraphOptions {
+    /// Links of a row on the levels above 0; twice as many on level 0. 2 to 128.
+    pub m: usize,
+    /// Candidates kept while the neighbours of a new row are searched.
+    pub ef_construction: usize,
+}
+
+impl Default for GraphOptions {
+    fn default() -> Self {
+        Self {
+            m: 16,
+            ef_construction: 128,
+        }
+    }
+}
+
+/// The highest level that a row can have.
+const MAX_LEVEL: u8 = 15;

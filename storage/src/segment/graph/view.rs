@@ -1,0 +1,163 @@
+//! A graph on disk: links of level 0 for every row, and of the higher levels for the few rows that have them.
+
+use std::path::Path;
+
+use super::build::BuiltGraph;
+use super::{GraphOptions, MAX_LEVEL};
+use crate::backend::StorageBackend;
+use crate::error::Result;
+use crate::segment::component::Component;
+use crate::segment::ends::{Ends, write_ends};
+use crate::segment::reader::ComponentFile;
+use crate::segment::writer::{ComponentWriter, Written};
+use crate::wire::to_u32;
+
+const BASE_LINKS: u32 = 1;
+const BASE_ENDS: u32 = 2;
+/// The rows above level 0, ascending.
+const UPPER_ROWS: u32 = 3;
+/// For each of them, the number of its last list plus one; its lists are those of level 1 and upwards.
+const UPPER_LISTS: u32 = 4;
+const UPPER_ENDS: u32 = 5;
+const UPPER_LINKS: u32 = 6;
+
+/// Writes a built graph.
+pub(crate) fn write(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    graph: &BuiltGraph,
+    options: GraphOptions,
+) -> Result<Written> {
+    let rows = graph.levels.len();
+    let path = dir.join(Component::Graph.name());
+    let tags = [
+        BASE_LINKS,
+        BASE_ENDS,
+        UPPER_ROWS,
+        UPPER_LISTS,
+        UPPER_ENDS,
+        UPPER_LINKS,
+    ];
+    let mut writer = ComponentWriter::create(backend, &path, Component::Graph.kind(), &tags)?;
+    let all = 0..to_u32(rows)?;
+    let mut links = 0u64;
+    for row in all.clone() {
+        let list = graph.neighbours(0, row);
+        writer.append(BASE_LINKS, bytemuck::cast_slice(list))?;
+        links += list.len() as u64;
+    }
+    write_ends(
+        &mut writer,
+        BASE_ENDS,
+        all.clone().map(|row| graph.neighbours(0, row).len()),
+        links,
+    )?;
+    let (mut lists, mut upper_links) = (0u32, 0u32);
+    for (row, &levels) in all.zip(&graph.levels).filter(|(_, levels)| **levels > 0) {
+        for level in 1..=levels {
+            let list = graph.neighbours(level, row);
+            writer.append(UPPER_LINKS, bytemuck::cast_slice(list))?;
+            upper_links += to_u32(list.len())?;
+            writer.append(UPPER_ENDS, &upper_links.to_le_bytes())?;
+        }
+        lists += u32::from(levels);
+        writer.append(UPPER_ROWS, &row.to_le_bytes())?;
+        writer.append(UPPER_LISTS, &lists.to_le_bytes())?;
+    }
+    let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
+    writer.finish([
+        rows as u64,
+        entry,
+        links,
+        u64::from(lists),
+        options.m as u64,
+        options.ef_construction as u64,
+    ])
+}
+
+/// The graph of an open segment.
+#[derive(Clone, Copy, Debug)]
+pub struct GraphView<'a> {
+    entry: Option<u32>,
+    top: u8,
+    rows: usize,
+    base_links: &'a [u32],
+    base_ends: Ends<'a>,
+    upper_rows: &'a [u32],
+    upper_lists: Ends<'a>,
+    upper_ends: &'a [u32],
+    upper_links: &'a [u32],
+}
+
+impl<'a> GraphView<'a> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The row where searches begin.
+    pub fn entry(&self) -> Option<u32> {
+        self.entry
+    }
+
+    /// The highest level, where the search begins.
+    pub fn max_level(&self) -> u8 {
+        self.top
+    }
+
+    /// The rows that a row is linked to on a level; none when it is not on that level.
+    #[inline]
+    pub fn neighbours(&self, level: u8, row: u32) -> &'a [u32] {
+        if level == 0 {
+            return self
+                .base_links
+                .get(self.base_ends.range(row as usize))
+                .unwrap_or_default();
+        }
+        let Ok(at) = self.upper_rows.binary_search(&row) else {
+            return &[];
+        };
+        let list = self.upper_lists.range(at).nth(usize::from(level) - 1);
+        list.and_then(|list| self.upper_links.get(Ends::Narrow(self.upper_ends).range(list)))
+            .unwrap_or_default()
+    }
+}
+
+/// Reads the graph of a segment of `rows` rows. The first time, `check` asks for every link to be looked at.
+pub(crate) fn open(file: &ComponentFile, rows: u32, check: bool) -> Result<GraphView<'_>> {
+    let [graph_rows, entry, links, lists, ..] = file.params();
+    let wrong = |what: &str| file.corruption(0, format!("a graph over {rows} rows"), what.to_owned());
+    if graph_rows != u64::from(rows) || entry > graph_rows {
+        return Err(wrong("another number of rows"));
+    }
+    let links = usize::try_from(links).map_err(|_| wrong("too many links"))?;
+    let lists = usize::try_from(lists).map_err(|_| wrong("too many lists"))?;
+    let upper_rows: &[u32] = file.numbers(UPPER_ROWS)?;
+    let ends = if check { Ends::open } else { Ends::trusted };
+    let mut view = GraphView {
+        entry: entry.checked_sub(1).and_then(|e| u32::try_from(e).ok()),
+        top: 0,
+        rows: rows as usize,
+        base_links: file.exactly(BASE_LINKS, links)?,
+        base_ends: ends(file, BASE_ENDS, rows as usize, links)?,
+        upper_rows,
+        upper_lists: ends(file, UPPER_LISTS, upper_rows.len(), lists)?,
+        upper_ends: file.exactly(UPPER_ENDS, lists)?,
+        upper_links: file.numbers(UPPER_LINKS)?,
+    };
+    if check {
+        let outside = |links: &[u32]| links.iter().any(|&row| row >= rows);
+        if outside(view.base_links) || outside(view.upper_links) || !upper_rows.is_sorted() {
+            return Err(wrong("links to rows that do not exist"));
+        }
+    }
+    let entry_at = view.entry.and_then(|entry| upper_rows.binary_search(&entry).ok());
+    let levels = entry_at.map_or(0, |at| view.upper_lists.range(at).len());
+    view.top = u8::try_from(levels).unwrap_or(MAX_LEVEL).min(MAX_LEVEL);
+    Ok(view)
+}

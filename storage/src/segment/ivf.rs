@@ -1,0 +1,161 @@
+//! Posting lists: for each centroid, the documents that have a token coded with it.
+
+use std::path::Path;
+
+use latewood_codecs::Codes;
+
+use super::component::Component;
+use super::packing::{SLACK, pack, unpack};
+use super::reader::ComponentFile;
+use super::tokens::{TokenRows, TokensView};
+use super::writer::{ComponentWriter, Written};
+use crate::backend::StorageBackend;
+use crate::error::Result;
+
+const LISTS: u32 = 1;
+const ENDS: u32 = 2;
+const COUNTS: u32 = 3;
+
+/// Postings that are held in memory at once while lists are made.
+pub(crate) const POSTINGS_AT_ONCE: usize = 16 << 20;
+
+/// Writes the posting lists of a segment's residual codes; raw tokens have none.
+pub(crate) fn write(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    tokens: &TokensView<'_>,
+    at_once: usize,
+) -> Result<Written> {
+    let (codes, centroids) = match tokens.rows {
+        TokenRows::Residual { codebook, rows } => (rows.codes, codebook.codec.len()),
+        TokenRows::Raw(_) => (Codes::U32(&[]), 0),
+    };
+    let path = dir.join(Component::Ivf.name());
+    let mut writer = ComponentWriter::create(backend, &path, Component::Ivf.kind(), &[LISTS, ENDS, COUNTS])?;
+    let mut counts = vec![0u32; centroids];
+    visit(tokens, codes, 0..centroids, |centroid, _| counts[centroid] += 1);
+    let (mut first, mut end, mut postings) = (0, 0u64, 0u64);
+    let (mut lists, mut packed) = (Vec::new(), Vec::new());
+    while first < centroids {
+        let past = pass_end(&counts, first, at_once);
+        let mut starts: Vec<usize> = Vec::with_capacity(past - first + 1);
+        let mut total = 0;
+        for &count in &counts[first..past] {
+            starts.push(total);
+            total += count as usize;
+        }
+        lists.clear();
+        lists.resize(total, 0u32);
+        let mut next = starts.clone();
+        visit(tokens, codes, first..past, |centroid, document| {
+            lists[next[centroid - first]] = document;
+            next[centroid - first] += 1;
+        });
+        for (start, end_of_list) in starts.iter().zip(&next) {
+            packed.clear();
+            pack(&lists[*start..*end_of_list], &mut packed);
+            writer.append(LISTS, &packed)?;
+            end += packed.len() as u64;
+            writer.append(ENDS, &end.to_le_bytes())?;
+        }
+        postings += total as u64;
+        first = past;
+    }
+    writer.append(LISTS, &[0; SLACK])?;
+    writer.append(COUNTS, bytemuck::cast_slice(&counts))?;
+    writer.finish([centroids as u64, tokens.len() as u64, postings, 0, 0, 0])
+}
+
+/// Where a pass over the codes that begins at a centroid must stop.
+fn pass_end(counts: &[u32], first: usize, at_once: usize) -> usize {
+    let mut total = 0;
+    let fits = |count: &&u32| {
+        total += **count as usize;
+        total <= at_once
+    };
+    first + counts[first..].iter().take_while(fits).count().max(1)
+}
+
+/// Calls `each` with a centroid of the range and a document, once for each pair, documents ascending.
+fn visit(
+    tokens: &TokensView<'_>,
+    codes: Codes<'_>,
+    centroids: std::ops::Range<usize>,
+    mut each: impl FnMut(usize, u32),
+) {
+    let mut last_seen = vec![u32::MAX; centroids.len()];
+    for document in (0..tokens.len()).map_while(|d| u32::try_from(d).ok()) {
+        for token in tokens.range(document) {
+            let centroid = codes.get(token) as usize;
+            if centroids.contains(&centroid) && last_seen[centroid - centroids.start] != document {
+                last_seen[centroid - centroids.start] = document;
+                each(centroid, document);
+            }
+        }
+    }
+}
+
+/// The posting lists of an open segment.
+#[derive(Clone, Copy, Debug)]
+pub struct IvfView<'a> {
+    file: &'a ComponentFile,
+    lists: &'a [u8],
+    ends: &'a [u64],
+    counts: &'a [u32],
+    documents: u32,
+}
+
+impl IvfView<'_> {
+    /// Number of centroids.
+    pub fn num_centroids(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Documents in the list of a centroid; 0 when there is no such centroid.
+    #[inline]
+    pub fn count(&self, centroid: u32) -> usize {
+        self.counts.get(centroid as usize).map_or(0, |&c| c as usize)
+    }
+
+    /// Appends the documents in the list of a centroid, ascending, to `out`.
+    ///
+    /// # Errors
+    /// [`crate::StorageError::Corruption`] when the list is not one.
+    pub fn postings(&self, centroid: u32, out: &mut Vec<u32>) -> Result<()> {
+        let count = self.count(centroid);
+        if count == 0 {
+            return Ok(());
+        }
+        let at = centroid as usize;
+        let start = if at == 0 { Some(&0) } else { self.ends.get(at - 1) };
+        let start = start.and_then(|&s| usize::try_from(s).ok());
+        let list = start.and_then(|s| self.lists.get(s..));
+        list.and_then(|list| unpack(list, count, self.documents, out))
+            .ok_or_else(|| {
+                let found = format!("other bytes for centroid {centroid}");
+                self.file
+                    .corruption_in(LISTS, start.unwrap_or(0) as u64, "a packed posting list", found)
+            })
+    }
+}
+
+/// Reads the posting lists of a segment of so many documents and a codebook of so many centroids.
+pub(crate) fn open(file: &ComponentFile, documents: u32, centroids: usize) -> Result<IvfView<'_>> {
+    Ok(IvfView {
+        file,
+        lists: file.section(LISTS)?,
+        ends: file.exactly(ENDS, centroids)?,
+        counts: file.exactly(COUNTS, centroids)?,
+        documents,
+    })
+}
+
+/// Decodes every list.
+pub(crate) fn verify(view: &IvfView<'_>) -> Result<()> {
+    let mut out = Vec::new();
+    for centroid in (0..view.num_centroids()).map_while(|c| u32::try_from(c).ok()) {
+        out.clear();
+        view.postings(centroid, &mut out)?;
+    }
+    Ok(())
+}

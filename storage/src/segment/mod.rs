@@ -1,0 +1,48 @@
+//! A segment: an immutable, memory-mapped set of documents, one file a component.
+//!
+//! A segment is a folder. Its `meta` file says what the segment holds and names every other file by length and checksum;
+//! all of them are written once, synced, and never changed. Opening maps the files and reads their frames; a checksum
+//! over data is compared once, when the data is first used. What is damaged is an error that names file and offset, and
+//! only for those who need that file; the graph and the posting lists, which can be rebuilt, are then done without.
+//!
+//! Rows are numbered from 0, in the order in which they were written; such an ordinal means nothing outside its
+//! segment. Deleted rows stay in the files and are listed in a bitmap beside them, until a merge leaves them out.
+
+mod codebook;
+mod columns;
+mod component;
+mod dense;
+mod documents;
+mod encode;
+mod ends;
+mod graph;
+mod header;
+mod ids;
+mod ivf;
+mod merge;
+mod meta;
+mod options;
+mod original;
+mod packing;
+mod random;
+mod reader;
+mod record;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod train;
+mod view;
+mod write;
+mod writer;
+
+pub use codebook::Codebook;
+pub use columns::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
+pub use component::Component;
+pub use graph::{GraphOptions, GraphSearch, GraphView, Scored};
+pub use ivf::IvfView;
+pub use merge::{Remap, merge_segments};
+pub use options::{Progress, ProgressFn, SegmentInfo, SegmentOptions, Stage};
+pub use tokens::{TokenRows, TokensView};
+pub use train::train_codebook;
+pub use view::{ComponentHealth, Segment, SegmentView};
+pub use write::{write_segment, write_segment_with};

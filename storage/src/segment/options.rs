@@ -1,0 +1,98 @@
+//! How a segment is written, and what a long operation tells its caller.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+use serde::Serialize;
+
+use super::graph::GraphOptions;
+use crate::error::{Result, StorageError};
+
+/// How a segment is written.
+#[derive(Clone, Debug)]
+pub struct SegmentOptions {
+    /// The segment's number in its collection.
+    pub id: u64,
+    /// Where parallel work runs.
+    pub pool: Arc<ThreadPool>,
+    /// Rows from which on a graph is built over the dense vectors: below, scanning them is as fast.
+    pub graph_min_rows: usize,
+    /// How the graph is built.
+    pub graph: GraphOptions,
+    /// Seed of the graph's levels.
+    pub seed: u64,
+}
+
+impl SegmentOptions {
+    /// The defaults, for a segment of this number on this pool.
+    pub fn new(id: u64, pool: Arc<ThreadPool>) -> Self {
+        Self {
+            id,
+            pool,
+            graph_min_rows: 1_000,
+            graph: GraphOptions::default(),
+            seed: 0x1a7e_300d,
+        }
+    }
+}
+
+/// What has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The segment's number.
+    pub id: u64,
+    /// Documents.
+    pub rows: u32,
+    /// Tokens of all documents.
+    pub tokens: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// A step of writing, merging or training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Stage {
+    /// Ids, texts and payloads; counted in documents.
+    Documents,
+    /// Dense vectors; counted in documents.
+    Dense,
+    /// The graph; counted in documents.
+    Graph,
+    /// Token matrices; counted in tokens.
+    Tokens,
+    /// Posting lists; counted in documents.
+    Postings,
+    /// Drawing the sample that a codebook is trained on; counted in passages.
+    Sample,
+    /// k-means; counted in assigned tokens, over all iterations.
+    Centroids,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The step.
+    pub stage: Stage,
+    /// Units done.
+    pub done: u64,
+    /// Units to do.
+    pub total: u64,
+}
+
+/// Hears how far a long operation is, on the thread that called it, and may break it off.
+pub type ProgressFn<'a> = dyn Fn(Progress) -> ControlFlow<()> + 'a;
+
+/// Reports, and turns a break into [`StorageError::Cancelled`].
+pub(crate) fn report(progress: &ProgressFn<'_>, stage: Stage, done: usize, total: usize) -> Result<()> {
+    match progress(Progress {
+        stage,
+        done: done as u64,
+        total: total as u64,
+    }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(StorageError::Cancelled),
+    }
+}

@@ -1,0 +1,139 @@
+//! Sorted unique ordinals in few bits: differences, in blocks of 128, each block packed at the width of its largest.
+//!
+//! A list is a sequence of blocks. A block is one byte of width (0 to 32) and then `ceil(values * width / 8)` bytes,
+//! values from the lowest bit of the first byte upwards. All blocks but the last hold [`BLOCK`] values; the number of
+//! values of the whole list is kept elsewhere. The values are the gaps between neighbours less one, and the first
+//! ordinal itself: runs of consecutive ordinals cost one byte a block. The idea is that of Lemire and Boytsov,
+//! "Decoding billions of integers per second through vectorization" (2015), without its SIMD.
+
+/// Values in a block.
+pub(crate) const BLOCK: usize = 128;
+
+/// Zero bytes that must follow the last list, so that a reader may load eight bytes at any packed value.
+pub(crate) const SLACK: usize = 8;
+
+/// Appends the packed form of strictly ascending `ordinals` to `out`.
+pub(crate) fn pack(ordinals: &[u32], out: &mut Vec<u8>) {
+    let mut previous: Option<u32> = None;
+    let mut gaps = [0u32; BLOCK];
+    for block in ordinals.chunks(BLOCK) {
+        for (gap, &ordinal) in gaps.iter_mut().zip(block) {
+            *gap = previous.map_or(ordinal, |p| ordinal.wrapping_sub(p).wrapping_sub(1));
+            previous = Some(ordinal);
+        }
+        pack_block(gaps.get(..block.len()).unwrap_or(&gaps), out);
+    }
+}
+
+fn pack_block(gaps: &[u32], out: &mut Vec<u8>) {
+    let width = gaps.iter().map(|g| 32 - g.leading_zeros()).max().unwrap_or(0);
+    #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
+    out.push(width as u8);
+    let (mut bits, mut held) = (0u64, 0u32);
+    for &gap in gaps {
+        bits |= u64::from(gap) << held;
+        held += width;
+        while held >= 8 {
+            out.push((bits & 0xff) as u8);
+            bits >>= 8;
+            held -= 8;
+        }
+    }
+    if held > 0 {
+        out.push((bits & 0xff) as u8);
+    }
+}
+
+/// Appends the `count` ordinals packed at the beginning of `bytes` to `out`; `None` when the bytes end too early, a
+/// width is above 32, or an ordinal reaches `limit`.
+pub(crate) fn unpack(mut bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u32>) -> Option<()> {
+    // One byte of width holds at most a block, so a hostile count cannot make the reservation large.
+    if count.div_ceil(BLOCK) > bytes.len() {
+        return None;
+    }
+    out.reserve(count);
+    let mut next = 0u64;
+    let mut left = count;
+    while left > 0 {
+        let values = left.min(BLOCK);
+        let (&width, packed) = bytes.split_first()?;
+        if width > 32 {
+            return None;
+        }
+        let width = usize::from(width);
+        let length = (values * width).div_ceil(8);
+        // The eight bytes of slack make every load below lie inside `packed`.
+        let window = packed.get(..length + SLACK)?;
+        next = unpack_block(window, width, values, next, out);
+        bytes = packed.get(length..)?;
+        left -= values;
+    }
+    (next <= u64::from(limit)).then_some(())
+}
+
+/// Appends one block; `next` is the least ordinal that may come, and the one after the block is returned.
+fn unpack_block(window: &[u8], width: usize, values: usize, mut next: u64, out: &mut Vec<u32>) -> u64 {
+    let mask = (1u64 << width) - 1;
+    let mut bit = 0;
+    for _ in 0..values {
+        let word = window
+            .get(bit / 8..)
+            .and_then(<[u8]>::first_chunk::<8>)
+            .map_or(0, |b| u64::from_le_bytes(*b));
+        let ordinal = next + ((word >> (bit % 8)) & mask);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the caller refuses a list whose last ordinal is too large"
+        )]
+        out.push(ordinal as u32);
+        next = ordinal + 1;
+        bit += width;
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SLACK, pack, unpack};
+    use proptest::prelude::*;
+
+    fn packed(ordinals: &[u32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        pack(ordinals, &mut bytes);
+        bytes.resize(bytes.len() + SLACK, 0);
+        bytes
+    }
+
+    #[test]
+    fn a_run_costs_one_byte_a_block() {
+        let run: Vec<u32> = (0..128).collect();
+        assert_eq!(packed(&run).len(), 1 + SLACK);
+    }
+
+    #[test]
+    fn the_largest_ordinal_survives() {
+        let ordinals = [0, 1, u32::MAX - 1];
+        let mut out = Vec::new();
+        assert_eq!(unpack(&packed(&ordinals), 3, u32::MAX, &mut out), Some(()));
+        assert_eq!(out, ordinals);
+        assert_eq!(unpack(&packed(&ordinals), 3, u32::MAX - 1, &mut Vec::new()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn unpack_undoes_pack(set in proptest::collection::btree_set(0u32..5_000_000, 0..700)) {
+            let ordinals: Vec<u32> = set.into_iter().collect();
+            let mut out = vec![42];
+            prop_assert_eq!(unpack(&packed(&ordinals), ordinals.len(), 5_000_000, &mut out), Some(()));
+            prop_assert_eq!(&out[1..], &ordinals[..]);
+        }
+
+        #[test]
+        fn any_bytes_give_an_answer_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0usize..2000) {
+            let mut out = Vec::new();
+            if unpack(&bytes, count, 1000, &mut out).is_some() {
+                prop_assert!(out.windows(2).all(|w| w[0] < w[1]) && out.iter().all(|&o| o < 1000));
+            }
+        }
+    }
+}

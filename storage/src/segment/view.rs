@@ -1,0 +1,429 @@
+//! An open segment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use latewood_codecs::{DenseRows, OriginalRows};
+use roaring::RoaringBitmap;
+
+use super::codebook::Codebook;
+use super::columns::{ColumnView, Columns};
+use super::component::Component;
+use super::dense::Dense;
+use super::documents::Documents;
+use super::graph::{self, GraphView};
+use super::ids::Ids;
+use super::ivf::{self, IvfView};
+use super::meta::{Layout, SegmentMeta};
+use super::original;
+use super::reader::ComponentFile;
+use super::tokens::{self, TokenRows, TokensView};
+use crate::backend::StorageBackend;
+use crate::document::{DocumentId, Payload};
+use crate::error::{Result, StorageError};
+use crate::schema::Schema;
+
+/// An open segment. Reading needs no lock; views borrow the mappings.
+#[derive(Debug)]
+pub struct Segment {
+    dir: PathBuf,
+    meta: SegmentMeta,
+    meta_bytes: u64,
+    schema: Schema,
+    codebook: Option<Arc<Codebook>>,
+    files: BTreeMap<Component, Slot>,
+}
+
+/// A file of the segment, or why it cannot be used, and what its first use has found.
+#[derive(Debug)]
+struct Slot {
+    file: Result<ComponentFile>,
+    bytes: u64,
+    checked: OnceLock<Result<()>>,
+}
+
+/// What is known of one file of a segment.
+#[derive(Clone, Debug)]
+pub struct ComponentHealth {
+    /// The file.
+    pub component: Component,
+    /// Its length, as it was written.
+    pub bytes: u64,
+    /// What is wrong with it. Damage to a derived component costs speed; it is repaired by merging.
+    pub damage: Option<StorageError>,
+}
+
+impl Segment {
+    /// Opens a segment: maps its files and checks their frames, whatever their size. A file that is damaged there is
+    /// reported when it is needed.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`] when the meta file is damaged, or describes a segment of another schema.
+    pub fn open(
+        backend: &dyn StorageBackend,
+        dir: &Path,
+        schema: &Schema,
+        codebooks: &dyn Fn(u64) -> Option<Arc<Codebook>>,
+    ) -> Result<Self> {
+        let (meta, meta_bytes) = SegmentMeta::open(backend, dir)?;
+        let layout = Layout::of(schema);
+        if meta.layout != layout {
+            let path = dir.join(Component::Meta.name());
+            let (expected, found) = (format!("a segment of {layout:?}"), format!("{:?}", meta.layout));
+            return Err(StorageError::corruption(&path, 0, expected, found));
+        }
+        let mut files = BTreeMap::new();
+        for file_meta in &meta.files {
+            let Some(component) = file_meta.component() else {
+                continue;
+            };
+            let path = dir.join(component.name());
+            let file = ComponentFile::open(backend, &path, component.kind());
+            let file = file.and_then(|file| file.expect(file_meta.written()).map(|()| file));
+            let bytes = file_meta.written().bytes;
+            files.insert(
+                component,
+                Slot {
+                    file,
+                    bytes,
+                    checked: OnceLock::new(),
+                },
+            );
+        }
+        let codebook = meta.codebook.and_then(codebooks);
+        Ok(Self {
+            dir: dir.to_owned(),
+            meta,
+            meta_bytes,
+            schema: schema.clone(),
+            codebook,
+            files,
+        })
+    }
+
+    /// The segment's number in its collection.
+    pub fn id(&self) -> u64 {
+        self.meta.id
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Rows, deleted ones included.
+    pub fn len(&self) -> u32 {
+        self.meta.rows
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.meta.rows == 0
+    }
+
+    /// Tokens of all rows, deleted ones included.
+    pub fn num_tokens(&self) -> u64 {
+        self.meta.tokens
+    }
+
+    /// The codebook of the residual codes; `None` when the tokens are raw.
+    pub fn codebook_id(&self) -> Option<u64> {
+        self.meta.codebook
+    }
+
+    /// The schema that the segment was opened with.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The id of a row.
+    ///
+    /// # Errors
+    /// Damage to the ids; an ordinal that is not below [`Self::len`] is damage to whoever gave it.
+    pub fn document_id(&self, ordinal: u32) -> Result<DocumentId> {
+        self.ids()?.get(ordinal)
+    }
+
+    /// The row of an id, deleted or not.
+    ///
+    /// # Errors
+    /// Damage to the ids.
+    pub fn find(&self, id: &DocumentId) -> Result<Option<u32>> {
+        self.ids()?.find(id)
+    }
+
+    /// The text of a row.
+    ///
+    /// # Errors
+    /// Damage to the block of documents that holds it.
+    pub fn text(&self, ordinal: u32) -> Result<Option<String>> {
+        self.documents()?
+            .read(ordinal, |document| Ok(document.text.map(str::to_owned)))
+    }
+
+    /// The payload of a row.
+    ///
+    /// # Errors
+    /// Damage to the block of documents that holds it.
+    pub fn payload(&self, ordinal: u32) -> Result<Payload> {
+        self.documents()?.payload(ordinal)
+    }
+
+    /// The dense vectors; `None` when the schema has none.
+    ///
+    /// # Errors
+    /// Damage to them.
+    pub fn dense(&self) -> Result<Option<DenseRows<'_>>> {
+        self.dense_file()?.map(Dense::rows).transpose()
+    }
+
+    /// The graph over the dense vectors; `None` when none was built, or when it is damaged, which is logged once and
+    /// reported by [`Self::health`]: the vectors can be scanned without it.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn graph(&self) -> Result<Option<GraphView<'_>>> {
+        let rows = self.len();
+        Ok(self.derived(Component::Graph, |file, check| graph::open(file, rows, check)))
+    }
+
+    /// The token matrices; `None` when the schema has none.
+    ///
+    /// # Errors
+    /// Damage to them, or a missing codebook.
+    pub fn tokens(&self) -> Result<Option<TokensView<'_>>> {
+        let Some(spec) = &self.schema.tokens else {
+            return Ok(None);
+        };
+        let open = |file, check| tokens::open(file, self.len(), spec.dim, self.codebook.as_ref(), check);
+        let (slot, file) = self.file(Component::Tokens)?;
+        slot.checked.get_or_init(|| open(file, true).map(drop)).clone()?;
+        open(file, false).map(Some)
+    }
+
+    /// The tokens as they came, beside residual codes; `None` when the schema keeps none, and when the tokens are stored
+    /// raw, which are then the original ones themselves.
+    ///
+    /// # Errors
+    /// Damage to them.
+    pub fn original(&self) -> Result<Option<OriginalRows<'_>>> {
+        let spec = self
+            .schema
+            .tokens
+            .as_ref()
+            .filter(|_| self.meta.codebook.is_some());
+        let Some((spec, codec)) = spec.and_then(|s| Some((s, s.original?))) else {
+            return Ok(None);
+        };
+        let (_, file) = self.file(Component::Original)?;
+        let tokens = usize::try_from(self.meta.tokens).unwrap_or(usize::MAX);
+        original::open(file, codec, spec.dim, tokens).map(Some)
+    }
+
+    /// The posting lists; `None` when the tokens are raw, or when the lists are damaged, which is logged once and
+    /// reported by [`Self::health`]: the codes can be scanned without them.
+    ///
+    /// # Errors
+    /// None at present; damage inside a list shows when it is read.
+    pub fn ivf(&self) -> Result<Option<IvfView<'_>>> {
+        let Some(codebook) = &self.codebook else {
+            return Ok(None);
+        };
+        let centroids = codebook.codec.len();
+        Ok(self.derived(Component::Ivf, |file, _| ivf::open(file, self.len(), centroids)))
+    }
+
+    /// The column of a payload field; `None` when the schema declares no such field.
+    ///
+    /// # Errors
+    /// Damage to it.
+    pub fn column(&self, name: &str) -> Result<Option<ColumnView<'_>>> {
+        let Some(index) = self.schema.fields.iter().position(|f| f.name == name) else {
+            return Ok(None);
+        };
+        self.column_at(index).map(Some)
+    }
+
+    pub(super) fn column_at(&self, index: usize) -> Result<ColumnView<'_>> {
+        let (_, file) = self.file(Component::Columns)?;
+        match self.schema.fields.get(index) {
+            Some(field) => Columns::new(file, self.len()).get(index, field),
+            None => Err(file.corruption(0, format!("a field {index} of the schema"), "none")),
+        }
+    }
+
+    /// Bytes on disk, by component.
+    pub fn bytes(&self) -> BTreeMap<&'static str, u64> {
+        let files = self
+            .files
+            .iter()
+            .map(|(component, slot)| (component.name(), slot.bytes));
+        files.chain([(Component::Meta.name(), self.meta_bytes)]).collect()
+    }
+
+    /// What is known of each file so far, without reading more.
+    pub fn health(&self) -> Vec<ComponentHealth> {
+        let known = |slot: &Slot| {
+            slot.file
+                .as_ref()
+                .err()
+                .or(slot.checked.get()?.as_ref().err())
+                .cloned()
+        };
+        let health = |(&component, slot): (&Component, &Slot)| {
+            let damage = slot.file.as_ref().err().cloned().or_else(|| known(slot));
+            ComponentHealth {
+                component,
+                bytes: slot.bytes,
+                damage,
+            }
+        };
+        self.files.iter().map(health).collect()
+    }
+
+    /// Reads every file whole and compares every checksum.
+    pub fn verify(&self) -> Vec<ComponentHealth> {
+        let health = |(&component, slot): (&Component, &Slot)| {
+            let damage = self.verify_one(component, slot).err();
+            ComponentHealth {
+                component,
+                bytes: slot.bytes,
+                damage,
+            }
+        };
+        self.files.iter().map(health).collect()
+    }
+
+    fn verify_one(&self, component: Component, slot: &Slot) -> Result<()> {
+        let file = slot.file.as_ref().map_err(Clone::clone)?;
+        file.verify()?;
+        match component {
+            Component::Ids => (0..self.len()).try_for_each(|ordinal| {
+                let id = self.document_id(ordinal)?;
+                self.find(&id)?
+                    .map(drop)
+                    .ok_or_else(|| file.corruption(0, format!("id {id} in the index"), "none"))
+            }),
+            Component::Documents => self.documents()?.verify(),
+            Component::Columns => (0..self.schema.fields.len()).try_for_each(|i| self.column_at(i).map(drop)),
+            Component::Dense => self.dense().map(drop),
+            Component::Graph => graph::open(file, self.len(), true).map(drop),
+            Component::Tokens => self.tokens().map(drop),
+            Component::Original => self.original().map(drop),
+            Component::Ivf => match &self.codebook {
+                Some(codebook) => ivf::verify(&ivf::open(file, self.len(), codebook.codec.len())?),
+                None => Ok(()),
+            },
+            Component::Meta => Ok(()),
+        }
+    }
+
+    pub(super) fn ids(&self) -> Result<Ids<'_>> {
+        self.file(Component::Ids)
+            .map(|(_, file)| Ids::new(file, self.len()))
+    }
+
+    pub(super) fn documents(&self) -> Result<Documents<'_>> {
+        self.file(Component::Documents)
+            .map(|(_, file)| Documents::new(file, self.len()))
+    }
+
+    pub(super) fn dense_file(&self) -> Result<Option<Dense<'_>>> {
+        let Some(spec) = &self.schema.dense else {
+            return Ok(None);
+        };
+        self.file(Component::Dense)
+            .map(|(_, file)| Some(Dense::new(file, spec, self.len())))
+    }
+
+    /// The coded original tier, to be copied.
+    pub(super) fn original_coded(&self) -> Result<Option<(&[u8], &[f32])>> {
+        let Some((spec, codec)) = self.schema.tokens.as_ref().and_then(|s| Some((s, s.original?))) else {
+            return Ok(None);
+        };
+        let (_, file) = self.file(Component::Original)?;
+        let tokens = usize::try_from(self.meta.tokens).unwrap_or(usize::MAX);
+        original::coded(file, codec, spec.dim, tokens).map(Some)
+    }
+
+    /// Whether the tokens are codes of this codebook.
+    pub(super) fn is_coded_with(&self, codebook: &Codebook) -> bool {
+        let own = self.tokens().ok().flatten().map(|t| t.rows);
+        matches!(own, Some(TokenRows::Residual { codebook: own, .. }) if own.id == codebook.id)
+    }
+
+    fn file(&self, component: Component) -> Result<(&Slot, &ComponentFile)> {
+        match self.files.get(&component) {
+            Some(slot) => slot.file.as_ref().map(|file| (slot, file)).map_err(Clone::clone),
+            None => {
+                let path = self.dir.join(Component::Meta.name());
+                Err(StorageError::corruption(
+                    &path,
+                    0,
+                    format!("a file {}", component.name()),
+                    "none",
+                ))
+            }
+        }
+    }
+
+    /// A derived component, unless it is missing or damaged.
+    fn derived<'a, V>(
+        &'a self,
+        component: Component,
+        open: impl Fn(&'a ComponentFile, bool) -> Result<V>,
+    ) -> Option<V> {
+        let slot = self.files.get(&component)?;
+        let check = || {
+            let checked = slot
+                .file
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|file| open(file, true).map(drop));
+            if let Err(error) = &checked {
+                tracing::warn!(%error, component = component.name(), segment = self.id(), "searched without it");
+            }
+            checked
+        };
+        slot.checked.get_or_init(check).as_ref().ok()?;
+        open(slot.file.as_ref().ok()?, false).ok()
+    }
+}
+
+/// A segment and the rows of it that are deleted, as a snapshot sees them.
+#[derive(Clone, Debug)]
+pub struct SegmentView {
+    /// The segment.
+    pub segment: Arc<Segment>,
+    /// The ordinals of deleted rows.
+    pub tombstones: Arc<RoaringBitmap>,
+}
+
+impl SegmentView {
+    /// Rows that are not deleted.
+    pub fn live_len(&self) -> u64 {
+        let deleted = self.tombstones.range_cardinality(0..self.segment.len());
+        u64::from(self.segment.len()).saturating_sub(deleted)
+    }
+
+    /// Whether a row exists and is not deleted.
+    #[inline]
+    pub fn is_live(&self, ordinal: u32) -> bool {
+        ordinal < self.segment.len() && !self.tombstones.contains(ordinal)
+    }
+
+    /// The ranges of rows that are not deleted, ascending, none empty.
+    pub fn live_runs(&self) -> Vec<std::ops::Range<u32>> {
+        let rows = self.segment.len();
+        let mut runs = Vec::new();
+        let mut start = 0;
+        for deleted in self.tombstones.iter().take_while(|&d| d < rows).chain([rows]) {
+            if start < deleted {
+                runs.push(start..deleted);
+            }
+            start = deleted.saturating_add(1);
+        }
+        runs
+    }
+}

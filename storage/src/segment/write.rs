@@ -1,0 +1,352 @@
+//! Writing a segment from documents in memory, and the steps that writing and merging share.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use half::slice::HalfFloatSliceExt;
+use latewood_codecs::TokenMatrix;
+
+use super::codebook::Codebook;
+use super::columns::ColumnsWriter;
+use super::component::Component;
+use super::dense::{Dense, DenseWriter};
+use super::documents::{DocumentsWriter, StoredDocument};
+use super::encode::Encoder;
+use super::graph;
+use super::ids::IdsWriter;
+use super::ivf;
+use super::meta::{FileMeta, Layout, SegmentMeta};
+use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage, report};
+use super::original::OriginalWriter;
+use super::reader::ComponentFile;
+use super::tokens::{self, TokensWriter};
+use super::writer::Written;
+use crate::backend::StorageBackend;
+use crate::document::Record;
+use crate::error::{IoContext, RecordFault, Result, StorageError};
+use crate::schema::{Schema, TokensSpec};
+use crate::wire::to_u32;
+
+/// Documents between two reports of progress.
+const BLOCK: usize = 4096;
+
+/// Writes a new segment into `dir`, which must not exist. With a codebook, tokens become residual codes with posting
+/// lists; without one they are stored raw. All files and the folder are synced; the caller makes the segment part of the
+/// collection.
+///
+/// # Errors
+/// [`StorageError::InvalidRecord`] when a document does not fit the schema, and what the backend says. Nothing is left
+/// in `dir` then.
+pub fn write_segment(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    schema: &Schema,
+    codebook: Option<&Arc<Codebook>>,
+    records: &[Arc<Record>],
+    options: &SegmentOptions,
+) -> Result<SegmentInfo> {
+    write_segment_with(backend, dir, schema, codebook, records, options, &|_| {
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`write_segment`], and tells how far it is.
+///
+/// # Errors
+/// As [`write_segment`], and [`StorageError::Cancelled`].
+pub fn write_segment_with(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    schema: &Schema,
+    codebook: Option<&Arc<Codebook>>,
+    records: &[Arc<Record>],
+    options: &SegmentOptions,
+    progress: &ProgressFn<'_>,
+) -> Result<SegmentInfo> {
+    refuse_repeated_ids(records)?;
+    Draft::write(backend, dir, schema, codebook, options, progress, |draft| {
+        draft.rows = to_u32(records.len())?;
+        write_documents(draft, records)?;
+        write_dense(draft, records)?;
+        write_tokens(draft, records)
+    })
+}
+
+fn refuse_repeated_ids(records: &[Arc<Record>]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(records.len());
+    match records.iter().find(|r| !seen.insert(&r.id)) {
+        Some(twice) => Err(StorageError::InvalidRecord {
+            id: twice.id.clone(),
+            reason: RecordFault::DuplicateId,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A segment while its files are written.
+pub(crate) struct Draft<'d> {
+    pub(crate) backend: &'d dyn StorageBackend,
+    pub(crate) dir: &'d Path,
+    pub(crate) schema: &'d Schema,
+    pub(crate) codebook: Option<&'d Arc<Codebook>>,
+    pub(crate) options: &'d SegmentOptions,
+    pub(crate) progress: &'d ProgressFn<'d>,
+    pub(crate) rows: u32,
+    files: Vec<FileMeta>,
+    bytes: u64,
+}
+
+impl<'d> Draft<'d> {
+    /// Creates the folder, lets `fill` write the sources, derives graph and posting lists, and ends with the meta file.
+    /// What fails leaves nothing behind.
+    pub(crate) fn write(
+        backend: &'d dyn StorageBackend,
+        dir: &'d Path,
+        schema: &'d Schema,
+        codebook: Option<&'d Arc<Codebook>>,
+        options: &'d SegmentOptions,
+        progress: &'d ProgressFn<'d>,
+        fill: impl FnOnce(&mut Self) -> Result<u64>,
+    ) -> Result<SegmentInfo> {
+        if backend.exists(dir).at("look for", dir)? {
+            return Err(StorageError::io(
+                "create",
+                dir,
+                std::io::ErrorKind::AlreadyExists.into(),
+            ));
+        }
+        backend.create_dir_all(dir).at("create", dir)?;
+        let (files, codebook) = (Vec::new(), codebook.filter(|_| schema.tokens.is_some()));
+        let mut draft = Self {
+            backend,
+            dir,
+            schema,
+            codebook,
+            options,
+            progress,
+            rows: 0,
+            files,
+            bytes: 0,
+        };
+        let written = fill(&mut draft).and_then(|tokens| draft.finish(tokens));
+        if written.is_err() {
+            // The first error is the one to tell; what cannot be removed is swept when the database is opened again.
+            let _ = backend.remove_dir_all(dir);
+        }
+        written
+    }
+
+    pub(crate) fn add(&mut self, component: Component, written: Written) {
+        self.bytes += written.bytes;
+        self.files.push(FileMeta::new(component, written));
+    }
+
+    pub(crate) fn report(&self, stage: Stage, done: usize, total: usize) -> Result<()> {
+        report(self.progress, stage, done, total)
+    }
+
+    fn open(&self, component: Component) -> Result<ComponentFile> {
+        ComponentFile::open(self.backend, &self.dir.join(component.name()), component.kind())
+    }
+
+    fn finish(mut self, tokens: u64) -> Result<SegmentInfo> {
+        self.build_graph()?;
+        self.build_ivf()?;
+        let meta = SegmentMeta {
+            id: self.options.id,
+            rows: self.rows,
+            tokens,
+            codebook: self.codebook.map(|c| c.id),
+            layout: Layout::of(self.schema),
+            files: self.files,
+        };
+        let bytes = self.bytes + meta.write(self.backend, self.dir)?.bytes;
+        self.backend.sync_dir(self.dir).at("sync", self.dir)?;
+        Ok(SegmentInfo {
+            id: meta.id,
+            rows: meta.rows,
+            tokens,
+            bytes,
+        })
+    }
+
+    fn build_graph(&mut self) -> Result<()> {
+        let Some(spec) = &self.schema.dense else {
+            return Ok(());
+        };
+        let total = self.rows as usize;
+        if total < self.options.graph_min_rows {
+            return Ok(());
+        }
+        let file = self.open(Component::Dense)?;
+        let dense = Dense::new(&file, spec, self.rows).rows()?;
+        let score = |a: u32, b: u32| dense.pair_score(a as usize, b as usize);
+        let cancelled = |done: usize| match self.report(Stage::Graph, done, total) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let options = self.options;
+        let built = graph::build(
+            &options.pool,
+            self.rows,
+            options.graph,
+            options.seed,
+            &score,
+            &cancelled,
+        );
+        let ControlFlow::Continue(graph) = built else {
+            return Err(StorageError::Cancelled);
+        };
+        let written = graph::write(self.backend, self.dir, &graph, options.graph)?;
+        self.add(Component::Graph, written);
+        Ok(())
+    }
+
+    fn build_ivf(&mut self) -> Result<()> {
+        let (Some(spec), Some(codebook)) = (&self.schema.tokens, self.codebook) else {
+            return Ok(());
+        };
+        let file = self.open(Component::Tokens)?;
+        let view = tokens::open(&file, self.rows, spec.dim, Some(codebook), true)?;
+        self.report(Stage::Postings, 0, self.rows as usize)?;
+        let written = ivf::write(self.backend, self.dir, &view, ivf::POSTINGS_AT_ONCE)?;
+        self.add(Component::Ivf, written);
+        self.report(Stage::Postings, self.rows as usize, self.rows as usize)
+    }
+}
+
+fn write_documents(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
+    let mut ids = IdsWriter::create(draft.backend, draft.dir)?;
+    let mut documents = DocumentsWriter::create(draft.backend, draft.dir, &draft.options.pool)?;
+    let mut columns = ColumnsWriter::new(&draft.schema.fields);
+    let mut payload = Vec::new();
+    for (done, block) in records.chunks(BLOCK).enumerate() {
+        for record in block {
+            ids.push(&record.id)?;
+            payload.clear();
+            serde_json::to_writer(&mut payload, &record.payload)
+                .map_err(std::io::Error::from)
+                .at("write a payload to", draft.dir)?;
+            documents.push(StoredDocument {
+                text: record.text.as_deref(),
+                payload: &payload,
+            })?;
+            columns.push(&record.payload)?;
+        }
+        draft.report(
+            Stage::Documents,
+            (done * BLOCK + block.len()).min(records.len()),
+            records.len(),
+        )?;
+    }
+    draft.add(Component::Ids, ids.finish()?);
+    draft.add(Component::Documents, documents.finish()?);
+    draft.add(Component::Columns, columns.finish(draft.backend, draft.dir)?);
+    Ok(())
+}
+
+fn write_dense(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
+    let Some(spec) = &draft.schema.dense else {
+        return Ok(());
+    };
+    let mut writer = DenseWriter::create(draft.backend, draft.dir, spec)?;
+    for (done, block) in records.chunks(BLOCK).enumerate() {
+        let vectors: Vec<&[f32]> = block
+            .iter()
+            .map(|r| match r.dense.as_deref() {
+                Some(vector) if vector.len() == spec.dim => Ok(vector),
+                Some(vector) => {
+                    let reason = RecordFault::Dimension {
+                        field: "dense",
+                        expected: spec.dim,
+                        got: vector.len(),
+                    };
+                    Err(StorageError::InvalidRecord {
+                        id: r.id.clone(),
+                        reason,
+                    })
+                }
+                None => {
+                    let expected = format!("a dense vector of dimension {}", spec.dim);
+                    Err(StorageError::InvalidRecord {
+                        id: r.id.clone(),
+                        reason: RecordFault::MissingVector { expected },
+                    })
+                }
+            })
+            .collect::<Result<_>>()?;
+        writer.push(&draft.options.pool, &vectors)?;
+        draft.report(
+            Stage::Dense,
+            (done * BLOCK + block.len()).min(records.len()),
+            records.len(),
+        )?;
+    }
+    draft.add(Component::Dense, writer.finish()?);
+    Ok(())
+}
+
+/// The token matrix of a document, of the schema's dimension.
+fn matrix<'r>(record: &'r Record, spec: &TokensSpec) -> Result<&'r TokenMatrix> {
+    let reason = match &record.tokens {
+        Some(tokens) if tokens.dim() == spec.dim => return Ok(tokens),
+        Some(tokens) => RecordFault::Dimension {
+            field: "tokens",
+            expected: spec.dim,
+            got: tokens.dim(),
+        },
+        None => RecordFault::MissingVector {
+            expected: format!("a token matrix of dimension {}", spec.dim),
+        },
+    };
+    Err(StorageError::InvalidRecord {
+        id: record.id.clone(),
+        reason,
+    })
+}
+
+fn write_tokens(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<u64> {
+    let Some(spec) = &draft.schema.tokens else {
+        return Ok(0);
+    };
+    let matrices: Vec<&TokenMatrix> = records.iter().map(|r| matrix(r, spec)).collect::<Result<_>>()?;
+    let lengths: Vec<u32> = matrices.iter().map(|m| to_u32(m.len())).collect::<Result<_>>()?;
+    let total: usize = matrices.iter().map(|m| m.len()).sum();
+    let mut writer = TokensWriter::create(draft.backend, draft.dir, spec.dim, draft.codebook)?;
+    let Some(codebook) = draft.codebook else {
+        let mut done = 0;
+        for block in matrices.chunks(BLOCK) {
+            for matrix in block {
+                writer.push_raw(matrix.as_f16())?;
+                done += matrix.len();
+            }
+            draft.report(Stage::Tokens, done, total)?;
+        }
+        draft.add(Component::Tokens, writer.finish(&lengths)?);
+        return Ok(total as u64);
+    };
+    let mut original = spec
+        .original
+        .map(|codec| OriginalWriter::create(draft.backend, draft.dir, codec, spec.dim));
+    let mut original = original.take().transpose()?;
+    let fill = |m: &&TokenMatrix, out: &mut [f32]| m.as_f16().convert_to_f32_slice(out);
+    let mut encoder = Encoder::new(&draft.options.pool, codebook, spec.original, fill);
+    let mut done = 0;
+    for matrix in matrices {
+        encoder.push(matrix, matrix.len());
+        done += matrix.len();
+        if encoder.is_full() {
+            encoder.write(&mut writer, original.as_mut())?;
+            draft.report(Stage::Tokens, done, total)?;
+        }
+    }
+    encoder.write(&mut writer, original.as_mut())?;
+    draft.report(Stage::Tokens, done, total)?;
+    draft.add(Component::Tokens, writer.finish(&lengths)?);
+    if let Some(original) = original {
+        draft.add(Component::Original, original.finish()?);
+    }
+    Ok(total as u64)
+}

@@ -1,0 +1,287 @@
+//! One database: a directory, its lock, its collections and its catalog.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::catalog::Catalog;
+use crate::collection::{CollectionStore, Context};
+use crate::error::{IoContext, Result, StorageError};
+use crate::options::StoreOptions;
+use crate::schema::Schema;
+
+const COLLECTIONS: &str = "collections";
+const CREATING: &str = ".creating";
+const DROPPING: &str = ".dropping";
+
+/// One database directory. Dropping it, with every collection that was taken from it, ends it as [`Store::close`] does,
+/// but without the flush that makes the next open quick.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    context: Arc<Context>,
+    open: Mutex<BTreeMap<String, Arc<CollectionStore>>>,
+    catalog: OnceLock<Catalog>,
+}
+
+impl Store {
+    /// Opens a database, creating it if the options say so.
+    ///
+    /// # Errors
+    /// [`StorageError::NoDatabase`], [`StorageError::Locked`], [`StorageError::InvalidOption`], [`StorageError::Io`].
+    pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
+        options.validate()?;
+        let path = path.as_ref().to_owned();
+        let backend = Arc::clone(&options.backend);
+        let collections = path.join(COLLECTIONS);
+        let exists = backend.exists(&collections).at("open", &path)?;
+        if !exists && (options.read_only || !options.create) {
+            return Err(StorageError::NoDatabase { path });
+        }
+        let lock = if options.read_only {
+            None
+        } else {
+            backend.create_dir_all(&path).at("create", &path)?;
+            Some(take_lock(&options, &path)?)
+        };
+        if !exists {
+            backend.create_dir_all(&collections).at("create", &collections)?;
+            backend.sync_dir(&path).at("sync", &path)?;
+        }
+        let store = Self {
+            path,
+            context: Arc::new(Context::new(options, lock)),
+            open: Mutex::default(),
+            catalog: OnceLock::new(),
+        };
+        store.sweep();
+        Ok(store)
+    }
+
+    /// The database's directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The options that it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &StoreOptions {
+        &self.context.options
+    }
+
+    /// The names of the collections, sorted.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] when the directory cannot be listed.
+    pub fn collections(&self) -> Result<Vec<String>> {
+        let dir = self.path.join(COLLECTIONS);
+        let entries = self.context.backend().list(&dir).at("list", &dir)?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir && is_name(&entry.name))
+            .map(|entry| entry.name)
+            .collect())
+    }
+
+    /// Creates an empty collection, durable on return.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidName`], [`StorageError::InvalidSchema`], [`StorageError::CollectionExists`],
+    /// [`StorageError::ReadOnly`], [`StorageError::Io`].
+    pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Arc<CollectionStore>> {
+        self.context.writable("create a collection")?;
+        check_name(name)?;
+        schema.validate()?;
+        let mut open = self.lock_open();
+        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
+        let (dir, draft) = (parent.join(name), parent.join(format!("{name}{CREATING}")));
+        if backend.exists(&dir).at("open", &dir)? {
+            return Err(StorageError::CollectionExists {
+                name: name.to_owned(),
+            });
+        }
+        if backend.exists(&draft).at("open", &draft)? {
+            backend.remove_dir_all(&draft).at("remove", &draft)?;
+        }
+        let created = CollectionStore::create(&self.context, &draft, &schema)
+            .and_then(|()| backend.rename(&draft, &dir).at("rename", &draft))
+            .and_then(|()| backend.sync_dir(&parent).at("sync", &parent));
+        if let Err(error) = created {
+            let _ = backend.remove_dir_all(&draft);
+            return Err(error);
+        }
+        let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
+        open.insert(name.to_owned(), Arc::clone(&collection));
+        drop(open);
+        if let Some(catalog) = self.catalog.get() {
+            catalog.catch_up_one(&collection);
+        }
+        Ok(collection)
+    }
+
+    /// A collection; the same one for every call.
+    ///
+    /// # Errors
+    /// [`StorageError::NoCollection`], [`StorageError::Corruption`], [`StorageError::VersionTooNew`],
+    /// [`StorageError::Io`].
+    pub fn collection(&self, name: &str) -> Result<Arc<CollectionStore>> {
+        let mut open = self.lock_open();
+        if self.context.closed() {
+            return Err(StorageError::Closed);
+        }
+        if let Some(collection) = open.get(name) {
+            return Ok(Arc::clone(collection));
+        }
+        let dir = self.path.join(COLLECTIONS).join(name);
+        if !is_name(name) || !self.context.backend().exists(&dir).at("open", &dir)? {
+            return Err(StorageError::NoCollection {
+                name: name.to_owned(),
+                known: self.collections()?,
+            });
+        }
+        let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
+        open.insert(name.to_owned(), Arc::clone(&collection));
+        Ok(collection)
+    }
+
+    /// Removes a collection with everything in it. Snapshots that are held stay readable.
+    ///
+    /// # Errors
+    /// [`StorageError::NoCollection`], [`StorageError::ReadOnly`], [`StorageError::Io`].
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.context.writable("drop a collection")?;
+        let mut open = self.lock_open();
+        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
+        let (dir, doomed) = (parent.join(name), parent.join(format!("{name}{DROPPING}")));
+        if !is_name(name) || !backend.exists(&dir).at("open", &dir)? {
+            return Err(StorageError::NoCollection {
+                name: name.to_owned(),
+                known: self.collections()?,
+            });
+        }
+        if let Some(collection) = open.remove(name) {
+            collection.mark_dropped();
+        }
+        if backend.exists(&doomed).at("open", &doomed)? {
+            backend.remove_dir_all(&doomed).at("remove", &doomed)?;
+        }
+        // The new name is the point of no return: what is left under it is removed now or at the next open.
+        backend.rename(&dir, &doomed).at("rename", &dir)?;
+        backend.sync_dir(&parent).at("sync", &parent)?;
+        if let Err(error) = backend.remove_dir_all(&doomed) {
+            tracing::warn!(path = %doomed.display(), %error, "a dropped collection is removed at the next open");
+        }
+        drop(open);
+        if let Some(catalog) = self.catalog.get() {
+            catalog.remove(name);
+        }
+        Ok(())
+    }
+
+    /// The catalog, opened at first use. In memory, and empty but for schemas, when the database is open read-only.
+    ///
+    /// # Errors
+    /// What opening a collection says, as it is caught up with all of them.
+    pub fn catalog(&self) -> Result<&Catalog> {
+        if let Some(catalog) = self.catalog.get() {
+            return Ok(catalog);
+        }
+        let names = self.collections()?;
+        let collections = names
+            .iter()
+            .map(|name| self.collection(name))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(self.catalog.get_or_init(|| {
+            let dir = self.path.join("catalog");
+            let catalog = match self.context.backend().native_path(&dir) {
+                Some(dir) if !self.context.options.read_only => Catalog::open(&dir),
+                _ => Catalog::in_memory(),
+            };
+            catalog.catch_up(collections.iter().map(AsRef::as_ref));
+            catalog
+        }))
+    }
+
+    /// Bytes of the catalog on the disk.
+    #[must_use]
+    pub fn catalog_bytes(&self) -> u64 {
+        let entries = self
+            .context
+            .backend()
+            .list(&self.path.join("catalog"))
+            .unwrap_or_default();
+        entries.iter().map(|entry| entry.len).sum()
+    }
+
+    /// Ends the database: background work stops, everything is durable, another writer may open it. Handles that are
+    /// still around can read, not write.
+    ///
+    /// # Errors
+    /// The first failure of a last flush or sync; the database is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        let open = std::mem::take(&mut *self.lock_open());
+        let results: Vec<Result<()>> = open.values().map(|collection| collection.close()).collect();
+        self.context.close();
+        self.context.unlock();
+        results.into_iter().collect()
+    }
+
+    /// Removes what creating or dropping a collection left behind.
+    fn sweep(&self) {
+        if self.context.options.read_only {
+            return;
+        }
+        let dir = self.path.join(COLLECTIONS);
+        for entry in self.context.backend().list(&dir).unwrap_or_default() {
+            if entry.name.ends_with(CREATING) || entry.name.ends_with(DROPPING) {
+                let _ = self.context.backend().remove_dir_all(&dir.join(&entry.name));
+            }
+        }
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CollectionStore>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_lock(options: &StoreOptions, path: &Path) -> Result<Box<dyn Any + Send + Sync>> {
+    let file = path.join("LOCK");
+    options.backend.lock(&file).map_err(|error| {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return StorageError::io("lock", &file, error);
+        }
+        let holder = options
+            .backend
+            .read(&file)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        StorageError::Locked {
+            path: path.to_owned(),
+            pid: holder.and_then(|pid| pid.trim().parse().ok()),
+        }
+    })
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if is_name(name) {
+        Ok(())
+    } else {
+        Err(StorageError::InvalidName {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Names are folders, also where case does not count and where some are devices; so they are kept plain.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&name.len())
+        && name.bytes().all(plain)
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
+}

@@ -1,0 +1,109 @@
+//! The deleted rows of a segment, on disk: a file header, the length and CRC-32 of a Roaring bitmap in its portable
+//! format, and the bitmap.
+
+use std::path::{Path, PathBuf};
+
+use roaring::RoaringBitmap;
+
+use crate::backend::{StorageBackend, write_file};
+use crate::checksum::crc32;
+use crate::error::{IoContext, Result, StorageError};
+use crate::wire::{FileKind, HEADER_BYTES, Put, Reader};
+
+const TOMBSTONES: &str = "tombstones-";
+
+/// The file of tombstones `number` in a segment's folder.
+pub(crate) fn tombstones_path(segment: &Path, number: u64) -> PathBuf {
+    segment.join(format!("{TOMBSTONES}{number}"))
+}
+
+/// The number of a tombstones file, from its name.
+pub(crate) fn tombstones_number(name: &str) -> Option<u64> {
+    name.strip_prefix(TOMBSTONES)?.parse().ok()
+}
+
+/// Writes a new file, durable on return with its name.
+pub(crate) fn write_tombstones(
+    backend: &dyn StorageBackend,
+    segment: &Path,
+    number: u64,
+    rows: &RoaringBitmap,
+) -> Result<()> {
+    let path = tombstones_path(segment, number);
+    let mut bitmap = Vec::with_capacity(rows.serialized_size());
+    rows.serialize_into(&mut bitmap).at("encode", &path)?;
+    let mut bytes = FileKind::TOMBSTONES.header().to_vec();
+    bytes.put_u64(bitmap.len() as u64);
+    bytes.put_u32(crc32(&bitmap));
+    bytes.put_u32(0);
+    bytes.extend_from_slice(&bitmap);
+    write_file(backend, &path, &bytes)?;
+    backend.sync_dir(segment).at("sync", segment)
+}
+
+/// Reads a file of a segment of so many rows.
+pub(crate) fn read_tombstones(
+    backend: &dyn StorageBackend,
+    segment: &Path,
+    number: u64,
+    rows: u32,
+) -> Result<RoaringBitmap> {
+    let path = tombstones_path(segment, number);
+    let bytes = backend.read(&path).at("read", &path)?;
+    let rest = FileKind::TOMBSTONES.check(&path, &bytes)?;
+    let mut reader = Reader::with_base(&path, rest, HEADER_BYTES as u64);
+    let (len, crc, _reserved) = (reader.u64()?, reader.u32()?, reader.u32()?);
+    if len != reader.remaining() as u64 {
+        return Err(reader.corruption(format!("a bitmap of {len} bytes"), reader.remaining().to_string()));
+    }
+    let offset = reader.offset();
+    let bitmap = reader.bytes(reader.remaining())?;
+    let damaged = |expected: String, found: String| StorageError::corruption(&path, offset, expected, found);
+    if crc32(bitmap) != crc {
+        return Err(damaged(
+            "the bitmap's checksum".to_owned(),
+            format!("{:08x}", crc32(bitmap)),
+        ));
+    }
+    let bitmap = RoaringBitmap::deserialize_from(bitmap)
+        .map_err(|error| damaged("a Roaring bitmap".to_owned(), error.to_string()))?;
+    match bitmap.max() {
+        Some(max) if max >= rows => Err(damaged(format!("rows below {rows}"), max.to_string())),
+        _ => Ok(bitmap),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::MemoryBackend;
+
+    #[test]
+    fn tombstones_come_back_and_no_flipped_bit_passes() {
+        let backend = MemoryBackend::default();
+        let dir = Path::new("/s");
+        backend.create_dir_all(dir).unwrap();
+        let rows: RoaringBitmap = [1, 5, 900].into_iter().collect();
+        write_tombstones(&backend, dir, 7, &rows).unwrap();
+        assert_eq!(read_tombstones(&backend, dir, 7, 901).unwrap(), rows);
+        assert!(
+            read_tombstones(&backend, dir, 7, 900).is_err(),
+            "a row that the segment does not have"
+        );
+        let path = tombstones_path(dir, 7);
+        assert_eq!(tombstones_number("tombstones-7"), Some(7));
+        let good = backend.read(&path).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            backend.remove_file(&path).unwrap();
+            write_file(&backend, &path, &bad).unwrap();
+            let reserved = (28..32).contains(&(bit / 8));
+            assert_eq!(
+                read_tombstones(&backend, dir, 7, 901).is_ok(),
+                reserved,
+                "bit {bit}"
+            );
+        }
+    }
+}

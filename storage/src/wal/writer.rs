@@ -1,0 +1,155 @@
+//! Appends frames to a log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::frame::put_frame;
+use super::{FrameKind, LOG_HEADER_BYTES, log_header, log_path};
+use crate::backend::{StorageBackend, WritableFile};
+use crate::error::{IoContext, Result, StorageError};
+
+/// The log that is written to.
+#[derive(Debug)]
+pub(crate) struct WalWriter {
+    file: Box<dyn WritableFile>,
+    path: PathBuf,
+    number: u64,
+    /// Bytes that the file holds.
+    len: u64,
+    /// Bytes of those that were synced.
+    durable: u64,
+    /// Frames not handed to the operating system yet.
+    buffer: Vec<u8>,
+    next_sequence: u64,
+}
+
+/// Why an append failed, and whether the log is as it was before.
+#[derive(Debug)]
+pub(crate) struct AppendError {
+    pub(crate) error: StorageError,
+    /// What is in the log is unknown.
+    pub(crate) uncertain: bool,
+}
+
+impl WalWriter {
+    /// Creates log `number`, durable on return: its first frame will have `first_sequence`.
+    pub(crate) fn create(
+        backend: &Arc<dyn StorageBackend>,
+        collection: &Path,
+        number: u64,
+        first_sequence: u64,
+    ) -> Result<Self> {
+        let path = log_path(collection, number);
+        let mut file = backend.create(&path).at("create", &path)?;
+        let written = file
+            .write_all(&log_header(number, first_sequence))
+            .at("write", &path);
+        let dir = collection.join("wal");
+        let durable = written
+            .and_then(|()| file.sync_data().at("sync", &path))
+            .and_then(|()| backend.sync_dir(&dir).at("sync", &dir));
+        if let Err(error) = durable {
+            let _ = backend.remove_file(&path);
+            return Err(error);
+        }
+        let len = LOG_HEADER_BYTES as u64;
+        Ok(Self {
+            file,
+            path,
+            number,
+            len,
+            durable: len,
+            buffer: Vec::new(),
+            next_sequence: first_sequence,
+        })
+    }
+
+    /// Goes on writing a log that was read: cuts it to its whole frames and syncs it.
+    pub(crate) fn resume(
+        backend: &Arc<dyn StorageBackend>,
+        collection: &Path,
+        number: u64,
+        len: u64,
+        next_sequence: u64,
+    ) -> Result<Self> {
+        let path = log_path(collection, number);
+        let mut file = backend.append(&path).at("open", &path)?;
+        file.truncate(len).at("cut", &path)?;
+        // What was read may have been in the page cache only; from here on it is promised.
+        file.sync_data().at("sync", &path)?;
+        Ok(Self {
+            file,
+            path,
+            number,
+            len,
+            durable: len,
+            buffer: Vec::new(),
+            next_sequence,
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The sequence number of the next frame.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Whether the log has no frame.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len + self.buffer.len() as u64 == LOG_HEADER_BYTES as u64
+    }
+
+    /// Puts a frame into the buffer and returns its sequence number.
+    pub(crate) fn stage(&mut self, kind: FrameKind, payload: &[u8]) -> Result<u64> {
+        let sequence = self.next_sequence;
+        put_frame(&mut self.buffer, kind, sequence, self.durable, payload)?;
+        self.next_sequence += 1;
+        Ok(sequence)
+    }
+
+    /// Bytes staged and not written.
+    pub(crate) fn staged(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Takes back what was staged since `mark`, a value of [`Self::staged`], and its sequence numbers.
+    pub(crate) fn unstage(&mut self, mark: usize, next_sequence: u64) {
+        self.buffer.truncate(mark);
+        self.next_sequence = next_sequence;
+    }
+
+    /// Hands the buffer to the operating system. A write that fails is cut off again; its frames stay staged.
+    pub(crate) fn write(&mut self) -> Result<(), AppendError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            let uncertain = self.file.truncate(self.len).is_err();
+            return Err(AppendError {
+                error: StorageError::io("write", &self.path, error),
+                uncertain,
+            });
+        }
+        self.len += self.buffer.len() as u64;
+        self.buffer.clear();
+        // One large batch must not hold its memory for good.
+        self.buffer.shrink_to(1 << 20);
+        Ok(())
+    }
+
+    /// Writes the buffer and makes the log durable.
+    pub(crate) fn sync(&mut self) -> Result<(), AppendError> {
+        self.write()?;
+        if self.durable < self.len {
+            self.file.sync_data().map_err(|error| AppendError {
+                error: StorageError::io("sync", &self.path, error),
+                uncertain: true,
+            })?;
+            self.durable = self.len;
+        }
+        Ok(())
+    }
+}
