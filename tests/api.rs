@@ -103,7 +103,7 @@ fn filters_windows_and_selections() {
     let (_folder, db) = database();
     let collection = words(&db);
     collection.upsert_many(animals()).unwrap();
-    let built = Filter::gte("year", 2021) & !Filter::eq("tags", "ant");
+    let built = Filter::all([Filter::gte("year", 2021), !Filter::eq("tags", "ant")]);
     assert_eq!(collection.count(&built).unwrap(), 3);
     let query = || collection.query().text("hunt at night").plan("maxsim");
     let filtered = query().filter(&built).run().unwrap();

@@ -1,8 +1,10 @@
 //! A database: open, close, and its collections.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use latewood_query::CostModel;
 use latewood_storage::{Store, StoreOptions};
 
 use crate::collection::Collection;
@@ -28,6 +30,9 @@ pub(crate) struct Shared {
     pub(crate) models: ModelRegistry,
     pub(crate) threads: Threads,
     pub(crate) memory_budget_bytes: u64,
+    pub(crate) read_only: bool,
+    /// The cost models of the collections, as far as they were asked for.
+    pub(crate) costs: Mutex<HashMap<String, CostModel>>,
 }
 
 impl Database {
@@ -59,6 +64,8 @@ impl Database {
                 models: ModelRegistry::new(options.runtime, options.threads),
                 threads: Threads::new(options.threads),
                 memory_budget_bytes: options.memory_budget_bytes,
+                read_only: options.read_only,
+                costs: Mutex::default(),
             }),
         })
     }
@@ -90,6 +97,7 @@ impl Database {
 
     /// Removes a collection and its files.
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
+        self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         Ok(self.shared.store.drop_collection(name)?)
     }
 

@@ -13,6 +13,10 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, None)?;
     let query = collection.query().text(&args.text).plan(args.plan).limit(args.limit).offset(args.offset);
     let query = tuned(query, &args.tuning).with_text(true);
+    if args.explain || args.analyze {
+        // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
+        collection.calibrate()?;
+    }
     if args.explain {
         let plan = query.explain()?;
         return if global.json { print_json(&json!({ "plan": plan })) } else { print(plan.to_string()) };

@@ -1,6 +1,5 @@
 //! Small values of a collection in the catalog, which may lose them.
 
-use latewood_query::CostModel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,10 +19,5 @@ impl Collection {
             // What cannot be kept is not missed: the catalog may lose it anyway.
             Err(_) => Ok(()),
         }
-    }
-
-    /// What a unit of work costs.
-    pub(crate) fn cost_model(&self) -> CostModel {
-        CostModel::default()
     }
 }

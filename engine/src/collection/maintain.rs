@@ -60,7 +60,7 @@ impl Collection {
     }
 
     /// Brings the collection into its best shape: trains the codebook, merges everything into one segment, builds the
-    /// indexes, and reclaims the space of deleted documents. Readers and writers go on meanwhile.
+    /// indexes, reclaims the space of deleted documents, and [calibrates](Self::calibrate) the planner. Readers and writers go on meanwhile.
     ///
     /// `progress` may break it off; the collection stays as it was then.
     pub fn optimize(
@@ -70,7 +70,9 @@ impl Collection {
         let report = |p: Progress| {
             progress(&OptimizeProgress { step: step_name(p.stage), done: p.done, total: p.total })
         };
-        Ok(self.store.optimize(&OptimizeOptions { progress: Some(&report), ..OptimizeOptions::default() })?)
+        let done = self.store.optimize(&OptimizeOptions { progress: Some(&report), ..OptimizeOptions::default() })?;
+        self.calibrate()?;
+        Ok(done)
     }
 
     /// Reads everything and verifies every checksum and structure.

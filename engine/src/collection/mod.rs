@@ -1,6 +1,7 @@
 //! A collection: the handle, its models, and single reads.
 
 mod batch;
+mod calibrate;
 mod catalog;
 mod documents;
 mod maintain;
