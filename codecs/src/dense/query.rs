@@ -4,14 +4,12 @@ use super::codec::{Cells, DenseRows, integer};
 use crate::error::CodecError;
 use crate::kernel::{Isa, Kernel, quantize};
 use crate::metric::{Metric, squared_norm};
-use half::f16;
 
 /// A query vector, ready for rows of every codec.
 #[derive(Clone, Debug)]
 pub struct DenseQuery {
     metric: Metric,
     values: Vec<f32>,
-    narrow: Vec<f16>,
     codes: Vec<i8>,
     scale: f32,
     squared_norm: f32,
@@ -46,12 +44,11 @@ impl DenseQuery {
         metric.prepare(&mut values)?;
         let mut codes = vec![0; dim];
         let scale = quantize(&values, &mut codes);
-        let narrow = values.iter().map(|v| f16::from_f32(*v)).collect();
         let squared_norm = squared_norm(&values);
         Ok(Self {
             metric,
             values,
-            narrow,
+
             codes,
             scale,
             squared_norm,
@@ -73,8 +70,8 @@ impl DenseQuery {
         let l2 = self.metric == Metric::L2;
         match rows.cells {
             Cells::F32(values) => self.score_f32(&values[range]),
-            Cells::F16(values) if l2 => -self.kernel.l2sq_f16(&self.narrow, &values[range]),
-            Cells::F16(values) => self.kernel.dot_f16(&self.narrow, &values[range]),
+            Cells::F16(values) if l2 => -self.kernel.l2sq_mixed(&self.values, &values[range]),
+            Cells::F16(values) => self.kernel.dot_mixed(&self.values, &values[range]),
             Cells::Int8 { codes, factors } => {
                 let dot =
                     integer(self.kernel.dot_i8(&self.codes, &codes[range])) * self.scale * factors[2 * row];

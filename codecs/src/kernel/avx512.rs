@@ -373,21 +373,45 @@ unsafe fn nearest_tile<const P: usize, const R: usize>(
         let panels = centroids.values.as_ptr().add(panel * LANES * dim);
         dots_i8::<P, R>(panels, centroids.offsets.as_ptr().add(panel * LANES), rows, dim)
     };
-    for p in 0..P {
+    let mut scales = [_mm512_setzero_ps(); P];
+    for (p, scale) in scales.iter_mut().enumerate() {
         // SAFETY: precondition 1: there is a scale for each lane of each panel.
-        let scale = unsafe { _mm512_loadu_ps(centroids.scales.as_ptr().add((panel + p) * LANES)) };
-        for (r, dot) in dots.iter().enumerate() {
-            let scores = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p]), scale);
-            let above = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores, _mm512_set1_ps(floors[r]));
-            if above != 0 {
-                let mut lanes = [0.0f32; LANES];
-                // SAFETY: 16 numbers are there to be written.
-                unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), scores) };
-                for (lane, score) in lanes.into_iter().enumerate() {
-                    if above >> lane & 1 == 1 {
-                        floors[r] = found(r, (panel + p) * LANES + lane, score);
-                    }
-                }
+        *scale = unsafe { _mm512_loadu_ps(centroids.scales.as_ptr().add((panel + p) * LANES)) };
+    }
+    let mut any = 0;
+    for (dots, floor) in dots.iter().zip(floors.iter()) {
+        for (dot, scale) in dots.iter().zip(scales) {
+            let scores = _mm512_mul_ps(_mm512_cvtepi32_ps(*dot), scale);
+            any |= _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores, _mm512_set1_ps(*floor));
+        }
+    }
+    if any != 0 {
+        report_above(&dots, &scales, panel, floors, found);
+    }
+}
+
+/// The rare rest of [`nearest_tile`]: which scores they were.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+fn report_above<const P: usize, const R: usize>(
+    dots: &[[__m512i; P]; R],
+    scales: &[__m512; P],
+    panel: usize,
+    floors: &mut [f32],
+    found: &mut dyn FnMut(usize, usize, f32) -> f32,
+) {
+    for (r, (dots, floor)) in dots.iter().zip(floors).enumerate() {
+        for (p, (dot, scale)) in dots.iter().zip(scales).enumerate() {
+            let scores = _mm512_mul_ps(_mm512_cvtepi32_ps(*dot), *scale);
+            let mut above = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scores, _mm512_set1_ps(*floor));
+            let mut lanes = [0.0f32; LANES];
+            // SAFETY: 16 numbers are there to be written.
+            unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), scores) };
+            while above != 0 {
+                let lane = above.trailing_zeros() as usize;
+                *floor = found(r, (panel + p) * LANES + lane, lanes[lane]);
+                above &= above - 1;
             }
         }
     }
@@ -407,7 +431,8 @@ pub(super) fn nearest(
         let some = ROWS.min(count - first);
         let rows = rows[first * dim..].as_ptr();
         let floors = &mut floors[first..first + some];
-        let found = &mut |row: usize, centroid, score| found(first + row, centroid, score);
+        let found: &mut dyn FnMut(usize, usize, f32) -> f32 =
+            &mut |row, centroid, score| found(first + row, centroid, score);
         for panel in panels.clone().step_by(2) {
             // SAFETY: `panel` and the one after it, where it is within `panels`, are panels; `some` rows are left.
             unsafe {

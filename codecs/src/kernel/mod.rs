@@ -8,14 +8,17 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod half;
 mod panels;
 mod scalar;
 mod tile;
 
 use crate::error::CodecError;
-use half::f16;
+use ::half::f16;
 pub(crate) use panels::{BytePanels, LANES, Panels, quantize};
 pub(crate) use scalar::exact_dot;
+use simsimd::SpatialSimilarity;
 use std::fmt;
 use std::ops::Range;
 pub(crate) use tile::{ResidualTile, Unpack};
@@ -30,7 +33,7 @@ pub(crate) const ROW_TILE: usize = 24;
 pub enum Isa {
     /// x86-64 with AVX-512 F, BW, VL and VNNI.
     Avx512Vnni,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// AArch64 with NEON.
     Neon,
@@ -70,7 +73,11 @@ impl Isa {
                     && Self::Avx2.is_available()
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             Self::Scalar => true,
             _ => false,
         }
@@ -107,6 +114,18 @@ macro_rules! by_isa {
     };
 }
 
+/// Calls the half-precision kernel of a name.
+macro_rules! by_half {
+    ($kernel:expr, $name:ident($($arg:expr),*)) => {
+        match $kernel.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { half::$name($($arg),*) },
+            _ => scalar::$name($($arg),*),
+        }
+    };
+}
+
 impl Kernel {
     /// The kernels of an instruction set.
     pub(crate) fn new(isa: Isa) -> Result<Self, CodecError> {
@@ -123,28 +142,59 @@ impl Kernel {
     }
 
     /// Dot product of two vectors of one length.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "simsimd widens its single-precision sum"
+    )]
     pub(crate) fn dot_f32(self, a: &[f32], b: &[f32]) -> f32 {
-        scalar::dot_f32(a, b)
+        match self.0 {
+            Isa::Scalar => scalar::exact_dot(a, b),
+            _ => f32::dot(a, b).map_or_else(|| scalar::exact_dot(a, b), |v| v as f32),
+        }
     }
 
     /// Squared Euclidean distance of two vectors of one length.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "simsimd widens its single-precision sum"
+    )]
     pub(crate) fn l2sq_f32(self, a: &[f32], b: &[f32]) -> f32 {
-        scalar::l2sq_f32(a, b)
+        match self.0 {
+            Isa::Scalar => scalar::l2sq_f32(a, b),
+            _ => f32::l2sq(a, b).map_or_else(|| scalar::l2sq_f32(a, b), |v| v as f32),
+        }
+    }
+
+    /// Dot product of two vectors of one length in int8.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "65,536 products of bytes are below 2^31"
+    )]
+    pub(crate) fn dot_i8(self, a: &[i8], b: &[i8]) -> i32 {
+        match self.0 {
+            Isa::Scalar => scalar::dot_i8(a, b),
+            _ => i8::dot(a, b).map_or_else(|| scalar::dot_i8(a, b), |v| v as i32),
+        }
     }
 
     /// Dot product of two vectors of one length in half precision.
     pub(crate) fn dot_f16(self, a: &[f16], b: &[f16]) -> f32 {
-        scalar::dot_f16(a, b)
+        by_half!(self, dot_f16(a, b))
     }
 
     /// Squared Euclidean distance of two vectors of one length in half precision.
     pub(crate) fn l2sq_f16(self, a: &[f16], b: &[f16]) -> f32 {
-        scalar::l2sq_f16(a, b)
+        by_half!(self, l2sq_f16(a, b))
     }
 
-    /// Dot product of two vectors of one length in int8.
-    pub(crate) fn dot_i8(self, a: &[i8], b: &[i8]) -> i32 {
-        scalar::dot_i8(a, b)
+    /// Dot product of two vectors of one length, the second in half precision.
+    pub(crate) fn dot_mixed(self, a: &[f32], b: &[f16]) -> f32 {
+        by_half!(self, dot_mixed(a, b))
+    }
+
+    /// Squared Euclidean distance of two vectors of one length, the second in half precision.
+    pub(crate) fn l2sq_mixed(self, a: &[f32], b: &[f16]) -> f32 {
+        by_half!(self, l2sq_mixed(a, b))
     }
 
     /// Raises `maxima` (one a query token, padded to whole panels) to the dot products with each row.

@@ -8,10 +8,6 @@ pub(crate) fn exact_dot(a: &[f32], b: &[f32]) -> f32 {
     lanes_of(a, b, |x, y| x * y)
 }
 
-pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    exact_dot(a, b)
-}
-
 pub(super) fn l2sq_f32(a: &[f32], b: &[f32]) -> f32 {
     lanes_of(a, b, |x, y| (x - y) * (x - y))
 }
@@ -25,6 +21,14 @@ pub(super) fn l2sq_f16(a: &[f16], b: &[f16]) -> f32 {
         .zip(b)
         .map(|(x, y)| (x.to_f32() - y.to_f32()).powi(2))
         .sum()
+}
+
+pub(super) fn dot_mixed(a: &[f32], b: &[f16]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y.to_f32()).sum()
+}
+
+pub(super) fn l2sq_mixed(a: &[f32], b: &[f16]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| (x - y.to_f32()).powi(2)).sum()
 }
 
 pub(super) fn dot_i8(a: &[i8], b: &[i8]) -> i32 {

@@ -23,6 +23,8 @@ pub struct ResidualCodec {
     centroids: Vec<f32>,
     cutoffs: Vec<f32>,
     weights: Vec<f32>,
+    /// The `8 / bits` weights of each residual byte.
+    byte_weights: Vec<f32>,
     /// Made on the first assignment: a codec that only reads pays neither its time nor its memory.
     assigner: OnceLock<Assigner>,
 }
@@ -53,12 +55,14 @@ impl ResidualCodec {
         if let Some(at) = cutoffs.windows(2).position(|pair| pair[1] < pair[0]) {
             return Err(CodecError::Cutoffs { index: at + 1 });
         }
+        let byte_weights = byte_weights(bits, &weights);
         Ok(Self {
             dim,
             bits,
             centroids,
             cutoffs,
             weights,
+            byte_weights,
             assigner: OnceLock::new(),
         })
     }
@@ -113,6 +117,7 @@ impl ResidualCodec {
         codec.weights = (0..buckets)
             .map(|i| quantile(&residuals, 2 * i + 1, steps))
             .collect();
+        codec.byte_weights = byte_weights(bits, &codec.weights);
         Ok(codec)
     }
 
@@ -218,9 +223,11 @@ impl ResidualCodec {
 
     /// Reconstructs a token from its code and residual bytes, at unit length.
     pub fn decode(&self, code: u32, residual: &[u8], out: &mut [f32]) {
-        let buckets = pack::unpack(residual, self.bits);
-        for ((v, c), bucket) in out.iter_mut().zip(self.centroid(code)).zip(buckets) {
-            *v = c + self.weights[usize::from(bucket)];
+        let each = 8 / usize::from(self.bits);
+        out.copy_from_slice(self.centroid(code));
+        for (out, byte) in out.chunks_exact_mut(each).zip(residual) {
+            let weights = &self.byte_weights[usize::from(*byte) * each..][..each];
+            out.iter_mut().zip(weights).for_each(|(v, w)| *v += w);
         }
         normalize(out);
     }
@@ -232,6 +239,14 @@ fn check_bits(bits: u8) -> Result<(), CodecError> {
     } else {
         Err(CodecError::Bits { got: bits })
     }
+}
+
+/// The weights of the values of every byte, in order.
+fn byte_weights(bits: u8, weights: &[f32]) -> Vec<f32> {
+    let bytes: Vec<u8> = (0..=u8::MAX).collect();
+    pack::unpack(&bytes, bits)
+        .map(|value| weights[usize::from(value)])
+        .collect()
 }
 
 /// The residual of a token, rounded to half precision, as the reference computes it on a GPU.
