@@ -1,6 +1,8 @@
 //! The models that a database has loaded, each once.
 
 use std::collections::HashMap;
+#[cfg(feature = "models")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,7 +84,7 @@ impl ModelRegistry {
             }
             #[cfg(feature = "models")]
             EncoderSource::Folder(folder) => {
-                Ok(Arc::new(crate::models::OnnxEncoder::open(folder, &self.model_options())?))
+                Ok(Arc::new(crate::models::OnnxEncoder::open(absolute(folder), &self.model_options())?))
             }
             #[cfg(not(feature = "builtin-models"))]
             other => Err(self.not_built(&other.to_string())),
@@ -98,7 +100,7 @@ impl ModelRegistry {
             }
             #[cfg(feature = "models")]
             RerankerSource::Folder(folder) => {
-                Ok(Arc::new(crate::models::OnnxReranker::open(folder, &self.model_options())?))
+                Ok(Arc::new(crate::models::OnnxReranker::open(absolute(folder), &self.model_options())?))
             }
             #[cfg(not(feature = "builtin-models"))]
             other => Err(self.not_built(&other.to_string())),
@@ -119,6 +121,12 @@ impl ModelRegistry {
             advice: "build latewood with the feature `builtin-models`, or `models` for folders, or give a model of your own",
         }
     }
+}
+
+/// The path that is kept with a collection, to be found from any working directory.
+#[cfg(feature = "models")]
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// That a model is the one that the collection was made with.
