@@ -1,0 +1,135 @@
+//! The one runtime of the process: ONNX Runtime from a path, or tract.
+//!
+//! `ort` keeps its API table and its environment in globals that can be set once. Everything that could panic there (a
+//! missing library, a second environment) is turned into an error here, before `ort` is asked.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort::environment::Environment;
+
+use super::ModelError;
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// The runtime and its environment, which must outlive every session.
+pub(crate) struct Runtime {
+    pub(crate) environment: Environment,
+    pub(crate) info: RuntimeInfo,
+}
+
+/// Which runtime runs the models of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuntimeInfo {
+    /// The library that was loaded; None for tract, which is compiled in.
+    pub library: Option<PathBuf>,
+    /// What the runtime says of its build.
+    pub build: String,
+}
+
+impl RuntimeInfo {
+    /// Whether models run in pure Rust.
+    pub fn is_tract(&self) -> bool {
+        self.library.is_none()
+    }
+
+    /// `tract` or `onnxruntime`.
+    pub fn name(&self) -> &'static str {
+        if self.is_tract() { "tract" } else { "onnxruntime" }
+    }
+}
+
+impl fmt::Display for RuntimeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.library {
+            None => f.write_str("tract (pure Rust)"),
+            Some(path) => write!(f, "ONNX Runtime ({})", path.display()),
+        }
+    }
+}
+
+/// Chooses the runtime of the process, once: the ONNX Runtime library at `path`, or, without one, tract.
+///
+/// Calling it again with the same path, or with None, returns the runtime in use.
+///
+/// # Errors
+/// [`ModelError::RuntimeUnavailable`] if the library cannot be loaded or is older than 1.24; nothing is chosen then, and
+/// another path may be tried. [`ModelError::RuntimeFixed`] if another runtime is in use.
+pub fn init_runtime(path: Option<&Path>) -> Result<RuntimeInfo, ModelError> {
+    runtime(path).map(|runtime| runtime.info.clone())
+}
+
+pub(crate) fn runtime(path: Option<&Path>) -> Result<&'static Runtime, ModelError> {
+    let _guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let library = path.map(library_path).transpose()?;
+    if let Some(current) = RUNTIME.get() {
+        return match &library {
+            Some(asked) if current.info.library.as_ref() != Some(asked) => Err(ModelError::RuntimeFixed {
+                current: current.info.to_string(),
+                asked: format!("ONNX Runtime ({})", asked.display()),
+            }),
+            _ => Ok(current),
+        };
+    }
+    let started = match library {
+        Some(library) => start_onnxruntime(library)?,
+        None => start_tract()?,
+    };
+    Ok(RUNTIME.get_or_init(|| started))
+}
+
+/// An absolute path to a file: `ort` would look for a relative one beside the executable first.
+fn library_path(path: &Path) -> Result<PathBuf, ModelError> {
+    let found = path.canonicalize().map_err(|e| unavailable(path, &e))?;
+    if found.is_file() {
+        Ok(found)
+    } else {
+        Err(unavailable(path, &"it is not a file"))
+    }
+}
+
+fn start_onnxruntime(library: PathBuf) -> Result<Runtime, ModelError> {
+    let builder = ort::init_from(&library).map_err(|e| unavailable(&library, &e))?;
+    let environment = builder
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| unavailable(&library, &e))?;
+    let build = ort::info().to_owned();
+    Ok(Runtime {
+        environment,
+        info: RuntimeInfo {
+            library: Some(library),
+            build,
+        },
+    })
+}
+
+fn start_tract() -> Result<Runtime, ModelError> {
+    let fixed = |current: &str| ModelError::RuntimeFixed {
+        current: current.into(),
+        asked: "tract".into(),
+    };
+    // False when another user of `ort` in this process, or an ONNX Runtime that loaded but did not start, was first.
+    if !ort::set_api(ort_tract::api()) {
+        return Err(fixed("a runtime that was started outside Latewood"));
+    }
+    let environment = ort::init()
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| fixed(&format!("another environment ({e})")))?;
+    let build = ort::info().to_owned();
+    Ok(Runtime {
+        environment,
+        info: RuntimeInfo { library: None, build },
+    })
+}
+
+fn unavailable(path: &Path, reason: &dyn fmt::Display) -> ModelError {
+    ModelError::RuntimeUnavailable {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
