@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::{Global, ModelFolderArgs};
 use super::output::{Failure, print, print_json};
-use crate::ModelIdentity;
+use crate::{ModelIdentity, Reranker};
 use crate::models::verify::{Agreement, verify_encoder, verify_reranker};
 use crate::models::{ModelError, ModelOptions, OnnxEncoder, OnnxReranker, TextEncoder};
 
