@@ -1,3 +1,86 @@
-//! An embedded vector database engine with late interaction.
+//! An embedded vector database with late interaction: a library in your process, a directory on your disk, no server.
+//!
+//! A [`Collection`] holds [documents](Document): an id, a text, a JSON payload, and one or both of a dense vector and a
+//! token matrix (ColBERT). A [`Query`] is planned over the stages that the collection can do (dense search, MaxSim late
+//! interaction, a cross-encoder's rerank), and says what it did and why.
+//!
+//! ```
+//! use latewood::{Database, Document, FieldType, SchemaBuilder};
+//! # fn main() -> Result<(), latewood::Error> {
+//! # let folder = std::env::temp_dir().join(format!("latewood-doc-{}", std::process::id()));
+//! # std::fs::remove_dir_all(&folder).ok();
+//! # #[cfg(feature = "builtin-models")] {
+//! let db = Database::open(&folder)?;
+//! let schema = SchemaBuilder::new().encoder("tiny").reranker("tiny").field("year", FieldType::Int);
+//! let notes = db.create_collection("notes", schema)?;
+//! notes.upsert_many([
+//!     Document::new("owl").text("Owls hunt mice at night, by ear.").field("year", 2021),
+//!     Document::new("wal").text("A write-ahead log makes a database survive a crash.").field("year", 2024),
+//!     Document::new("gcc").text("A compiler turns source code into machine code.").field("year", 2024),
+//! ])?;
+//!
+//! let hits = notes.query().text("recover data after power failure").filter("year >= 2022").limit(1).run()?;
+//! assert_eq!(hits[0].id, "wal".into());
+//!
+//! println!("{}", notes.query().text("night birds").explain()?);
+//! db.close()?;
+//! # }
+//! # std::fs::remove_dir_all(&folder).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is where:
+//! - open and configure: [`Database`], [`DatabaseOptions`], [`Durability`]
+//! - declare: [`SchemaBuilder`], [`FieldType`], [`Metric`], [`DenseCodec`], [`OriginalCodec`]
+//! - write: [`Document`], [`Batch`], [`Ingest`], and readers of files in [`import`]
+//! - read: [`Query`], [`Filter`], [`Scroll`], [`Documents`]
+//! - understand: [`Plan`], [`Profile`], [`Stats`], and measures of rankings in [`evaluation`]
+//! - models: [`models`], the traits [`TextEncoder`](models::TextEncoder) and [`Reranker`]
+//! - failure: [`Error`]
+//!
+//! What it is not: a server, an async API, a lexical search engine, or a downloader of models. Everything blocks, and
+//! every handle is `Send + Sync` and cheap to clone. Vectors of your own need no model: build with
+//! `default-features = false`.
+#![forbid(unsafe_code)]
 
+mod cancel;
+#[cfg(feature = "cli")]
+pub mod cli;
+mod collection;
+mod database;
+mod document;
+mod encode;
+mod error;
+pub mod evaluation;
+pub mod import;
+mod ingest;
+mod model_source;
 pub mod models;
+mod options;
+mod registry;
+mod schema;
+mod search;
+mod threads;
+
+pub use cancel::CancelToken;
+pub use collection::{
+    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, Scroll, Stats,
+};
+pub use database::Database;
+pub use document::{Document, TokenRows};
+pub use error::Error;
+pub use ingest::{Ingest, IngestProgress, IngestReport};
+pub use model_source::{EncoderSource, RerankerSource};
+pub use options::DatabaseOptions;
+pub use schema::SchemaBuilder;
+pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query, QueryTokens};
+
+pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenMatrix};
+pub use latewood_query::{
+    CostModel, Filter, Plan, PlanChoice, PlanName, Profile, QueryError, RerankError, Reranker, StageName, StageProfile, Value,
+};
+pub use latewood_storage::{
+    DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity, OptimizeReport, Payload, RecordFault, Schema,
+    Severity, StorageError,
+};

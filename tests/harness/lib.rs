@@ -1,1 +1,4 @@
 //! Shared parts of the tests of Latewood.
+
+pub mod command;
+pub mod words;

@@ -1,0 +1,400 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use latewood_query::PlanChoice;
+use latewood_storage::FieldType;
+
+/// An embedded vector database with late interaction.
+#[derive(Debug, Parser)]
+#[command(name = "latewood", version, max_term_width = 100)]
+pub(super) struct Latewood {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Run models with this ONNX Runtime library (libonnxruntime.so) instead of in pure Rust; default: ORT_DYLIB_PATH
+    #[arg(long, global = true, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+    /// Threads; default: as many as the machine offers, and 1 for `run`
+    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    pub(super) threads: Option<usize>,
+    /// Memory that writing may take, in MiB; default: 512
+    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u64).range(16..=1 << 24))]
+    pub(super) memory_mib: Option<u64>,
+}
+
+impl Global {
+    /// The ONNX Runtime to load, if any. The one place where the environment is read.
+    pub(super) fn onnxruntime(&self) -> Option<PathBuf> {
+        let from_environment = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+        self.onnxruntime.clone().or_else(|| from_environment().map(PathBuf::from))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a collection, and the database if there is none
+    Create(CreateArgs),
+    /// Add documents: JSON lines as BEIR has them, or arrays of vectors; run again to go on after an interruption
+    Ingest(IngestArgs),
+    /// Search a collection for a text
+    Search(SearchArgs),
+    /// Run a file of queries into a TREC run file, and measure latency
+    Run(RunArgs),
+    /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency
+    Eval(EvalArgs),
+    /// Documents, tokens, and what each component takes on disk
+    Stats(TargetArgs),
+    /// Verify every checksum and structure
+    Check(TargetArgs),
+    /// Train the codebook, merge segments, build indexes, reclaim space
+    Optimize(TargetArgs),
+    /// Write documents as JSON lines
+    Export(ExportArgs),
+    /// Say what a model folder is, and compare its outputs with its reference.json
+    Model(ModelFolderArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CollectionArgs {
+    /// The database directory
+    pub(super) db: PathBuf,
+    /// The collection
+    pub(super) collection: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// The database directory
+    pub(super) db: PathBuf,
+    /// The collection; default: all
+    pub(super) collection: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ModelArgs {
+    /// Where the collection's encoder is now, if it was moved: a folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) encoder: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Dimension of the dense vector (an encoder brings its own)
+    #[arg(long, value_name = "DIM")]
+    pub(super) dense: Option<usize>,
+    /// How dense vectors are compared; default: cosine
+    #[arg(long)]
+    pub(super) metric: Option<MetricArg>,
+    /// How dense vectors are stored; default: f16
+    #[arg(long, value_name = "CODEC")]
+    pub(super) dense_codec: Option<DenseCodecArg>,
+    /// Dimension of a token's vector (an encoder brings its own)
+    #[arg(long, value_name = "DIM")]
+    pub(super) multi: Option<usize>,
+    /// Bits of residual a number of a token: 1, 2 or 4; default: 2
+    #[arg(long)]
+    pub(super) bits: Option<u8>,
+    /// Keep the tokens beside their codes, for exact rescoring
+    #[arg(long, value_name = "CODEC")]
+    pub(super) keep_original: Option<OriginalArg>,
+    /// Do not store the encoder's dense vector
+    #[arg(long, conflicts_with = "dense")]
+    pub(super) no_dense: bool,
+    /// Do not store the encoder's token matrix
+    #[arg(long, conflicts_with = "multi")]
+    pub(super) no_multi: bool,
+    /// The encoder: `tiny` (built in), or a model folder
+    #[arg(long, value_name = "FOLDER|tiny")]
+    pub(super) encoder: Option<String>,
+    /// The cross-encoder that reranks: `tiny` (built in), or a model folder
+    #[arg(long, value_name = "FOLDER|tiny")]
+    pub(super) reranker: Option<String>,
+    /// A payload field that filters may name; TYPE is keyword, int, float or bool
+    #[arg(long, value_name = "NAME:TYPE", value_parser = field)]
+    pub(super) field: Vec<(String, FieldType)>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IngestArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Lines {"_id", "title", "text", ...payload}, plain or zstd; `-`: standard input
+    #[arg(required_unless_present_any = ["multi", "dense"], conflicts_with_all = ["multi", "dense", "ids"])]
+    pub(super) file: Option<PathBuf>,
+    /// Tokens of all documents: tokens x dimensions with --doclens, or documents x tokens x dimensions
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) multi: Option<PathBuf>,
+    /// How many tokens each document has
+    #[arg(long, value_name = "FILE.npy", requires = "multi")]
+    pub(super) doclens: Option<PathBuf>,
+    /// Dense vectors: documents x dimensions
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) dense: Option<PathBuf>,
+    /// One id a line; default: 0, 1, 2, ...
+    #[arg(long, value_name = "FILE.txt")]
+    pub(super) ids: Option<PathBuf>,
+    /// Do not train the codebook and build the indexes at the end
+    #[arg(long)]
+    pub(super) no_optimize: bool,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+/// What tunes a query.
+#[derive(Debug, Args)]
+pub(super) struct TuningArgs {
+    /// Search exhaustively, over the best vectors stored
+    #[arg(long)]
+    pub(super) exact: bool,
+    /// Breadth of the graph search
+    #[arg(long, value_name = "N")]
+    pub(super) ef_search: Option<usize>,
+    /// Inverted lists read for each query token
+    #[arg(long, value_name = "N")]
+    pub(super) n_probe: Option<usize>,
+    /// Candidates that the first stage hands to the next
+    #[arg(long, value_name = "N")]
+    pub(super) candidates: Option<usize>,
+    /// Candidates that the reranker reads
+    #[arg(long, value_name = "N", default_value_t = latewood_query::DEFAULT_RERANK_DEPTH)]
+    pub(super) rerank_depth: usize,
+    /// How long a rerank may take, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(super) rerank_deadline: Option<u64>,
+    /// Rerank with this model instead of the collection's own: `tiny` or a model folder
+    #[arg(long, value_name = "FOLDER|tiny")]
+    pub(super) reranker: Option<String>,
+    /// Only documents that match, for example: section = "python" and installed_kib >= 100
+    #[arg(long, value_name = "EXPR")]
+    pub(super) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// What is asked
+    pub(super) text: String,
+    /// How many hits
+    #[arg(short = 'k', long = "limit", default_value_t = 10)]
+    pub(super) limit: usize,
+    /// How many hits to skip first
+    #[arg(long, default_value_t = 0)]
+    pub(super) offset: usize,
+    /// auto, dense, maxsim, dense+maxsim, dense+rerank, maxsim+rerank, dense+maxsim+rerank
+    #[arg(long, default_value = "auto", value_parser = plan)]
+    pub(super) plan: PlanChoice,
+    #[command(flatten)]
+    pub(super) tuning: TuningArgs,
+    /// Print the plan and why, and do not run it
+    #[arg(long, conflicts_with = "analyze")]
+    pub(super) explain: bool,
+    /// Run it, and print what each stage did
+    #[arg(long)]
+    pub(super) analyze: bool,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Lines {"_id", "text"}
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["multi", "dense"], required_unless_present_any = ["multi", "dense"])]
+    pub(super) queries: Option<PathBuf>,
+    /// Token matrices: queries x tokens x dimensions, or tokens x dimensions with --querylens
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) multi: Option<PathBuf>,
+    /// How many tokens each query has
+    #[arg(long, value_name = "FILE.npy", requires = "multi")]
+    pub(super) querylens: Option<PathBuf>,
+    /// Dense vectors: queries x dimensions
+    #[arg(long, value_name = "FILE.npy")]
+    pub(super) dense: Option<PathBuf>,
+    /// How many hits a query
+    #[arg(short = 'k', long = "limit", default_value_t = 10)]
+    pub(super) limit: usize,
+    /// auto, dense, maxsim, dense+maxsim, dense+rerank, maxsim+rerank, dense+maxsim+rerank
+    #[arg(long, default_value = "auto", value_parser = plan)]
+    pub(super) plan: PlanChoice,
+    #[command(flatten)]
+    pub(super) tuning: TuningArgs,
+    /// The run file: query id, Q0, document id, rank, score, tag
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Only the first N queries
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) limit_queries: Option<usize>,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Lines {"_id", "text"}
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(super) queries: PathBuf,
+    /// Judgments: query, document, relevance (BEIR), or query, 0, document, relevance (TREC)
+    #[arg(long, value_name = "FILE.tsv")]
+    pub(super) qrels: PathBuf,
+    /// Plans, separated by commas; default: all that the collection can do
+    #[arg(long, value_name = "PLAN,...", value_delimiter = ',', value_parser = plan)]
+    pub(super) plans: Vec<PlanChoice>,
+    #[command(flatten)]
+    pub(super) tuning: TuningArgs,
+    /// Only the first N queries
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) limit_queries: Option<usize>,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The database directory
+    pub(super) db: PathBuf,
+    /// The collection; may be left out when there is one
+    pub(super) collection: Option<String>,
+    /// Where to write; `-`: standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(super) out: PathBuf,
+    /// Write the vectors as well, as "_dense" and "_tokens"
+    #[arg(long)]
+    pub(super) vectors: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ModelFolderArgs {
+    /// A model folder, or `tiny` (the built-in encoder), or `tiny-cross` (the built-in reranker)
+    pub(super) folder: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum MetricArg {
+    /// Dot product of unit vectors
+    Cosine,
+    /// Inner product
+    Ip,
+    /// Minus the squared Euclidean distance
+    L2,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::Cosine => Self::Cosine,
+            MetricArg::Ip => Self::InnerProduct,
+            MetricArg::L2 => Self::L2,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum DenseCodecArg {
+    /// 4 bytes a number
+    F32,
+    /// 2 bytes a number
+    F16,
+    /// 1 byte a number
+    Int8,
+}
+
+impl From<DenseCodecArg> for DenseCodec {
+    fn from(codec: DenseCodecArg) -> Self {
+        match codec {
+            DenseCodecArg::F32 => Self::F32,
+            DenseCodecArg::F16 => Self::F16,
+            DenseCodecArg::Int8 => Self::Int8,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum OriginalArg {
+    /// 2 bytes a number
+    F16,
+    /// 1 byte a number
+    Int8,
+}
+
+impl From<OriginalArg> for OriginalCodec {
+    fn from(codec: OriginalArg) -> Self {
+        match codec {
+            OriginalArg::F16 => Self::F16,
+            OriginalArg::Int8 => Self::Int8,
+        }
+    }
+}
+
+fn plan(text: &str) -> Result<PlanChoice, String> {
+    text.parse().map_err(|e: latewood_query::QueryError| e.to_string())
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of at least 1".to_owned()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn field(text: &str) -> Result<(String, FieldType), String> {
+    let (name, kind) = text.rsplit_once(':').ok_or("expected NAME:TYPE")?;
+    let kind = match kind {
+        "keyword" | "string" | "str" => FieldType::Keyword,
+        "int" | "i64" => FieldType::Int,
+        "float" | "f64" => FieldType::Float,
+        "bool" => FieldType::Bool,
+        _ => return Err(format!("expected the type keyword, int, float or bool, got {kind}")),
+    };
+    if name.is_empty() {
+        return Err("expected a name before the colon".to_owned());
+    }
+    Ok((name.to_owned(), kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Latewood::command().debug_assert();
+    }
+
+    #[test]
+    fn fields_name_their_type() {
+        assert_eq!(field("year:int").unwrap(), ("year".to_owned(), FieldType::Int));
+        assert_eq!(field("a:b:keyword").unwrap(), ("a:b".to_owned(), FieldType::Keyword));
+        assert!(field("year").is_err() && field("year:date").is_err() && field(":int").is_err());
+    }
+
+    #[test]
+    fn documents_come_from_a_file_or_from_arrays() {
+        let parse = |arguments: &[&str]| Latewood::try_parse_from([&["latewood", "ingest", "db", "c"], arguments].concat());
+        assert!(parse(&["a.jsonl"]).is_ok());
+        assert!(parse(&["--multi", "a.npy", "--doclens", "b.npy"]).is_ok());
+        assert!(parse(&["--dense", "a.npy"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["a.jsonl", "--multi", "a.npy"]).is_err());
+        assert!(parse(&["--doclens", "b.npy"]).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! `latewood eval`
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::args::{EvalArgs, Global};
+use super::latency::{Latencies, rounded};
+use super::output::{Failure, print, print_json};
+use super::progress;
+use super::search::tuned;
+use crate::evaluation::{Judgments, Measures, mean_measures};
+use crate::import::{TextQuery, read_queries};
+use crate::{Collection, PlanChoice, PlanName};
+
+/// How many hits are looked at: recall@100 needs as many.
+const DEPTH: usize = 100;
+
+/// One plan, judged.
+#[derive(Debug, Serialize)]
+struct Row {
+    plan: String,
+    queries: usize,
+    #[serde(rename = "ndcg@10")]
+    ndcg_at_10: f64,
+    #[serde(rename = "mrr@10")]
+    mrr_at_10: f64,
+    #[serde(rename = "recall@10")]
+    recall_at_10: f64,
+    #[serde(rename = "recall@100")]
+    recall_at_100: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+}
+
+pub(super) fn run(global: &Global, args: &EvalArgs) -> Result<(), Failure> {
+    let collection = super::open_to_read(global, &args.target, &args.models, None)?;
+    let judgments = Judgments::read(&args.qrels)?;
+    let mut queries = read_queries(&args.queries)?;
+    queries.truncate(args.limit_queries.unwrap_or(usize::MAX));
+    queries.retain(|query| judgments.has_relevant(&query.id));
+    if queries.is_empty() {
+        let message = format!(
+            "none of the queries of {} has a relevant document in {}",
+            args.queries.display(),
+            args.qrels.display()
+        );
+        return Err(Failure::Said(message, "check that both files use the same query ids"));
+    }
+    let plans = if args.plans.is_empty() { possible_plans(&collection, args) } else { args.plans.clone() };
+    let mut rows = Vec::with_capacity(plans.len());
+    for plan in plans {
+        rows.push(judge(global, args, &collection, plan, &queries, &judgments)?);
+    }
+    if global.json { print_json(&rows) } else { print(as_text(&rows)) }
+}
+
+fn possible_plans(collection: &Collection, args: &EvalArgs) -> Vec<PlanChoice> {
+    let schema = collection.schema();
+    let can_rerank = schema.reranker.is_some() || args.tuning.reranker.is_some();
+    PlanName::ALL
+        .into_iter()
+        .filter(|plan| !plan.uses_dense() || schema.dense.is_some())
+        .filter(|plan| !plan.uses_tokens() || schema.tokens.is_some())
+        .filter(|plan| !plan.reranks() || can_rerank)
+        .map(PlanChoice::Named)
+        .collect()
+}
+
+fn judge(
+    global: &Global,
+    args: &EvalArgs,
+    collection: &Collection,
+    plan: PlanChoice,
+    queries: &[TextQuery],
+    judgments: &Judgments,
+) -> Result<Row, Failure> {
+    let build = |text: &str| {
+        tuned(collection.query().text(text).plan(plan).limit(DEPTH).with_payload(false), &args.tuning)
+    };
+    if let Some(query) = queries.first() {
+        // Loads the models and touches the files once: what is measured is a collection in use.
+        build(&query.text).run()?;
+    }
+    let mut latencies = Latencies::default();
+    let mut measured = Vec::with_capacity(queries.len());
+    let bar = progress::bar(global, "eval", Some(queries.len() as u64));
+    bar.set_message(plan.to_string());
+    for query in queries {
+        let request = build(&query.text);
+        let begun = Instant::now();
+        let hits = request.run()?;
+        latencies.add(begun.elapsed());
+        let ranking: Vec<String> = hits.iter().map(|hit| hit.id.to_string()).collect();
+        measured.extend(Measures::of(judgments, &query.id, &ranking));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let mean = mean_measures(&measured);
+    Ok(Row {
+        plan: plan.to_string(),
+        queries: measured.len(),
+        ndcg_at_10: rounded(mean.ndcg_at_10, 6),
+        mrr_at_10: rounded(mean.mrr_at_10, 6),
+        recall_at_10: rounded(mean.recall_at_10, 6),
+        recall_at_100: rounded(mean.recall_at_100, 6),
+        p50_ms: rounded(latencies.percentile(0.5), 4),
+        p95_ms: rounded(latencies.percentile(0.95), 4),
+    })
+}
+
+fn as_text(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<20} {:>8} {:>8} {:>8} {:>10} {:>11} {:>9} {:>9}\n",
+        "plan", "queries", "nDCG@10", "MRR@10", "recall@10", "recall@100", "p50 ms", "p95 ms"
+    );
+    for row in rows {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "{:<20} {:>8} {:>8.4} {:>8.4} {:>10.4} {:>11.4} {:>9.3} {:>9.3}",
+            row.plan,
+            row.queries,
+            row.ndcg_at_10,
+            row.mrr_at_10,
+            row.recall_at_10,
+            row.recall_at_100,
+            row.p50_ms,
+            row.p95_ms,
+        );
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! `latewood run`
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{Global, RunArgs};
+use super::latency::{Latencies, rounded};
+use super::output::{Failure, print, print_json};
+use super::progress;
+use super::search::tuned;
+use crate::evaluation::RunFile;
+use crate::import::{NpyReader, read_lengths, read_queries};
+use crate::{Collection, Query};
+
+/// What is asked: text, or vectors.
+enum Asked {
+    Text(String),
+    Vectors { tokens: Option<Vec<Vec<f32>>>, dense: Option<Vec<f32>> },
+}
+
+pub(super) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
+    let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
+    let mut queries = match &args.queries {
+        Some(path) => read_queries(path)?.into_iter().map(|q| (q.id, Asked::Text(q.text))).collect(),
+        None => read_vectors(args)?,
+    };
+    queries.truncate(args.limit_queries.unwrap_or(usize::MAX));
+    let mut file = RunFile::create(&args.out, &args.plan.to_string())?;
+    let mut latencies = Latencies::default();
+    if let Some((_, asked)) = queries.first() {
+        // Loads the models and touches the files once: what is measured is a collection in use.
+        query(&collection, args, asked).run()?;
+    }
+    let bar = progress::bar(global, "run", Some(queries.len() as u64));
+    for (id, asked) in &queries {
+        let query = query(&collection, args, asked);
+        let begun = Instant::now();
+        let hits = query.run()?;
+        latencies.add(begun.elapsed());
+        file.write(id, hits.into_iter().map(|hit| (hit.id, hit.score)))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    file.finish()?;
+    report(global, &latencies)
+}
+
+fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query<'a> {
+    let query = tuned(collection.query().plan(args.plan).limit(args.limit).with_payload(false), &args.tuning);
+    match asked {
+        Asked::Text(text) => query.text(text),
+        Asked::Vectors { tokens, dense } => {
+            let query = match tokens {
+                Some(tokens) => query.tokens(tokens),
+                None => query,
+            };
+            match dense {
+                Some(dense) => query.dense(dense.as_slice()),
+                None => query,
+            }
+        }
+    }
+}
+
+fn report(global: &Global, latencies: &Latencies) -> Result<(), Failure> {
+    let (p50, p95) = (latencies.percentile(0.5), latencies.percentile(0.95));
+    let qps = latencies.queries_per_second();
+    if global.json {
+        return print_json(&json!({
+            "queries": latencies.len(),
+            "p50_ms": rounded(p50, 4),
+            "p95_ms": rounded(p95, 4),
+            "qps": rounded(qps, 2),
+        }));
+    }
+    print(format!("{} queries: p50 {p50:.3} ms, p95 {p95:.3} ms, {qps:.1} queries/s\n", latencies.len()))
+}
+
+fn read_vectors(args: &RunArgs) -> Result<Vec<(String, Asked)>, Failure> {
+    let mut dense = args.dense.as_ref().map(|path| read_rows(NpyReader::open(path)?)).transpose()?;
+    let mut tokens = match &args.multi {
+        Some(path) => Some(read_matrices(NpyReader::open(path)?, args)?),
+        None => None,
+    };
+    if let (Some(dense), Some(tokens)) = (&dense, &tokens)
+        && dense.len() != tokens.len()
+    {
+        let message = format!("--dense has {} queries, --multi has {}", dense.len(), tokens.len());
+        return Err(Failure::Said(message, "give both for the same queries"));
+    }
+    let queries = dense.as_ref().map_or(0, Vec::len).max(tokens.as_ref().map_or(0, Vec::len));
+    let asked = |i: usize| Asked::Vectors {
+        tokens: tokens.as_mut().map(|t| std::mem::take(&mut t[i])),
+        dense: dense.as_mut().map(|d| std::mem::take(&mut d[i])),
+    };
+    let mut asked = asked;
+    Ok((0..queries).map(|i| (i.to_string(), asked(i))).collect())
+}
+
+fn read_rows(mut reader: NpyReader) -> Result<Vec<Vec<f32>>, Failure> {
+    if reader.header().shape.len() != 2 {
+        let message = format!("{}: expected queries x dimensions, got shape {:?}", reader.path().display(), reader.header().shape);
+        return Err(Failure::Said(message, "give one row a query"));
+    }
+    let mut rows = Vec::new();
+    while reader.remaining() > 0 {
+        let mut row = Vec::with_capacity(reader.row_len());
+        reader.read_f32(1, &mut row)?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn read_matrices(mut reader: NpyReader, args: &RunArgs) -> Result<Vec<Vec<Vec<f32>>>, Failure> {
+    let lengths = match (reader.header().shape.as_slice(), &args.querylens) {
+        (&[queries, tokens, _], None) => vec![tokens; usize::try_from(queries).unwrap_or(usize::MAX)],
+        (&[rows, _], Some(path)) => {
+            let lengths = read_lengths(path)?;
+            let sum: u64 = lengths.iter().sum();
+            if sum != rows {
+                let message = format!("{} has {rows} tokens, the lengths add up to {sum}", reader.path().display());
+                return Err(Failure::Said(message, "give the lengths of the same queries"));
+            }
+            lengths
+        }
+        (shape, _) => {
+            let message = format!("{}: shape {shape:?}", reader.path().display());
+            return Err(Failure::Said(
+                message,
+                "give queries x tokens x dimensions, or tokens x dimensions with --querylens",
+            ));
+        }
+    };
+    let mut matrices = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        let mut matrix = Vec::new();
+        for _ in 0..length {
+            let mut row = Vec::with_capacity(reader.row_len());
+            reader.read_f32(1, &mut row)?;
+            matrix.push(row);
+        }
+        matrices.push(matrix);
+    }
+    Ok(matrices)
+}

@@ -1,0 +1,170 @@
+//! What a unit of work costs on this machine: measured by running queries, and kept with the collection.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+
+use latewood_query::{CostModel, Matches, PlanName, QueryRequest, Reranker, Resources, StageProfile, search};
+use latewood_storage::{Record, Snapshot};
+
+use super::Collection;
+use super::documents::{positions, record_at};
+use crate::error::Error;
+
+/// Where the measured costs are in the catalog.
+const CALIBRATION: &str = "calibration";
+/// Documents that stand in for queries.
+const QUERIES: usize = 6;
+/// Tokens of a document that make a query.
+const QUERY_TOKENS: usize = 16;
+/// Words of a document that make a query for the reranker.
+const QUERY_WORDS: usize = 8;
+/// Documents that the reranker reads a query.
+const RERANK_DEPTH: usize = 8;
+/// Less work than this says nothing about what a unit costs.
+const LEAST_WORK: f64 = 64.0;
+
+/// Time and work of a stage over all measured queries.
+#[derive(Clone, Copy, Default)]
+struct Measured {
+    microseconds: f64,
+    work: f64,
+}
+
+impl Collection {
+    /// Measures what a unit of each kind of work costs here, for the planner's estimates: a few queries, made of stored
+    /// documents, run by every plan that the collection can do. The result is kept in the catalog; `optimize` ends with
+    /// it.
+    pub fn calibrate(&self) -> Result<CostModel, Error> {
+        let snapshot = self.snapshot()?;
+        let mut stages: HashMap<String, Measured> = HashMap::new();
+        let documents = sample(&snapshot)?;
+        // A reranker that cannot be loaded is not measured; queries that need it will say so.
+        let reranker = self.reranker().ok();
+        for record in &documents {
+            self.measure(&snapshot, record, reranker.as_deref(), &mut stages)?;
+        }
+        let cost = fitted(&snapshot, &stages, self.cost_model());
+        if !self.shared.read_only {
+            self.catalog_put(CALIBRATION, &cost)?;
+        }
+        self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name().to_owned(), cost.clone());
+        Ok(cost)
+    }
+
+    /// What a unit of work costs, as far as it was measured.
+    pub(crate) fn cost_model(&self) -> CostModel {
+        let mut costs = self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cost) = costs.get(self.name()) {
+            return cost.clone();
+        }
+        let kept = if self.shared.read_only { None } else { self.catalog_get(CALIBRATION).ok().flatten() };
+        let cost = kept.filter(CostModel::is_sound).unwrap_or_default();
+        costs.insert(self.name().to_owned(), cost.clone());
+        cost
+    }
+
+    fn measure(
+        &self,
+        snapshot: &Snapshot,
+        record: &Record,
+        reranker: Option<&dyn Reranker>,
+        stages: &mut HashMap<String, Measured>,
+    ) -> Result<(), Error> {
+        let request = QueryRequest {
+            dense: record.dense.clone(),
+            tokens: record.tokens.as_ref().map(|tokens| {
+                let numbers = tokens.to_f32();
+                (numbers.into_iter().take(QUERY_TOKENS * tokens.dim()).collect(), tokens.dim())
+            }),
+            text: record.text.as_ref().map(|text| first_words(text)),
+            rerank_depth: Some(RERANK_DEPTH),
+            ..QueryRequest::default()
+        };
+        let reranker = reranker.filter(|_| request.text.is_some());
+        for plan in PlanName::ALL {
+            let lacks_vectors =
+                plan.uses_dense() && request.dense.is_none() || plan.uses_tokens() && request.tokens.is_none();
+            if lacks_vectors || plan.reranks() && reranker.is_none() {
+                continue;
+            }
+            for exact in [false, true] {
+                let request = QueryRequest { plan: plan.into(), exact, ..request.clone() };
+                let resources = Resources { reranker, pool: None };
+                let (_, outcome) = search(snapshot, &request, &CostModel::default(), resources)?;
+                for stage in &outcome.profile.stages {
+                    add(stages, stage);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(stages: &mut HashMap<String, Measured>, stage: &StageProfile) {
+    let work = if stage.name == "texts" { stage.candidates_in } else { stage.work };
+    let measured = stages.entry(stage.name.clone()).or_default();
+    measured.microseconds += stage.microseconds;
+    measured.work += work as f64;
+}
+
+/// Documents spread evenly over the collection.
+fn sample(snapshot: &Snapshot) -> Result<Vec<Record>, Error> {
+    let matches = Matches::evaluate(snapshot, None)?;
+    let total = usize::try_from(matches.count()).unwrap_or(usize::MAX);
+    let mut records = Vec::with_capacity(QUERIES);
+    for at in positions(&matches).step_by((total / QUERIES).max(1)).take(QUERIES) {
+        records.extend(record_at(snapshot, at)?);
+    }
+    Ok(records)
+}
+
+/// The cost model with every constant replaced that was measured.
+fn fitted(snapshot: &Snapshot, stages: &HashMap<String, Measured>, before: CostModel) -> CostModel {
+    let unit = |names: &[&str]| {
+        let all = names.iter().filter_map(|name| stages.get(*name));
+        let sum = all.fold(Measured::default(), |sum, m| Measured {
+            microseconds: sum.microseconds + m.microseconds,
+            work: sum.work + m.work,
+        });
+        (sum.work >= LEAST_WORK && sum.microseconds > 0.0).then(|| sum.microseconds / sum.work)
+    };
+    let schema = snapshot.schema();
+    let mut cost = before.clone();
+    if let Some(dense) = &schema.dense {
+        let dim = dense.dim as f64;
+        set(&mut cost.dense_row_per_1000_dims, unit(&["dense scan"]), 1000.0 / dim);
+        set(&mut cost.graph_hop, unit(&["dense graph"]), 1.0 / (0.5 + dim / 768.0));
+    }
+    if let Some(tokens) = &schema.tokens {
+        let scale = 128.0 / tokens.dim as f64;
+        set(&mut cost.centroid_pair, unit(&["maxsim: centroids"]), scale);
+        set(&mut cost.posting, unit(&["maxsim index: postings"]), 1.0);
+        set(&mut cost.interaction_pair, unit(&["maxsim index: interaction"]), 1.0);
+        set(&mut cost.maxsim_pair, unit(&["maxsim scan: codes", "maxsim index: codes"]), scale);
+        let exact = ["maxsim scan", "maxsim scan: exact", "maxsim index: exact", "maxsim rescore"];
+        set(&mut cost.exact_pair, unit(&exact), scale);
+    }
+    set(&mut cost.text_read, unit(&["texts"]), 1.0);
+    let tokens_read = mean_tokens(snapshot) + QUERY_TOKENS as f64;
+    set(&mut cost.rerank_token, unit(&["rerank"]), 1.0 / tokens_read);
+    if cost.is_sound() { cost } else { before }
+}
+
+fn set(constant: &mut f64, measured: Option<f64>, scale: f64) {
+    if let Some(measured) = measured {
+        *constant = measured * scale;
+    }
+}
+
+/// Tokens of a document, or what is usual where none are stored.
+fn mean_tokens(snapshot: &Snapshot) -> f64 {
+    const USUAL: f64 = 128.0;
+    if snapshot.schema().tokens.is_none() || snapshot.is_empty() {
+        return USUAL;
+    }
+    snapshot.num_tokens() as f64 / snapshot.len() as f64
+}
+
+fn first_words(text: &str) -> String {
+    text.split_whitespace().take(QUERY_WORDS).collect::<Vec<_>>().join(" ")
+}

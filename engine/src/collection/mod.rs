@@ -1,0 +1,127 @@
+//! A collection: the handle, its models, and single reads.
+
+mod batch;
+mod calibrate;
+mod catalog;
+mod documents;
+mod maintain;
+mod scroll;
+mod stats;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use latewood_query::{Filter, Matches, Reranker};
+use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
+
+pub use batch::Batch;
+pub(crate) use documents::{payload_at, text_at};
+pub use documents::Documents;
+pub use maintain::{CheckReport, OptimizeProgress};
+pub use scroll::{Page, Scroll};
+pub use stats::{ModelStats, Stats};
+
+use crate::database::Shared;
+use crate::document::Document;
+use crate::error::Error;
+use crate::model_source::{EncoderSource, RerankerSource};
+use crate::models::TextEncoder;
+use crate::registry::check_identity;
+use crate::search::Query;
+
+/// A collection of documents. Clones are cheap, share everything and may be used from any thread.
+#[derive(Clone)]
+pub struct Collection {
+    name: Arc<str>,
+    pub(crate) store: Arc<CollectionStore>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Collection {
+    pub(crate) fn new(name: &str, store: Arc<CollectionStore>, shared: Arc<Shared>) -> Self {
+        Self { name: name.into(), store, shared }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it holds.
+    pub fn schema(&self) -> Arc<Schema> {
+        Arc::clone(self.store.schema())
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        Ok(self.store.snapshot())
+    }
+
+    /// The document of this id.
+    pub fn get(&self, id: impl Into<DocumentId>) -> Result<Option<Document>, Error> {
+        Ok(self.store.get(&id.into())?.map(Document::from))
+    }
+
+    /// Whether there is a document of this id.
+    pub fn contains(&self, id: impl Into<DocumentId>) -> Result<bool, Error> {
+        Ok(self.store.contains(&id.into())?)
+    }
+
+    /// How many documents there are, or how many match a filter: `count(None)`, `count(&filter)`.
+    pub fn count<'a>(&self, filter: impl Into<Option<&'a Filter>>) -> Result<u64, Error> {
+        let snapshot = self.snapshot()?;
+        match filter.into() {
+            None => Ok(snapshot.len()),
+            Some(filter) => Ok(Matches::evaluate(&snapshot, Some(filter))?.count()),
+        }
+    }
+
+    /// Begins a query.
+    pub fn query(&self) -> Query<'_> {
+        Query::new(self)
+    }
+
+    /// The encoder, loaded from where it was when the collection was created if it is not in memory yet.
+    pub fn encoder(&self) -> Result<Arc<dyn TextEncoder>, Error> {
+        let schema = self.schema();
+        let stored = schema.encoder.as_ref().ok_or_else(|| self.no_model("encoder"))?;
+        self.shared.models.encoder(&self.name, stored)
+    }
+
+    /// The reranker, loaded from where it was when the collection was created if it is not in memory yet.
+    pub fn reranker(&self) -> Result<Arc<dyn Reranker>, Error> {
+        let schema = self.schema();
+        let stored = schema.reranker.as_ref().ok_or_else(|| self.no_model("reranker"))?;
+        self.shared.models.reranker(&self.name, stored)
+    }
+
+    /// Gives the collection its encoder, for one that is not where it was. Another model than the one that made the
+    /// collection is refused with [`Error::ModelMismatch`].
+    pub fn set_encoder(&self, encoder: impl Into<EncoderSource>) -> Result<(), Error> {
+        let source = encoder.into();
+        let schema = self.schema();
+        let stored = schema.encoder.as_ref().ok_or_else(|| self.no_model("encoder"))?;
+        let given = self.shared.models.add_encoder(&source)?;
+        check_identity(&self.name, "encoder", stored, given.identity(), &source.to_string())
+    }
+
+    /// Gives the collection its reranker, for one that is not where it was. Any reranker may be used for one query with
+    /// [`Query::reranker`].
+    pub fn set_reranker(&self, reranker: impl Into<RerankerSource>) -> Result<(), Error> {
+        let source = reranker.into();
+        let schema = self.schema();
+        let stored = schema.reranker.as_ref().ok_or_else(|| self.no_model("reranker"))?;
+        let given = self.shared.models.add_reranker(&source)?;
+        check_identity(&self.name, "reranker", stored, given.identity(), &source.to_string())
+    }
+
+    fn no_model(&self, role: &'static str) -> Error {
+        Error::NoModel { collection: self.name.to_string(), role }
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collection").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! A database: open, close, and its collections.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use latewood_query::CostModel;
+use latewood_storage::{Store, StoreOptions};
+
+use crate::collection::Collection;
+use crate::error::Error;
+use crate::model_source::{EncoderSource, RerankerSource};
+use crate::options::DatabaseOptions;
+use crate::registry::ModelRegistry;
+use crate::schema::SchemaBuilder;
+use crate::threads::Threads;
+
+/// A database directory, open. Clones share it; the last one to go closes it.
+///
+/// One process writes; any number may read with [`DatabaseOptions::read_only`].
+#[derive(Clone)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+/// What the collections of a database have in common.
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) models: ModelRegistry,
+    pub(crate) threads: Threads,
+    pub(crate) memory_budget_bytes: u64,
+    pub(crate) read_only: bool,
+    /// The cost models of the collections, as far as they were asked for.
+    pub(crate) costs: Mutex<HashMap<String, CostModel>>,
+}
+
+impl Database {
+    /// Opens the database at `path`, and creates it if there is none.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::options().open(path)
+    }
+
+    /// Options to open a database with.
+    pub fn options() -> DatabaseOptions {
+        DatabaseOptions::default()
+    }
+
+    pub(crate) fn open_with(path: &Path, options: DatabaseOptions) -> Result<Self, Error> {
+        let store_options = StoreOptions {
+            create: options.create,
+            read_only: options.read_only,
+            durability: options.durability,
+            memory_budget_bytes: options.memory_budget_bytes,
+            threads: options.threads,
+            maintenance: options.maintenance,
+            ..StoreOptions::default()
+        };
+        let store = Store::open(path, store_options)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                path: path.to_owned(),
+                store,
+                models: ModelRegistry::new(options.runtime, options.threads),
+                threads: Threads::new(options.threads),
+                memory_budget_bytes: options.memory_budget_bytes,
+                read_only: options.read_only,
+                costs: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Creates a collection. Its models are loaded: they say which vectors there are.
+    pub fn create_collection(&self, name: &str, schema: SchemaBuilder) -> Result<Collection, Error> {
+        let encoder = schema.encoder.as_ref().map(|source| self.shared.models.add_encoder(source)).transpose()?;
+        let reranker = schema.reranker.as_ref().map(|source| self.shared.models.add_reranker(source)).transpose()?;
+        let schema = schema.build(encoder.as_deref(), reranker.map(|r| r.identity().clone()))?;
+        let store = self.shared.store.create_collection(name, schema)?;
+        Ok(Collection::new(name, store, self.shared.clone()))
+    }
+
+    /// A collection that exists. Its models are loaded when they are first needed.
+    pub fn collection(&self, name: &str) -> Result<Collection, Error> {
+        let store = self.shared.store.collection(name)?;
+        Ok(Collection::new(name, store, self.shared.clone()))
+    }
+
+    /// The names of the collections, in order.
+    pub fn collections(&self) -> Result<Vec<String>, Error> {
+        Ok(self.shared.store.collections()?)
+    }
+
+    /// Removes a collection and its files.
+    pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
+        self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(self.shared.store.drop_collection(name)?)
+    }
+
+    /// Loads an encoder for every collection that was made with it, wherever its folder was then.
+    pub fn add_encoder(&self, encoder: impl Into<EncoderSource>) -> Result<(), Error> {
+        self.shared.models.add_encoder(&encoder.into())?;
+        Ok(())
+    }
+
+    /// Loads a reranker for every collection that was made with it, wherever its folder was then.
+    pub fn add_reranker(&self, reranker: impl Into<RerankerSource>) -> Result<(), Error> {
+        self.shared.models.add_reranker(&reranker.into())?;
+        Ok(())
+    }
+
+    /// Waits for the work in the background and closes the database. Handles that are left answer with an error.
+    pub fn close(self) -> Result<(), Error> {
+        Ok(self.shared.store.close()?)
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}

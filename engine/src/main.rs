@@ -1,0 +1,7 @@
+//! The `latewood` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    latewood::cli::main()
+}

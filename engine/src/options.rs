@@ -1,0 +1,108 @@
+//! Options of a database: every tunable, its unit in its name, its default and why.
+
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+
+use latewood_storage::{Durability, Maintenance};
+
+use crate::database::Database;
+use crate::error::Error;
+
+/// How to open a database.
+///
+/// ```
+/// # fn main() -> Result<(), latewood::Error> {
+/// # let folder = std::env::temp_dir().join("latewood-doc-options");
+/// use latewood::{Database, Durability};
+/// let db = Database::options()
+///     .durability(Durability::Buffered)
+///     .memory_budget_bytes(256 << 20)
+///     .threads(2)
+///     .open(&folder)?;
+/// # drop(db);
+/// # std::fs::remove_dir_all(&folder).ok();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct DatabaseOptions {
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+    pub(crate) durability: Durability,
+    pub(crate) memory_budget_bytes: u64,
+    pub(crate) maintenance: Maintenance,
+    pub(crate) threads: usize,
+    pub(crate) runtime: Option<PathBuf>,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        const MEMORY_BUDGET_BYTES: u64 = 512 << 20;
+        Self {
+            create: true,
+            read_only: false,
+            durability: Durability::Sync,
+            memory_budget_bytes: MEMORY_BUDGET_BYTES,
+            maintenance: Maintenance::Background,
+            threads: available_parallelism().map_or(1, usize::from),
+            runtime: None,
+        }
+    }
+}
+
+impl DatabaseOptions {
+    /// Whether a database that is not there is created. Default: yes.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Opens without the writer's lock and without writing anything. Default: no.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// When a write counts as done. Default: [`Durability::Sync`], on the disk.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Memory that writing may take: memtables, ingest buffers, building of indexes. Default: 512 MiB.
+    #[must_use]
+    pub fn memory_budget_bytes(mut self, bytes: u64) -> Self {
+        self.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Who merges segments and trains codebooks. Default: [`Maintenance::Background`], a thread of the collection.
+    #[must_use]
+    pub fn maintenance(mut self, maintenance: Maintenance) -> Self {
+        self.maintenance = maintenance;
+        self
+    }
+
+    /// Threads for encoding, building and searching. Default: as many as the machine offers.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// The ONNX Runtime library that runs the models; without one they run in pure Rust. A process has one runtime,
+    /// chosen when its first model is loaded.
+    #[must_use]
+    pub fn onnxruntime(mut self, library: impl Into<PathBuf>) -> Self {
+        self.runtime = Some(library.into());
+        self
+    }
+
+    /// Opens the database directory at `path`.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database, Error> {
+        Database::open_with(path.as_ref(), self)
+    }
+}

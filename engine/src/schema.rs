@@ -1,0 +1,195 @@
+//! Declaring what a collection holds.
+
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use latewood_storage::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec};
+
+use crate::error::Error;
+use crate::model_source::{EncoderSource, RerankerSource};
+use crate::models::{ModelIdentity, TextEncoder};
+
+/// Declares what a collection holds: vectors, filterable payload fields, models.
+///
+/// An encoder brings its vectors and dimensions with it; what is declared as well must agree.
+///
+/// ```
+/// use latewood::{FieldType, Metric, SchemaBuilder};
+/// let schema = SchemaBuilder::new()
+///     .dense(384, Metric::Cosine)
+///     .tokens(128, 2)
+///     .field("year", FieldType::Int);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SchemaBuilder {
+    dense_dim: Option<usize>,
+    metric: Option<Metric>,
+    dense_codec: Option<DenseCodec>,
+    token_dim: Option<usize>,
+    bits: Option<u8>,
+    original: Option<OriginalCodec>,
+    without_dense: bool,
+    without_tokens: bool,
+    fields: Vec<FieldSpec>,
+    pub(crate) encoder: Option<EncoderSource>,
+    pub(crate) reranker: Option<RerankerSource>,
+}
+
+impl SchemaBuilder {
+    /// A schema of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares a dense vector of `dim` numbers.
+    #[must_use]
+    pub fn dense(self, dim: usize, metric: Metric) -> Self {
+        self.dense_dim(dim).metric(metric)
+    }
+
+    /// Declares the dimension of the dense vector.
+    #[must_use]
+    pub fn dense_dim(mut self, dim: usize) -> Self {
+        self.dense_dim = Some(dim);
+        self
+    }
+
+    /// How dense vectors are compared. Default: cosine.
+    #[must_use]
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metric = Some(metric);
+        self
+    }
+
+    /// How dense vectors are stored. Default: f16.
+    #[must_use]
+    pub fn dense_codec(mut self, codec: DenseCodec) -> Self {
+        self.dense_codec = Some(codec);
+        self
+    }
+
+    /// Declares a token matrix: `dim` numbers a token, `bits` of residual a number (1, 2 or 4).
+    #[must_use]
+    pub fn tokens(self, dim: usize, bits: u8) -> Self {
+        self.token_dim(dim).bits(bits)
+    }
+
+    /// Declares the dimension of a token's vector.
+    #[must_use]
+    pub fn token_dim(mut self, dim: usize) -> Self {
+        self.token_dim = Some(dim);
+        self
+    }
+
+    /// Bits of residual a number: 1, 2 or 4. Default: 2.
+    #[must_use]
+    pub fn bits(mut self, bits: u8) -> Self {
+        self.bits = Some(bits);
+        self
+    }
+
+    /// Keeps the tokens beside their codes, for exact rescoring. Default: not kept.
+    #[must_use]
+    pub fn keep_original(mut self, codec: OriginalCodec) -> Self {
+        self.original = Some(codec);
+        self
+    }
+
+    /// Does not store the dense vector that the encoder could give.
+    #[must_use]
+    pub fn without_dense(mut self) -> Self {
+        self.without_dense = true;
+        self
+    }
+
+    /// Does not store the token matrix that the encoder could give.
+    #[must_use]
+    pub fn without_tokens(mut self) -> Self {
+        self.without_tokens = true;
+        self
+    }
+
+    /// Declares a payload field that filters may name.
+    #[must_use]
+    pub fn field(mut self, name: impl Into<String>, kind: FieldType) -> Self {
+        self.fields.push(FieldSpec { name: name.into(), kind });
+        self
+    }
+
+    /// The encoder of documents and queries: `"tiny"`, a model folder, or an `Arc` of one's own [`TextEncoder`].
+    #[must_use]
+    pub fn encoder(mut self, encoder: impl Into<EncoderSource>) -> Self {
+        self.encoder = Some(encoder.into());
+        self
+    }
+
+    /// The cross-encoder that reranks: `"tiny"`, a model folder, or an `Arc` of one's own
+    /// [`Reranker`](crate::Reranker).
+    #[must_use]
+    pub fn reranker(mut self, reranker: impl Into<RerankerSource>) -> Self {
+        self.reranker = Some(reranker.into());
+        self
+    }
+
+    /// The schema, once the models are loaded.
+    pub(crate) fn build(
+        &self,
+        encoder: Option<&dyn TextEncoder>,
+        reranker: Option<ModelIdentity>,
+    ) -> Result<Schema, Error> {
+        let dense = self.dense_spec(encoder)?;
+        let tokens = self.tokens_spec(encoder)?;
+        if dense.is_none() && tokens.is_none() {
+            return Err(schema("no vectors: declare a dense vector, a token matrix, or an encoder"));
+        }
+        Ok(Schema {
+            dense,
+            tokens,
+            fields: self.fields.clone(),
+            encoder: encoder.map(|e| e.identity().clone()),
+            reranker,
+        })
+    }
+
+    fn dense_spec(&self, encoder: Option<&dyn TextEncoder>) -> Result<Option<DenseSpec>, Error> {
+        let offered = encoder.and_then(TextEncoder::dense_dim).filter(|_| !self.without_dense);
+        let dim = agree("dense vector", self.dense_dim, offered, encoder)?;
+        if dim.is_none() && (self.metric.is_some() || self.dense_codec.is_some()) {
+            return Err(schema("a metric or codec of dense vectors, but no dimension of them: declare it as well"));
+        }
+        Ok(dim.map(|dim| DenseSpec {
+            dim,
+            metric: self.metric.unwrap_or(Metric::Cosine),
+            codec: self.dense_codec.unwrap_or(DenseCodec::F16),
+        }))
+    }
+
+    fn tokens_spec(&self, encoder: Option<&dyn TextEncoder>) -> Result<Option<TokensSpec>, Error> {
+        let offered = encoder.and_then(TextEncoder::token_dim).filter(|_| !self.without_tokens);
+        let dim = agree("token matrix", self.token_dim, offered, encoder)?;
+        if dim.is_none() && (self.bits.is_some() || self.original.is_some()) {
+            return Err(schema("bits or originals of token matrices, but no dimension of them: declare it as well"));
+        }
+        const BITS: u8 = 2;
+        Ok(dim.map(|dim| TokensSpec { dim, bits: self.bits.unwrap_or(BITS), original: self.original }))
+    }
+}
+
+fn agree(
+    field: &str,
+    declared: Option<usize>,
+    offered: Option<usize>,
+    encoder: Option<&dyn TextEncoder>,
+) -> Result<Option<usize>, Error> {
+    match (declared, offered, encoder) {
+        (Some(declared), Some(offered), Some(encoder)) if declared != offered => Err(schema(format!(
+            "a {field} of {declared} dimensions was declared, but the encoder {} gives {offered}: leave the dimension \
+             out, or choose another encoder",
+            encoder.identity().name
+        ))),
+        // A vector that the encoder does not give comes with each document.
+        _ => Ok(declared.or(offered)),
+    }
+}
+
+fn schema(reason: impl Into<String>) -> Error {
+    Error::Schema { reason: reason.into() }
+}

@@ -1,0 +1,448 @@
+//! A query: text to vectors, planned, executed, and its documents read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use latewood_query::{
+    Filter, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, Resources, StageName,
+    StageProfile, explain, search,
+};
+use latewood_storage::{DocumentId, Payload, Snapshot};
+use serde::Serialize;
+
+use crate::collection::Collection;
+use crate::collection::{payload_at, text_at};
+use crate::error::Error;
+use crate::model_source::RerankerSource;
+
+/// A query under construction.
+///
+/// It searches by text (which the collection's encoder encodes), by vectors of the caller's own, or by both. Without a
+/// named plan the planner chooses one; [`Query::explain`] says which and why.
+///
+/// ```no_run
+/// # fn main() -> Result<(), latewood::Error> {
+/// # use latewood::Database;
+/// # let collection = Database::open("db")?.collection("notes")?;
+/// let hits = collection
+///     .query()
+///     .text("which birds hunt at night")
+///     .filter("year >= 2020 and not lang = \"de\"")
+///     .plan("dense+maxsim")
+///     .limit(5)
+///     .run()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a query does nothing before run(), explain() or analyze()"]
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    collection: &'a Collection,
+    request: QueryRequest,
+    tokens: Option<QueryTokens>,
+    filter: Option<FilterInput>,
+    plan: Option<PlanInput>,
+    reranker: Option<RerankerSource>,
+    payload: PayloadSelection,
+    text: bool,
+    min_score: Option<f32>,
+}
+
+/// The tokens of a query.
+#[derive(Clone, Debug)]
+pub struct QueryTokens {
+    numbers: Vec<f32>,
+    dim: Option<usize>,
+}
+
+/// A filter, or the text of one.
+#[derive(Clone, Debug)]
+pub enum FilterInput {
+    /// Built.
+    Built(Filter),
+    /// To be parsed.
+    Text(String),
+}
+
+/// A plan, or the name of one.
+#[derive(Clone, Debug)]
+pub enum PlanInput {
+    /// Chosen.
+    Choice(PlanChoice),
+    /// To be parsed.
+    Text(String),
+}
+
+/// Which part of the payload comes with a hit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PayloadSelection {
+    /// All of it.
+    All,
+    /// None of it.
+    None,
+    /// These fields.
+    Fields(Vec<String>),
+}
+
+/// One document found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hit {
+    /// The caller's id.
+    pub id: DocumentId,
+    /// Higher is better. Scores of different stages are on different scales.
+    pub score: f32,
+    /// The stage that gave the score.
+    pub scored_by: StageName,
+    /// The document's text, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The payload, as far as it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+}
+
+/// What a query did, and what it found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Analysis {
+    /// The plan, with its estimates.
+    pub plan: Plan,
+    /// What each stage really did; the times add up to the whole.
+    pub profile: Profile,
+    /// The hits.
+    pub hits: Vec<Hit>,
+}
+
+impl<'a> Query<'a> {
+    pub(crate) fn new(collection: &'a Collection) -> Self {
+        Self {
+            collection,
+            request: QueryRequest::default(),
+            tokens: None,
+            filter: None,
+            plan: None,
+            reranker: None,
+            payload: PayloadSelection::All,
+            text: false,
+            min_score: None,
+        }
+    }
+
+    /// Searches by a text. The collection's encoder makes the vectors that are not given, a reranker reads it as it is.
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.request.text = Some(text.into());
+        self
+    }
+
+    /// Searches by a dense vector.
+    pub fn dense(mut self, vector: impl Into<Vec<f32>>) -> Self {
+        self.request.dense = Some(vector.into());
+        self
+    }
+
+    /// Searches by a token matrix: a `&[Vec<f32>]`, or numbers row after row as a `Vec<f32>`.
+    pub fn tokens(mut self, rows: impl Into<QueryTokens>) -> Self {
+        self.tokens = Some(rows.into());
+        self
+    }
+
+    /// Only documents that match: a [`Filter`], or the text of one.
+    pub fn filter(mut self, filter: impl Into<FilterInput>) -> Self {
+        self.filter = Some(filter.into());
+        self
+    }
+
+    /// How many hits. Default 10.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.request.limit = limit;
+        self
+    }
+
+    /// How many hits to skip first. Default 0.
+    pub fn offset(mut self, offset: usize) -> Self {
+        self.request.offset = offset;
+        self
+    }
+
+    /// Names the plan: `"auto"`, `"dense"`, `"maxsim"`, `"dense+maxsim"`, and each of them with `"+rerank"`.
+    pub fn plan(mut self, plan: impl Into<PlanInput>) -> Self {
+        self.plan = Some(plan.into());
+        self
+    }
+
+    /// Searches exhaustively, over the best vectors stored. Default: no.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.request.exact = exact;
+        self
+    }
+
+    /// Breadth of the graph search; more finds more and takes longer.
+    pub fn ef_search(mut self, ef_search: usize) -> Self {
+        self.request.ef_search = Some(ef_search);
+        self
+    }
+
+    /// Inverted lists read for each query token; more finds more and takes longer.
+    pub fn n_probe(mut self, n_probe: usize) -> Self {
+        self.request.n_probe = Some(n_probe);
+        self
+    }
+
+    /// Candidates that the first stage hands to the next.
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.request.candidates = Some(candidates);
+        self
+    }
+
+    /// Candidates that the reranker reads. Default 20.
+    pub fn rerank_depth(mut self, depth: usize) -> Self {
+        self.request.rerank_depth = Some(depth);
+        self
+    }
+
+    /// How long the rerank may take; the best candidates are read first, the rest keep their order behind them.
+    pub fn rerank_deadline(mut self, deadline: Duration) -> Self {
+        self.request.rerank_deadline = Some(deadline);
+        self
+    }
+
+    /// Reranks with this model instead of the collection's own.
+    pub fn reranker(mut self, reranker: impl Into<RerankerSource>) -> Self {
+        self.reranker = Some(reranker.into());
+        self
+    }
+
+    /// Which part of the payload comes with the hits: `true`, `false`, or field names. Default: all of it.
+    pub fn with_payload(mut self, payload: impl Into<PayloadSelection>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
+    /// Whether the documents' texts come with the hits. Default: no.
+    pub fn with_text(mut self, text: bool) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Leaves out hits of a lower score.
+    pub fn min_score(mut self, score: f32) -> Self {
+        self.min_score = Some(score);
+        self
+    }
+
+    /// Runs the query: the hits, best first.
+    pub fn run(self) -> Result<Vec<Hit>, Error> {
+        Ok(self.analyze()?.hits)
+    }
+
+    /// The plan that would run, its estimates, its reasons, and the plans that were rejected.
+    pub fn explain(self) -> Result<Plan, Error> {
+        let Prepared { snapshot, request, reranker, .. } = self.prepare()?;
+        let resources = Resources { reranker: reranker.as_deref(), pool: None };
+        Ok(explain(&snapshot, &request, &self.collection.cost_model(), resources)?)
+    }
+
+    /// Runs the query and says what each stage did.
+    pub fn analyze(self) -> Result<Analysis, Error> {
+        let begun = Instant::now();
+        let Prepared { snapshot, request, reranker, encoded } = self.prepare()?;
+        let pool = self.collection.shared.threads.pool()?;
+        let resources = Resources { reranker: reranker.as_deref(), pool };
+        let cost = self.collection.cost_model();
+        let prepared = begun.elapsed();
+        let (plan, outcome) = search(&snapshot, &request, &cost, resources)?;
+        let searched = begun.elapsed();
+        let hits = self.read_hits(&snapshot, outcome.hits)?;
+        let stage = |name: &str, time: Duration, hits: u64| StageProfile {
+            name: name.to_owned(),
+            candidates_in: hits,
+            candidates_out: hits,
+            microseconds: microseconds(time),
+            ..StageProfile::default()
+        };
+        let mut stages = Vec::with_capacity(outcome.profile.stages.len() + 3);
+        stages.push(stage("prepare", prepared.saturating_sub(encoded.unwrap_or_default()), 0));
+        stages.extend(encoded.map(|time| stage("encode", time, 0)));
+        stages.extend(outcome.profile.stages);
+        stages.push(stage("read hits", begun.elapsed() - searched, hits.len() as u64));
+        let profile = Profile { stages, total_microseconds: microseconds(begun.elapsed()) };
+        Ok(Analysis { plan, profile, hits })
+    }
+
+    /// The request with its vectors made and its models loaded.
+    fn prepare(&self) -> Result<Prepared, Error> {
+        let mut request = self.request.clone();
+        request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
+        request.plan = match self.plan.clone() {
+            None => PlanChoice::Auto,
+            Some(PlanInput::Choice(choice)) => choice,
+            Some(PlanInput::Text(text)) => text.parse()?,
+        };
+        let snapshot = self.collection.snapshot()?;
+        if let Some(QueryTokens { numbers, dim }) = self.tokens.clone() {
+            let dim = dim.or_else(|| snapshot.schema().tokens.as_ref().map(|t| t.dim)).unwrap_or(0);
+            request.tokens = Some((numbers, dim));
+        }
+        let encoded = self.encode(&mut request, &snapshot)?;
+        let reranker = self.find_reranker(&request, &snapshot)?;
+        Ok(Prepared { snapshot, request, reranker, encoded })
+    }
+
+    /// Makes the vectors that the schema has and the request has not.
+    fn encode(&self, request: &mut QueryRequest, snapshot: &Snapshot) -> Result<Option<Duration>, Error> {
+        let Some(text) = &request.text else { return Ok(None) };
+        if text.trim().is_empty() {
+            return Err(QueryError::EmptyText.into());
+        }
+        let schema = snapshot.schema();
+        let wants_dense = schema.dense.is_some() && request.dense.is_none();
+        let wants_tokens = schema.tokens.is_some() && request.tokens.is_none();
+        let has_vectors = request.dense.is_some() || request.tokens.is_some();
+        if !(wants_dense || wants_tokens) || (schema.encoder.is_none() && has_vectors) {
+            return Ok(None);
+        }
+        let encoder = self.collection.encoder()?;
+        let begun = Instant::now();
+        let encoding = encoder.encode_query(text)?;
+        if wants_dense {
+            request.dense = encoding.dense;
+        }
+        if wants_tokens {
+            request.tokens = encoding.tokens.zip(encoder.token_dim());
+        }
+        Ok(Some(begun.elapsed()))
+    }
+
+    fn find_reranker(&self, request: &QueryRequest, snapshot: &Snapshot) -> Result<Option<Arc<dyn Reranker>>, Error> {
+        if let Some(source) = &self.reranker {
+            return Ok(Some(self.collection.shared.models.add_reranker(source)?));
+        }
+        let wanted = match &request.plan {
+            PlanChoice::Named(plan) => plan.reranks(),
+            // The planner may add a rerank where there is a model and a text for it.
+            PlanChoice::Auto => snapshot.schema().reranker.is_some() && request.text.is_some(),
+        };
+        if wanted { self.collection.reranker().map(Some) } else { Ok(None) }
+    }
+
+    fn read_hits(&self, snapshot: &Snapshot, found: Vec<latewood_query::Hit>) -> Result<Vec<Hit>, Error> {
+        let mut hits = Vec::with_capacity(found.len());
+        for hit in found {
+            if self.min_score.is_some_and(|least| hit.score < least) {
+                continue;
+            }
+            let text = if self.text { text_at(snapshot, hit.position)? } else { None };
+            let payload = match &self.payload {
+                PayloadSelection::None => None,
+                PayloadSelection::All => Some(payload_at(snapshot, hit.position)?),
+                PayloadSelection::Fields(fields) => {
+                    let mut payload = payload_at(snapshot, hit.position)?;
+                    payload.retain(|name, _| fields.contains(name));
+                    Some(payload)
+                }
+            };
+            hits.push(Hit { id: hit.id, score: hit.score, scored_by: hit.scored_by, text, payload });
+        }
+        Ok(hits)
+    }
+}
+
+struct Prepared {
+    snapshot: Arc<Snapshot>,
+    request: QueryRequest,
+    reranker: Option<Arc<dyn Reranker>>,
+    encoded: Option<Duration>,
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+impl From<&[Vec<f32>]> for QueryTokens {
+    fn from(rows: &[Vec<f32>]) -> Self {
+        let dim = rows.first().map_or(0, Vec::len);
+        // Rows of differing lengths are no matrix: a dimension of 0 is refused when the request is checked.
+        let even = rows.iter().all(|row| row.len() == dim);
+        Self { numbers: rows.concat(), dim: Some(if even { dim } else { 0 }) }
+    }
+}
+
+impl From<&Vec<Vec<f32>>> for QueryTokens {
+    fn from(rows: &Vec<Vec<f32>>) -> Self {
+        rows.as_slice().into()
+    }
+}
+
+impl From<Vec<Vec<f32>>> for QueryTokens {
+    fn from(rows: Vec<Vec<f32>>) -> Self {
+        rows.as_slice().into()
+    }
+}
+
+impl From<Vec<f32>> for QueryTokens {
+    fn from(numbers: Vec<f32>) -> Self {
+        Self { numbers, dim: None }
+    }
+}
+
+impl FilterInput {
+    pub(crate) fn into_filter(self) -> Result<Filter, QueryError> {
+        match self {
+            Self::Built(filter) => Ok(filter),
+            Self::Text(text) => Filter::parse(&text),
+        }
+    }
+}
+
+impl From<Filter> for FilterInput {
+    fn from(filter: Filter) -> Self {
+        Self::Built(filter)
+    }
+}
+
+impl From<&Filter> for FilterInput {
+    fn from(filter: &Filter) -> Self {
+        Self::Built(filter.clone())
+    }
+}
+
+impl From<&str> for FilterInput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<&str> for PlanInput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<PlanChoice> for PlanInput {
+    fn from(choice: PlanChoice) -> Self {
+        Self::Choice(choice)
+    }
+}
+
+impl From<PlanName> for PlanInput {
+    fn from(name: PlanName) -> Self {
+        Self::Choice(PlanChoice::Named(name))
+    }
+}
+
+impl From<bool> for PayloadSelection {
+    fn from(all: bool) -> Self {
+        if all { Self::All } else { Self::None }
+    }
+}
+
+impl<const N: usize> From<[&str; N]> for PayloadSelection {
+    fn from(fields: [&str; N]) -> Self {
+        Self::Fields(fields.map(str::to_owned).to_vec())
+    }
+}
+
+impl From<Vec<String>> for PayloadSelection {
+    fn from(fields: Vec<String>) -> Self {
+        Self::Fields(fields)
+    }
+}

@@ -1,0 +1,330 @@
+//! The command line as its users meet it: every command, its JSON, its exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use latewood_tests::command::{Ran, run, write_npy, write_npy_lengths};
+use latewood_tests::words::unit_vector;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_latewood-under-test");
+
+fn latewood<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ran {
+    run(BINARY, arguments)
+}
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/examples/data").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn db(&self) -> String {
+        self.path("db")
+    }
+}
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or_else(|| panic!("{key} in {value}"))
+}
+
+#[test]
+fn from_text_to_judged_hits() {
+    let place = Workplace::new();
+    let db = place.db();
+    let created = latewood(&[
+        "create", &db, "packages", "--encoder", "tiny", "--reranker", "tiny", "--field", "section:keyword", "--field",
+        "installed_kib:int", "--json",
+    ])
+    .ok();
+    assert_eq!(created.json()["schema"]["tokens"]["dim"], 64);
+
+    let ingested = latewood(&["ingest", &db, "packages", &shipped("packages.jsonl"), "--json"]).ok().json();
+    assert_eq!(ingested["documents"], 608);
+    assert!(number(&ingested, "tokens") > 10_000.0);
+
+    let stats = latewood(&["stats", &db, "packages", "--json"]).ok().json();
+    assert_eq!(stats["documents"], 608);
+    assert_eq!(stats["tokens"], ingested["tokens"]);
+    assert!(number(&stats["bytes"], "tokens") > 0.0 && number(&stats, "bytes_per_token") > 0.0);
+    assert!(latewood(&["stats", &db]).ok().stdout.contains("late interaction takes"));
+
+    let question = "event logging framework";
+    let hits = latewood(&["search", &db, "packages", question, "-k", "3", "--json"]).ok().json();
+    assert_eq!(hits.as_array().unwrap().len(), 3);
+    assert!(hits[0]["id"].as_str().unwrap().contains("zeitgeist"), "{hits}");
+    assert!(hits[0]["score"].is_number());
+    let filtered =
+        latewood(&["search", &db, "packages", question, "--filter", "section = \"python\"", "--json"]).ok().json();
+    for hit in filtered.as_array().unwrap() {
+        assert_eq!(hit["payload"]["section"], "python");
+    }
+    let explained = latewood(&["search", &db, "packages", question, "--plan", "dense+maxsim", "--explain"]).ok();
+    assert!(explained.stdout.contains("dense"), "{}", explained.stdout);
+    let analyzed =
+        latewood(&["search", &db, "packages", question, "--plan", "dense+rerank", "--analyze", "--json"]).ok().json();
+    assert_eq!(analyzed["plan"]["name"], "dense+rerank");
+    assert!(analyzed["profile"]["stages"].as_array().unwrap().len() >= 3);
+
+    let rows = latewood(&[
+        "eval", &db, "packages", "--queries", &shipped("queries.jsonl"), "--qrels", &shipped("qrels.tsv"), "--plans",
+        "dense,maxsim,dense+maxsim,maxsim+rerank", "--json",
+    ])
+    .ok()
+    .json();
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        assert_eq!(row["queries"], 60);
+        assert!(number(row, "ndcg@10") > 0.6, "{row}");
+        assert!(number(row, "mrr@10") > 0.6 && number(row, "recall@10") > 0.7, "{row}");
+        assert!(number(row, "recall@100") >= number(row, "recall@10"));
+        assert!(number(row, "p95_ms") >= number(row, "p50_ms"));
+    }
+
+    let out = place.path("run.txt");
+    let ran = latewood(&[
+        "run", &db, "packages", "--queries", &shipped("queries.jsonl"), "-k", "5", "--plan", "maxsim", "--out", &out,
+        "--json",
+    ])
+    .ok()
+    .json();
+    assert_eq!(ran["queries"], 60);
+    assert!(number(&ran, "qps") > 0.0 && number(&ran, "p50_ms") <= number(&ran, "p95_ms"));
+    let lines: Vec<String> = std::fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 300);
+    let columns: Vec<&str> = lines[0].split(' ').collect();
+    assert_eq!((columns.len(), columns[1], columns[3], columns[5]), (6, "Q0", "1", "maxsim"));
+
+    assert!(latewood(&["check", &db]).ok().json_or_text().contains("packages"));
+    let exported = place.path("out.jsonl");
+    latewood(&["export", &db, "packages", "--out", &exported, "--vectors"]).ok();
+    latewood(&["create", &db, "copy", "--dense", "128", "--multi", "64"]).ok();
+    let copied = latewood(&["ingest", &db, "copy", &exported, "--json"]).ok().json();
+    assert_eq!((copied["documents"].clone(), copied["tokens"].clone()), (608.into(), ingested["tokens"].clone()));
+    assert_eq!(latewood(&["optimize", &db, "--json"]).ok().json().as_array().unwrap().len(), 2);
+}
+
+trait JsonOrText {
+    fn json_or_text(&self) -> String;
+}
+
+impl JsonOrText for Ran {
+    fn json_or_text(&self) -> String {
+        self.stdout.clone()
+    }
+}
+
+/// 200 documents of 1 to 3 tokens of 16 numbers, and a dense vector of 8: document n is about word n.
+fn write_vectors(place: &Workplace) -> usize {
+    let (mut tokens, mut lengths, mut dense) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..200 {
+        let length = 1 + n % 3;
+        lengths.push(i64::try_from(length).unwrap());
+        for token in 0..length {
+            tokens.extend(unit_vector(&format!("word {n} {token}"), 16));
+        }
+        dense.extend(unit_vector(&format!("text {n}"), 8));
+    }
+    let rows = tokens.len() / 16;
+    write_npy(Path::new(&place.path("tokens.npy")), &[rows, 16], &tokens);
+    write_npy_lengths(Path::new(&place.path("lengths.npy")), &lengths);
+    write_npy(Path::new(&place.path("dense.npy")), &[200, 8], &dense);
+    rows
+}
+
+#[test]
+fn vectors_of_ones_own() {
+    let place = Workplace::new();
+    let db = place.db();
+    let rows = write_vectors(&place);
+    latewood(&["create", &db, "own", "--multi", "16", "--bits", "4", "--dense", "8", "--dense-codec", "f32"]).ok();
+    let ingested = latewood(&[
+        "ingest", &db, "own", "--multi", &place.path("tokens.npy"), "--doclens", &place.path("lengths.npy"), "--dense",
+        &place.path("dense.npy"), "--json",
+    ])
+    .ok()
+    .json();
+    assert_eq!((ingested["documents"].as_u64(), ingested["tokens"].as_u64()), (Some(200), Some(rows as u64)));
+
+    let queries: Vec<f32> = (0..10).flat_map(|n| unit_vector(&format!("text {n}"), 8)).collect();
+    write_npy(Path::new(&place.path("q.npy")), &[10, 8], &queries);
+    let tokens: Vec<f32> = (0..10).flat_map(|n| unit_vector(&format!("word {n} 0"), 16)).collect();
+    write_npy(Path::new(&place.path("qt.npy")), &[10, 1, 16], &tokens);
+    let out = place.path("run.txt");
+    for arguments in [
+        vec!["--dense", "q.npy", "--plan", "dense"],
+        vec!["--multi", "qt.npy", "--plan", "maxsim"],
+        vec!["--multi", "qt.npy", "--plan", "maxsim", "--exact"],
+        vec!["--multi", "qt.npy", "--dense", "q.npy", "--plan", "dense+maxsim"],
+    ] {
+        let arguments: Vec<String> =
+            arguments.iter().map(|a| if a.ends_with(".npy") { place.path(a) } else { (*a).to_owned() }).collect();
+        let base = ["run", &db, "own", "--out", &out, "-k", "1"].map(str::to_owned);
+        latewood(&[&base[..], &arguments].concat()).ok();
+        let found = std::fs::read_to_string(&out).unwrap();
+        for (n, line) in found.lines().enumerate() {
+            let columns: Vec<&str> = line.split(' ').collect();
+            assert_eq!((columns[0], columns[2]), (n.to_string().as_str(), n.to_string().as_str()), "{arguments:?}");
+        }
+        assert_eq!(found.lines().count(), 10);
+    }
+}
+
+#[test]
+fn documents_from_standard_input() {
+    let place = Workplace::new();
+    let db = place.db();
+    latewood(&["create", &db, "notes", "--encoder", "tiny"]).ok();
+    let mut child = Command::new(BINARY)
+        .args(["ingest", &db, "notes", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    use std::io::Write;
+    child.stdin.take().unwrap().write_all(b"{\"_id\": 1, \"text\": \"an owl\"}\n{\"_id\": 2, \"text\": \"a fox\"}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let hits = latewood(&["search", &db, "notes", "owl", "--json"]).ok().json();
+    assert_eq!(hits[0]["id"], 1);
+}
+
+#[test]
+fn an_ingest_that_is_killed_goes_on() {
+    let place = Workplace::new();
+    let db = place.db();
+    let input = place.path("many.jsonl");
+    let lines: Vec<String> = (0..60_000_u32)
+        .map(|n| {
+            let dense: Vec<String> = unit_vector(&n.to_string(), 8).iter().map(ToString::to_string).collect();
+            format!("{{\"_id\": {n}, \"_dense\": [{}]}}", dense.join(","))
+        })
+        .collect();
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    latewood(&["create", &db, "many", "--dense", "8"]).ok();
+    let mut child =
+        Command::new(BINARY).args(["ingest", &db, "many", &input]).stdout(Stdio::null()).spawn().unwrap();
+    // Killed once something was written: after the first segment has appeared.
+    let segments = PathBuf::from(&db).join("collections/many/segments");
+    while std::fs::read_dir(&segments).map_or(0, Iterator::count) == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resumed = latewood(&["ingest", &db, "many", &input, "--json"]).ok().json();
+    assert_eq!(number(&resumed, "documents") + number(&resumed, "skipped"), 60_000.0);
+    let stats = latewood(&["stats", &db, "many", "--json"]).ok().json();
+    assert_eq!(stats["documents"], 60_000);
+    assert_eq!(stats["deleted"], 0);
+    latewood(&["check", &db, "many"]).ok();
+}
+
+/// Runs a command that must fail with exit code 1, and returns what it said.
+fn refused<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> String {
+    let ran = latewood(arguments);
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for arguments in [
+        &["frobnicate"][..],
+        &["create", "db"],
+        &["ingest", "db", "c"],
+        &["search", "db", "c", "text", "--plan", "fast"],
+        &["create", "db", "c", "--field", "year:date"],
+        &["create", "db", "c", "--metric", "manhattan"],
+        &["search", "db", "c", "text", "--threads", "0"],
+        &["run", "db", "c", "--out", "x"],
+    ] {
+        let ran = latewood(arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.is_empty());
+    }
+    assert_eq!(latewood(&["--help"]).code, Some(0));
+    assert!(latewood(&["--version"]).ok().stdout.contains("latewood"));
+}
+
+#[test]
+fn bad_input_is_explained() {
+    let place = Workplace::new();
+    let db = place.db();
+    assert!(refused(&["stats", &db]).contains("no database"));
+    latewood(&["create", &db, "notes", "--encoder", "tiny", "--field", "year:int"]).ok();
+    assert!(refused(&["create", &db, "notes", "--encoder", "tiny"]).contains("exists"));
+    assert!(refused(&["search", &db, "nope", "text"]).contains("notes"));
+    assert!(refused(&["create", &db, "x", "--encoder", "tiny", "--dense", "99"]).contains("99"));
+    assert!(refused(&["create", &db, "x", "--encoder", "/no/such/folder"]).contains("/no/such/folder"));
+    assert!(refused(&["create", &db, "x"]).contains("no vectors"));
+    assert!(refused(&["create", &db, "x", "--multi", "12"]).contains("multiple of 8"));
+    refused(&["search", &db, "notes", "text", "-k", "0"]);
+    refused(&["search", &db, "notes", "  "]);
+    assert!(refused(&["search", &db, "notes", "text", "--filter", "colour = 1"]).contains("year"));
+    assert!(refused(&["search", &db, "notes", "text", "--filter", "year >"]).contains("column"));
+    refused(&["search", &db, "notes", "text", "--plan", "dense+rerank"]);
+    refused(&["search", &db, "notes", "text", "--onnxruntime", "/no/such/library.so"]);
+
+    let input = place.path("bad.jsonl");
+    let ingest = |text: &str| {
+        std::fs::write(&input, text).unwrap();
+        refused(&["ingest", &db, "notes", &input])
+    };
+    assert!(ingest("{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\"").contains("line 2"));
+    assert!(ingest("{\"text\": \"x\"}").contains("_id"));
+    assert!(ingest("{\"_id\": \"empty\", \"text\": \"\"}").contains("empty"));
+    assert!(ingest("{\"_id\": \"a\", \"text\": \"x\", \"year\": \"old\"}").contains("year"));
+    assert!(ingest("{\"_id\": \"a\", \"text\": \"x\", \"_dense\": [1, 2]}").contains("128"));
+    refused(&["ingest", &db, "notes", &place.path("none.jsonl")]);
+}
+
+#[test]
+fn bad_arrays_are_explained() {
+    let place = Workplace::new();
+    let db = place.db();
+    write_vectors(&place);
+    latewood(&["create", &db, "own", "--multi", "8"]).ok();
+    let tokens = place.path("tokens.npy");
+    let lengths = place.path("lengths.npy");
+    assert!(refused(&["ingest", &db, "own", "--multi", &tokens]).contains("lengths"));
+    assert!(refused(&["ingest", &db, "own", "--multi", &tokens, "--doclens", &lengths]).contains("16"));
+    assert!(refused(&["ingest", &db, "own", "--multi", &lengths, "--doclens", &lengths]).contains("float"));
+    let cut = place.path("cut.npy");
+    let bytes = std::fs::read(&tokens).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(refused(&["ingest", &db, "own", "--multi", &cut, "--doclens", &lengths]).contains("bytes"));
+    std::fs::write(&cut, b"not an array at all").unwrap();
+    assert!(refused(&["ingest", &db, "own", "--multi", &cut, "--doclens", &lengths]).contains(".npy"));
+    let out = place.path("missing/run.txt");
+    let query = place.path("q.npy");
+    write_npy(Path::new(&query), &[1, 1, 8], &unit_vector("x", 8));
+    assert!(refused(&["run", &db, "own", "--multi", &query, "--out", &out]).contains("cannot write"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error() {
+    let place = Workplace::new();
+    let db = place.db();
+    write_vectors(&place);
+    latewood(&["create", &db, "own", "--dense", "8"]).ok();
+    latewood(&["ingest", &db, "own", "--dense", &place.path("dense.npy")]).ok();
+    assert!(refused(&["export", &db, "own", "--vectors", "--out", "/dev/full"]).contains("/dev/full"));
+}

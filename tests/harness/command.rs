@@ -1,0 +1,67 @@
+//! The `latewood` command as a process.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Standard output as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Panics unless the command succeeded.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Runs the binary at `binary` with these arguments.
+pub fn run<S: AsRef<std::ffi::OsStr>>(binary: &str, arguments: &[S]) -> Ran {
+    let output: Output = Command::new(binary).args(arguments).env_remove("ORT_DYLIB_PATH").output().unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Writes an array of f32 as numpy.save does.
+pub fn write_npy(path: &Path, shape: &[usize], numbers: &[f32]) {
+    let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+    let data: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    write_npy_bytes(path, "<f4", &format!("({},)", shape.join(", ")), &data);
+}
+
+/// Writes a one-dimensional array of i64 as numpy.save does.
+pub fn write_npy_lengths(path: &Path, lengths: &[i64]) {
+    let data: Vec<u8> = lengths.iter().flat_map(|n| n.to_le_bytes()).collect();
+    write_npy_bytes(path, "<i8", &format!("({},)", lengths.len()), &data);
+}
+
+/// Writes any array.
+pub fn write_npy_bytes(path: &Path, descr: &str, shape: &str, data: &[u8]) {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    std::fs::write(path, bytes).unwrap();
+}
