@@ -1,1 +1,3 @@
 //! An embedded vector database engine with late interaction.
+
+pub mod models;

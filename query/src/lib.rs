@@ -1,1 +1,49 @@
-//! Queries of Latewood: filters, planner, candidate search, late interaction, rerank.
+//! Queries of Latewood: what happens at read time, over one immutable snapshot.
+//!
+//! A query passes five steps, in this order:
+//! 1. the request is checked ([`QueryRequest::validate`]);
+//! 2. the filter becomes the set of documents that can be hits ([`Matches`]);
+//! 3. statistics and cost model become a plan, with estimates, reasons and what was rejected ([`plan`]);
+//! 4. the plan's stages run: candidates from a scan or an index, rescored by MaxSim, reranked by a cross-encoder;
+//! 5. the best become [`Hit`]s, beside a [`Profile`] of what each stage did.
+//!
+//! [`search`] does all five. Nothing here writes, and nothing here runs a model but the caller's [`Reranker`].
+#![forbid(unsafe_code)]
+
+mod candidates;
+mod cost;
+mod error;
+mod estimate;
+mod execute;
+mod explain;
+mod filter;
+mod hits;
+mod plan;
+mod planner;
+#[cfg(test)]
+mod planner_tests;
+mod profile;
+mod request;
+mod rerank;
+mod reranker;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod token_scorer;
+mod top_k;
+
+pub use cost::CostModel;
+pub use error::QueryError;
+pub use execute::{Resources, execute, explain, search};
+pub use filter::{Bounds, Filter, Limit, MAX_FILTER_DEPTH, Matches, SegmentMatches, Value};
+pub use hits::{Hit, Outcome, Position};
+pub use plan::{
+    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+};
+pub use planner::plan;
+pub use profile::{Profile, StageProfile};
+pub use request::{
+    DEFAULT_RERANK_DEPTH, MAX_EFFORT, MAX_QUERY_TOKENS, MAX_RERANK_DEPTH, MAX_WINDOW, QueryRequest,
+};
+pub use reranker::{RerankError, Reranker};
+pub use statistics::{DenseStatistics, Statistics, TokenStatistics, statistics};

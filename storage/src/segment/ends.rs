@@ -83,3 +83,33 @@ pub(crate) fn write_ends(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ends, write_ends};
+    use crate::backend::{MemoryBackend, StorageBackend};
+    use crate::segment::reader::ComponentFile;
+    use crate::segment::writer::ComponentWriter;
+    use crate::wire::FileKind;
+    use std::path::Path;
+
+    #[test]
+    fn narrow_and_wide_ends_come_back() {
+        for big in [5usize, 1 << 33] {
+            let (kind, lengths) = (FileKind(*b"TEST"), [2, 0, big, 1]);
+            let (backend, path) = (MemoryBackend::default(), Path::new("/s/f"));
+            backend.create_dir_all(Path::new("/s")).unwrap();
+            let total = lengths.iter().sum::<usize>();
+            let mut writer = ComponentWriter::create(&backend, path, kind, &[1]).unwrap();
+            write_ends(&mut writer, 1, lengths.into_iter(), total as u64).unwrap();
+            writer.finish([0; 6]).unwrap();
+            let file = ComponentFile::open(&backend, path, kind).unwrap();
+            let ends = Ends::open(&file, 1, 4, total).unwrap();
+            assert_eq!(matches!(ends, Ends::Wide(_)), big > 5);
+            let ranges: Vec<_> = (0..5).map(|row| ends.range(row)).collect();
+            assert_eq!(ranges, [0..2, 2..2, 2..2 + big, 2 + big..3 + big, 0..0]);
+            assert!(Ends::open(&file, 1, 4, total - 1).is_err());
+            assert!(Ends::open(&file, 1, 3, total).is_err());
+        }
+    }
+}

@@ -159,3 +159,63 @@ pub(crate) fn verify(view: &IvfView<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IvfView, open, write};
+    use crate::backend::{MemoryBackend, StorageBackend};
+    use crate::segment::codebook::Codebook;
+    use crate::segment::component::Component;
+    use crate::segment::ends::Ends;
+    use crate::segment::reader::ComponentFile;
+    use crate::segment::tokens::{TokenRows, TokensView};
+    use latewood_codecs::{Codes, ResidualCodec, ResidualRows};
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn postings(view: &IvfView<'_>, centroid: u32) -> Vec<u32> {
+        let mut out = Vec::new();
+        view.postings(centroid, &mut out).unwrap();
+        assert_eq!(out.len(), view.count(centroid));
+        out
+    }
+
+    #[test]
+    fn many_passes_write_what_one_does() {
+        let codec = ResidualCodec::from_parts(8, 1, vec![0.5; 5 * 8], vec![0.0], vec![-0.1, 0.1]).unwrap();
+        let codebook = Arc::new(Codebook {
+            id: 1,
+            codec,
+            trained_on_tokens: 0,
+        });
+        let codes = [4, 0, 4, 2, 2, 2, 0, 4];
+        let (residuals, inverse_norms) = ([0; 8], [0; 8]);
+        let rows = ResidualRows {
+            codes: Codes::U16(&codes),
+            residuals: &residuals,
+            inverse_norms: &inverse_norms,
+        };
+        let rows = TokenRows::Residual {
+            codebook: &codebook,
+            rows,
+        };
+        let view = TokensView {
+            ends: Ends::Narrow(&[3, 3, 6, 8]),
+            documents: 4,
+            dim: 8,
+            rows,
+        };
+        let mut files = Vec::new();
+        for at_once in [1, 2, 3, 1000] {
+            let backend = MemoryBackend::default();
+            backend.create_dir_all(Path::new("/s")).unwrap();
+            write(&backend, Path::new("/s"), &view, at_once).unwrap();
+            files.push(backend.read(Path::new("/s/ivf")).unwrap());
+            let file = ComponentFile::open(&backend, Path::new("/s/ivf"), Component::Ivf.kind()).unwrap();
+            let ivf = open(&file, 4, 5).unwrap();
+            let lists: Vec<Vec<u32>> = (0..6).map(|centroid| postings(&ivf, centroid)).collect();
+            assert_eq!(lists, [vec![0, 3], vec![], vec![2], vec![], vec![0, 3], vec![]]);
+        }
+        assert!(files.windows(2).all(|w| w[0] == w[1]));
+    }
+}

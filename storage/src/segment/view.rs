@@ -264,15 +264,9 @@ impl Segment {
 
     /// What is known of each file so far, without reading more.
     pub fn health(&self) -> Vec<ComponentHealth> {
-        let known = |slot: &Slot| {
-            slot.file
-                .as_ref()
-                .err()
-                .or(slot.checked.get()?.as_ref().err())
-                .cloned()
-        };
         let health = |(&component, slot): (&Component, &Slot)| {
-            let damage = slot.file.as_ref().err().cloned().or_else(|| known(slot));
+            let in_use = || slot.checked.get().and_then(|checked| checked.as_ref().err());
+            let damage = slot.file.as_ref().err().or_else(in_use).cloned();
             ComponentHealth {
                 component,
                 bytes: slot.bytes,

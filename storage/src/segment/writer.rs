@@ -122,7 +122,6 @@ impl<'a> ComponentWriter<'a> {
         if self.header.sections.last().is_some_and(|s| s.tag == tag) {
             return self.through(bytes);
         }
-        let name = format!("{}.{tag}.part", file_name(&self.sink.path));
         let Some(waiting) = self.waiting.iter_mut().find(|w| w.tag == tag) else {
             return Err(StorageError::InvalidOption {
                 name: "section",
@@ -132,6 +131,7 @@ impl<'a> ComponentWriter<'a> {
         };
         waiting.length += bytes.len() as u64;
         if waiting.spilled.is_none() && waiting.memory.len() + bytes.len() > BUFFER {
+            let name = format!("{}.{tag}.part", file_name(&self.sink.path));
             let mut sink = Sink::create(self.backend, self.sink.path.with_file_name(name))?;
             sink.write(&std::mem::take(&mut waiting.memory))?;
             waiting.spilled = Some(sink);
@@ -208,4 +208,50 @@ fn file_name(path: &Path) -> String {
     path.file_name()
         .map(|n| n.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUFFER, ComponentWriter};
+    use crate::backend::{MemoryBackend, StorageBackend};
+    use crate::segment::reader::ComponentFile;
+    use crate::wire::FileKind;
+    use std::path::Path;
+
+    const KIND: FileKind = FileKind(*b"TEST");
+
+    #[test]
+    fn sections_that_grow_at_once_end_up_whole_and_in_order() {
+        let backend = MemoryBackend::default();
+        backend.create_dir_all(Path::new("/s")).unwrap();
+        let path = Path::new("/s/f");
+        let mut writer = ComponentWriter::create(&backend, path, KIND, &[1, 2, 3, 4]).unwrap();
+        let mut expected = [const { Vec::new() }; 4];
+        let blocks = [3, 1000, BUFFER / 2, BUFFER - 1, 7, BUFFER, 3 * BUFFER + 5, 1];
+        for (n, length) in (0u8..).zip(blocks) {
+            for (tag, section) in (1..=3).zip(&mut expected) {
+                // The third stays small, the fourth empty.
+                let length = if tag == 3 { length.min(10) } else { length };
+                let block = vec![n.wrapping_mul(37).wrapping_add(u8::try_from(tag).unwrap()); length];
+                writer.append(tag, &block).unwrap();
+                section.extend_from_slice(&block);
+            }
+        }
+        assert!(writer.append(9, &[1]).is_err());
+        assert_eq!(
+            backend.list(Path::new("/s")).unwrap().len(),
+            2,
+            "the second section waits in a file"
+        );
+        let written = writer.finish([1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!(backend.list(Path::new("/s")).unwrap().len(), 1);
+        let file = ComponentFile::open(&backend, path, KIND).unwrap();
+        file.expect(written).unwrap();
+        file.verify().unwrap();
+        assert_eq!(file.params(), [1, 2, 3, 4, 5, 6]);
+        for (tag, section) in (1..=4).zip(&expected) {
+            assert!(file.section(tag).unwrap() == section, "section {tag}");
+        }
+        assert!(file.section(5).is_err());
+    }
 }

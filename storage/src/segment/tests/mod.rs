@@ -1,6 +1,10 @@
 //! Whole segments, written and read back.
 
+mod corruption;
+mod merging;
+mod recall;
 mod round_trip;
+mod training;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 
 use super::random::SplitMix64;
-use super::{Codebook, Segment, SegmentOptions};
+use super::{Codebook, Segment, SegmentOptions, SegmentView};
 use crate::backend::{MemoryBackend, StorageBackend};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
@@ -137,4 +141,11 @@ fn open(
     Segment::open(backend, dir, schema, &|id| {
         codebooks.iter().find(|c| c.id == id).cloned()
     })
+}
+
+fn view(segment: Segment, deleted: &[u32]) -> SegmentView {
+    SegmentView {
+        segment: Arc::new(segment),
+        tombstones: Arc::new(deleted.iter().copied().collect()),
+    }
 }

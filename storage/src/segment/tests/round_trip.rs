@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, DenseRows, OriginalCodec, ResidualCodes, TokenMatrix};
+use latewood_codecs::{DenseCodec, DenseRows, OriginalCodec, ResidualCodec, ResidualCodes, TokenMatrix};
 
 use super::{TOKEN_DIM, backend, codebook, open, options, record, records, schema, unit_rows};
 use crate::document::{DocumentId, Record};
 use crate::error::{RecordFault, StorageError};
 use crate::schema::Schema;
 use crate::segment::random::SplitMix64;
-use crate::segment::{ColumnView, Component, TokenRows, write_segment};
+use crate::segment::{Codebook, ColumnView, Component, TokenRows, write_segment};
 
 const DIR: &str = "/c/segments/7";
 
@@ -92,6 +92,52 @@ fn residual_codes_are_those_of_the_codec() {
         assert_eq!(segment.original().unwrap().is_some(), original.is_some());
         assert!(segment.verify().iter().all(|h| h.damage.is_none()));
     }
+}
+
+#[test]
+fn more_centroids_than_two_bytes_can_name() {
+    let mut random = SplitMix64::new(8);
+    let centroids = unit_rows(&mut random, 70_000, TOKEN_DIM);
+    let (cutoffs, weights) = (vec![-0.1, 0.0, 0.1], vec![-0.15, -0.05, 0.05, 0.15]);
+    let codec = ResidualCodec::from_parts(TOKEN_DIM, 2, centroids, cutoffs, weights).unwrap();
+    let codebook = Arc::new(Codebook {
+        id: 1,
+        codec,
+        trained_on_tokens: 1,
+    });
+    let (backend, schema, records) = (backend(), schema(DenseCodec::F32, 2, None), records(0..30));
+    write_segment(
+        &backend,
+        Path::new(DIR),
+        &schema,
+        Some(&codebook),
+        &records,
+        &options(7),
+    )
+    .unwrap();
+    let segment = open(&backend, Path::new(DIR), &schema, std::slice::from_ref(&codebook)).unwrap();
+    let (tokens, mut largest) = (segment.tokens().unwrap().unwrap(), 0);
+    for (ordinal, record) in (0..).zip(&records) {
+        let mut codes = Vec::new();
+        codebook
+            .codec
+            .assign(&record.tokens.as_ref().unwrap().to_f32(), &mut codes);
+        let rows = tokens.residual(ordinal).unwrap();
+        assert_eq!(
+            (0..rows.len()).map(|t| rows.codes.get(t)).collect::<Vec<_>>(),
+            codes
+        );
+        largest = codes.into_iter().fold(largest, u32::max);
+        let mut list = Vec::new();
+        segment
+            .ivf()
+            .unwrap()
+            .unwrap()
+            .postings(rows.codes.get(0), &mut list)
+            .unwrap();
+        assert!(list.contains(&ordinal));
+    }
+    assert!(largest > 65_535, "{largest}");
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! Exhaustive late interaction: every matching token matrix is scored.
+
+use super::{Block, Scope};
+use crate::hits::Position;
+use crate::token_scorer::TokenScorer;
+use crate::top_k::TopK;
+
+/// What a scan found.
+pub(crate) struct Scanned {
+    pub(crate) top: TopK,
+    /// Document tokens scored.
+    pub(crate) tokens: u64,
+}
+
+/// How documents are scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// Straight from the codes.
+    Codes,
+    /// Over the best tier stored.
+    Best,
+}
+
+/// Scores the matching documents of the segments for which `wanted` holds, and of the memtable.
+pub(crate) fn scan(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    precision: Precision,
+    keep: usize,
+    wanted: impl Fn(usize) -> bool,
+) -> Scanned {
+    let score = |position: Position, top: &mut TopK| {
+        let score = match precision {
+            Precision::Codes => scorer.coded(position),
+            Precision::Best => scorer.exact(position),
+        };
+        if score >= top.threshold() {
+            top.push(score, position);
+        }
+        scorer.tokens_of(position) as u64
+    };
+    let blocks = scope.blocks(wanted);
+    let (mut top, mut tokens) = scope.scan(&blocks, keep, |block, top| {
+        let Block { segment, .. } = *block;
+        let matches = &scope.matches.segments()[segment as usize];
+        matches
+            .iter_in(block.rows.clone())
+            .map(|ordinal| score(Position { segment, ordinal }, top))
+            .sum()
+    });
+    let segment = scope.memtable_number();
+    for &ordinal in scope.matches.memtable() {
+        tokens += score(Position { segment, ordinal }, &mut top);
+    }
+    Scanned { top, tokens }
+}

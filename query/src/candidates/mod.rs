@@ -1,0 +1,100 @@
+//! First stages: which documents are worth a closer look. Each takes a snapshot and what matches, and returns the best,
+//! scored.
+
+pub(crate) mod dense_scan;
+pub(crate) mod graph;
+pub(crate) mod maxsim_scan;
+pub(crate) mod probe;
+pub(crate) mod token_index;
+
+use std::ops::Range;
+
+use latewood_storage::Snapshot;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use crate::filter::Matches;
+use crate::top_k::TopK;
+
+/// What every stage works on.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) matches: &'a Matches,
+    pub(crate) pool: Option<&'a ThreadPool>,
+}
+
+/// Rows that one task of a scan scores.
+const BLOCK_ROWS: u32 = 2_048;
+
+/// A range of rows of one segment, or of the matching slots of the memtable.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) segment: u32,
+    pub(crate) rows: Range<u32>,
+}
+
+impl Scope<'_> {
+    /// The number that stands for the memtable in a position.
+    pub(crate) fn memtable_number(&self) -> u32 {
+        u32::try_from(self.snapshot.segments().len()).unwrap_or(u32::MAX)
+    }
+
+    /// The blocks of the segments for which `wanted` holds.
+    pub(crate) fn blocks(&self, wanted: impl Fn(usize) -> bool) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        for ((number, matches), segment) in self.matches.segments().iter().enumerate().zip(0u32..) {
+            if !wanted(number) || matches.count() == 0 {
+                continue;
+            }
+            let mut first = 0;
+            while first < matches.rows() {
+                let end = first.saturating_add(BLOCK_ROWS).min(matches.rows());
+                blocks.push(Block {
+                    segment,
+                    rows: first..end,
+                });
+                first = end;
+            }
+        }
+        blocks
+    }
+
+    /// Applies `work` to every item, on the pool when it has more than one thread; results in the items' order.
+    pub(crate) fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+        match self.pool {
+            Some(pool) if pool.current_num_threads() > 1 && items.len() > 1 => {
+                pool.install(|| items.par_iter().map(&work).collect())
+            }
+            _ => items.iter().map(work).collect(),
+        }
+    }
+
+    /// Scores blocks and keeps the best; `score` returns the units of work it did.
+    pub(crate) fn scan(
+        &self,
+        blocks: &[Block],
+        keep: usize,
+        score: impl Fn(&Block, &mut TopK) -> u64 + Sync + Send,
+    ) -> (TopK, u64) {
+        match self.pool {
+            Some(pool) if pool.current_num_threads() > 1 && blocks.len() > 1 => pool.install(|| {
+                let empty = || (TopK::new(keep), 0);
+                let fold = |(mut top, work): (TopK, u64), block: &Block| {
+                    let more = score(block, &mut top);
+                    (top, work + more)
+                };
+                let merge = |(mut top, work): (TopK, u64), (other, more): (TopK, u64)| {
+                    top.merge(other);
+                    (top, work + more)
+                };
+                blocks.par_iter().fold(empty, fold).reduce(empty, merge)
+            }),
+            _ => {
+                let mut top = TopK::new(keep);
+                let work = blocks.iter().map(|block| score(block, &mut top)).sum();
+                (top, work)
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Why a query was refused: what was expected, what came, what to do.
+
+use latewood_codecs::CodecError;
+use latewood_storage::StorageError;
+
+use crate::reranker::RerankError;
+
+/// Why a query was refused or could not be answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The filter's text could not be read.
+    #[error("filter, column {column}: expected {expected}, found {found}")]
+    FilterSyntax {
+        /// Where, counted in characters from 1.
+        column: usize,
+        /// What could have stood there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The filter is nested deeper than the engine follows.
+    #[error(
+        "the filter is nested more than {limit} levels deep; write it flatter (a and b and c nests nothing)"
+    )]
+    FilterTooDeep {
+        /// The deepest nesting allowed.
+        limit: usize,
+    },
+    /// The filter names a field that the schema does not declare.
+    #[error("the filter names the field `{field}`, which the collection does not declare; {known}")]
+    UnknownField {
+        /// The name in the filter.
+        field: String,
+        /// The names that the schema declares, as a sentence.
+        known: String,
+    },
+    /// The filter compares a field with a value of another type.
+    #[error("the filter compares `{field}`, {declared}, with {value}; {cure}")]
+    FieldType {
+        /// The field.
+        field: String,
+        /// What the schema says it is.
+        declared: &'static str,
+        /// The value or comparison in the filter.
+        value: String,
+        /// What to write instead.
+        cure: &'static str,
+    },
+    /// The limit is 0, or limit and offset reach too deep.
+    #[error(
+        "limit {limit} and offset {offset}: the limit must be at least 1 and both together at most {most}"
+    )]
+    Window {
+        /// Hits asked for.
+        limit: usize,
+        /// Hits to skip.
+        offset: usize,
+        /// The largest sum.
+        most: usize,
+    },
+    /// A tunable is outside its range.
+    #[error("{name} is {got}; it must be between {least} and {most}")]
+    Tunable {
+        /// The tunable.
+        name: &'static str,
+        /// What came.
+        got: usize,
+        /// The smallest value.
+        least: usize,
+        /// The largest value.
+        most: usize,
+    },
+    /// The request holds nothing to search by.
+    #[error("the query is empty: give a dense vector, a token matrix, or both")]
+    NothingToSearch,
+    /// The query's text is empty or blank.
+    #[error("the query's text is empty; give at least one word, or leave the text out")]
+    EmptyText,
+    /// A query vector is of another dimension than the field.
+    #[error("the query's {field} has dimension {got}; the collection's has {expected}")]
+    Dimension {
+        /// `dense vector` or `token matrix`.
+        field: &'static str,
+        /// The schema's dimension.
+        expected: usize,
+        /// The query's dimension.
+        got: usize,
+    },
+    /// The token matrix's length is not a multiple of its dimension.
+    #[error("the query's token matrix has {got} numbers, which is no multiple of its dimension {dim}")]
+    RaggedTokens {
+        /// Numbers given.
+        got: usize,
+        /// Dimension given.
+        dim: usize,
+    },
+    /// The query has no token, or too many.
+    #[error("the query has {got} tokens; it must have 1 to {most}: shorten the text, or encode it in parts")]
+    QueryTokens {
+        /// Tokens given.
+        got: usize,
+        /// The largest number.
+        most: usize,
+    },
+    /// A query vector holds NaN or an infinity.
+    #[error("the query's {field} holds {value} at position {at}; every number must be finite")]
+    NotFinite {
+        /// `dense vector` or `token matrix`.
+        field: &'static str,
+        /// The index of the first such number.
+        at: usize,
+        /// The number.
+        value: f32,
+    },
+    /// The plan needs something that is not there.
+    #[error("the plan `{plan}` needs {needs}; {cure}")]
+    PlanNeeds {
+        /// The plan's name.
+        plan: String,
+        /// What is missing.
+        needs: &'static str,
+        /// What to give, or to ask for instead.
+        cure: &'static str,
+    },
+    /// A name that is no plan's.
+    #[error("`{name}` is no plan; plans are auto, {known}")]
+    UnknownPlan {
+        /// The name given.
+        name: String,
+        /// The names of all plans.
+        known: String,
+    },
+    /// The filter's evaluation or the plan was made for another snapshot.
+    #[error("the {what} was made for another snapshot; make it again for the one that is searched")]
+    OtherSnapshot {
+        /// What was made.
+        what: &'static str,
+    },
+    /// The reranker failed.
+    #[error("rerank: {0}")]
+    Rerank(#[from] RerankError),
+    /// Vectors were refused by the codecs.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Stored data could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,155 @@
+//! What each way of running a stage should take: statistics x cost model.
+
+use crate::cost::CostModel;
+use crate::plan::{Estimate, ProbeSettings};
+use crate::request::QueryRequest;
+use crate::statistics::{DenseStatistics, Statistics, TokenStatistics};
+
+/// Rows scored for each unit of ef_search in one graph, as seen on HNSW graphs with 32 links a row.
+const HOPS_PER_EF: f64 = 14.0;
+/// Rows scored on the way down to the lowest level.
+const DESCENT_HOPS: f64 = 100.0;
+/// Tokens that a cross-encoder reads of a document when the collection has no token matrices to count.
+const TEXT_TOKENS: f64 = 128.0;
+
+/// One query's view of the cost model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Estimator<'a> {
+    pub(crate) request: &'a QueryRequest,
+    pub(crate) statistics: &'a Statistics,
+    pub(crate) cost: &'a CostModel,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "estimates: floats are rounded, and a cast from a float saturates"
+)]
+impl Estimator<'_> {
+    /// Tokens of the query.
+    pub(crate) fn query_tokens(&self) -> f64 {
+        self.request
+            .tokens
+            .as_ref()
+            .map_or(0.0, |(tokens, dim)| (tokens.len() / (*dim).max(1)) as f64)
+    }
+
+    fn matching(&self) -> f64 {
+        self.statistics.matching as f64
+    }
+
+    fn dense_rows(&self, dense: &DenseStatistics, rows: f64) -> Estimate {
+        Estimate {
+            microseconds: rows * dense.dim as f64 / 1_000.0 * self.cost.dense_row_per_1000_dims,
+            bytes: (rows * dense.row_bytes as f64) as u64,
+            flops: (2.0 * rows * dense.dim as f64) as u64,
+        }
+    }
+
+    /// Scoring every matching dense row.
+    pub(crate) fn dense_scan(&self, dense: &DenseStatistics) -> Estimate {
+        self.dense_rows(dense, self.matching())
+    }
+
+    /// Searching the graphs; a filter makes the beam wade through what does not match.
+    pub(crate) fn dense_graph(&self, dense: &DenseStatistics, ef_search: usize) -> Estimate {
+        let selectivity = self.statistics.selectivity().max(1e-6);
+        let hops = (dense.graphs as f64 * (DESCENT_HOPS + HOPS_PER_EF * ef_search as f64 / selectivity))
+            .min(dense.graph_rows as f64);
+        let graph = Estimate {
+            microseconds: hops * self.cost.graph_hop * (0.5 + dense.dim as f64 / 768.0),
+            bytes: (hops * (dense.row_bytes as f64 + 4.0)) as u64,
+            flops: (2.0 * hops * dense.dim as f64) as u64,
+        };
+        graph + self.dense_rows(dense, dense.other_rows as f64 * selectivity)
+    }
+
+    fn pairs(&self, tokens: &TokenStatistics, pairs: f64, unit: f64, bytes_per_token: usize) -> Estimate {
+        let query_tokens = self.query_tokens().max(1.0);
+        Estimate {
+            microseconds: pairs * unit * tokens.dim as f64 / 128.0,
+            bytes: (pairs / query_tokens * bytes_per_token as f64) as u64,
+            flops: (2.0 * pairs * tokens.dim as f64) as u64,
+        }
+    }
+
+    fn centroids(&self, tokens: &TokenStatistics) -> Estimate {
+        let pairs = tokens.centroids as f64 * self.query_tokens();
+        self.pairs(tokens, pairs, self.cost.centroid_pair, 4 * tokens.dim)
+    }
+
+    fn whole_tokens(&self, tokens: &TokenStatistics) -> Estimate {
+        let pairs = tokens.whole_tokens as f64 * self.statistics.selectivity() * self.query_tokens();
+        self.pairs(tokens, pairs, self.cost.exact_pair, 2 * tokens.dim)
+    }
+
+    /// Scoring every matching token matrix.
+    pub(crate) fn maxsim_scan(&self, tokens: &TokenStatistics) -> Estimate {
+        let pairs = tokens.indexed_tokens as f64 * self.statistics.selectivity() * self.query_tokens();
+        let (unit, bytes) = if self.request.exact {
+            (self.cost.exact_pair, tokens.best_bytes)
+        } else {
+            (self.cost.maxsim_pair, tokens.code_bytes)
+        };
+        self.centroids(tokens) + self.pairs(tokens, pairs, unit, bytes) + self.whole_tokens(tokens)
+    }
+
+    /// Searching the posting lists.
+    pub(crate) fn maxsim_index(&self, tokens: &TokenStatistics, probe: &ProbeSettings) -> Estimate {
+        let query_tokens = self.query_tokens();
+        let list = tokens.indexed_tokens as f64 / (tokens.centroids as f64).max(1.0);
+        let postings = query_tokens * (probe.n_probe as f64).min(tokens.centroids as f64) * list;
+        let postings = Estimate {
+            microseconds: postings * self.cost.posting,
+            bytes: (postings * 2.0) as u64,
+            flops: postings as u64,
+        };
+        let matching = tokens.indexed_documents as f64 * self.statistics.selectivity();
+        let mean = tokens.tokens_per_document();
+        let interactions = (probe.candidates as f64).min(matching) * mean * query_tokens;
+        let interactions = Estimate {
+            microseconds: interactions * self.cost.interaction_pair,
+            bytes: (interactions * 4.0) as u64,
+            flops: interactions as u64,
+        };
+        let refined = (probe.refine as f64).min(matching) * mean * query_tokens;
+        self.centroids(tokens)
+            + postings
+            + interactions
+            + self.pairs(tokens, refined, self.cost.maxsim_pair, tokens.code_bytes)
+            + self.whole_tokens(tokens)
+    }
+
+    /// Scoring candidates anew by MaxSim over the best tier.
+    pub(crate) fn rescore(&self, tokens: &TokenStatistics, candidates: usize) -> Estimate {
+        let documents = (candidates as f64).min(self.matching());
+        let pairs = documents * tokens.tokens_per_document() * self.query_tokens();
+        self.pairs(tokens, pairs, self.cost.exact_pair, tokens.best_bytes)
+    }
+
+    /// Reading `depth` documents with a cross-encoder.
+    pub(crate) fn rerank(&self, depth: usize) -> Estimate {
+        let documents = (depth as f64).min(self.matching());
+        let read = self
+            .statistics
+            .tokens
+            .as_ref()
+            .map_or(TEXT_TOKENS, TokenStatistics::tokens_per_document);
+        let query = if self.request.tokens.is_some() {
+            self.query_tokens()
+        } else {
+            16.0
+        };
+        let microseconds = documents * (self.cost.text_read + (read + query) * self.cost.rerank_token);
+        let deadline = self
+            .request
+            .rerank_deadline
+            .map_or(f64::INFINITY, |d| d.as_secs_f64() * 1e6);
+        Estimate {
+            microseconds: microseconds.min(deadline),
+            bytes: (documents * read * 6.0) as u64,
+            flops: 0,
+        }
+    }
+}

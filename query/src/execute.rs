@@ -1,0 +1,543 @@
+//! Plan x snapshot -> hits: the only place that knows all stages.
+
+use std::time::Duration;
+
+use latewood_codecs::{DenseQuery, MaxSimQuery};
+use latewood_storage::Snapshot;
+use rayon::ThreadPool;
+
+use crate::candidates::maxsim_scan::Precision;
+use crate::candidates::{Scope, dense_scan, graph, maxsim_scan, token_index};
+use crate::cost::CostModel;
+use crate::error::QueryError;
+use crate::filter::Matches;
+use crate::hits::{Hit, Outcome};
+use crate::plan::{Plan, ProbeSettings, Stage, StageName};
+use crate::planner::{last_vector_stage, plan};
+use crate::profile::{StageProfile, Stopwatch};
+use crate::request::QueryRequest;
+use crate::rerank::{read_texts, rerank};
+use crate::reranker::Reranker;
+use crate::statistics::{Statistics, statistics};
+use crate::token_scorer::TokenScorer;
+use crate::top_k::{Scored, TopK};
+
+/// What a query may use beside the snapshot.
+#[derive(Clone, Copy, Default)]
+pub struct Resources<'a> {
+    /// The cross-encoder, for plans that rerank.
+    pub reranker: Option<&'a dyn Reranker>,
+    /// Threads to score on; without a pool, or with one of a single thread, the query runs on the caller's thread.
+    pub pool: Option<&'a ThreadPool>,
+}
+
+/// Plans a query and runs it.
+///
+/// # Errors
+/// Everything that [`QueryRequest::validate`], [`Matches::evaluate`], [`plan`] and [`execute`] refuse.
+pub fn search(
+    snapshot: &Snapshot,
+    request: &QueryRequest,
+    cost: &CostModel,
+    resources: Resources<'_>,
+) -> Result<(Plan, Outcome), QueryError> {
+    let mut watch = Stopwatch::start();
+    request.validate(snapshot.schema())?;
+    let matches = filter_stage(snapshot, request, &mut watch)?;
+    let plan = plan(request, &counted(snapshot, &matches, resources)?, cost)?;
+    watch.stage(StageProfile {
+        name: "plan".to_owned(),
+        ..StageProfile::default()
+    });
+    let outcome = Run {
+        snapshot,
+        request,
+        matches: &matches,
+        resources,
+        watch,
+    }
+    .run(&plan)?;
+    Ok((plan, outcome))
+}
+
+/// The plan that [`search`] would run.
+///
+/// # Errors
+/// As [`search`], but for what only running can show.
+pub fn explain(
+    snapshot: &Snapshot,
+    request: &QueryRequest,
+    cost: &CostModel,
+    resources: Resources<'_>,
+) -> Result<Plan, QueryError> {
+    request.validate(snapshot.schema())?;
+    let matches = Matches::evaluate(snapshot, request.filter.as_ref())?;
+    plan(request, &counted(snapshot, &matches, resources)?, cost)
+}
+
+/// Runs a plan made for this snapshot and request.
+///
+/// # Errors
+/// A request that is not valid, a reranker that fails, a segment that cannot be read.
+pub fn execute(
+    snapshot: &Snapshot,
+    request: &QueryRequest,
+    plan: &Plan,
+    resources: Resources<'_>,
+) -> Result<Outcome, QueryError> {
+    let mut watch = Stopwatch::start();
+    request.validate(snapshot.schema())?;
+    let matches = filter_stage(snapshot, request, &mut watch)?;
+    Run {
+        snapshot,
+        request,
+        matches: &matches,
+        resources,
+        watch,
+    }
+    .run(plan)
+}
+
+fn counted(
+    snapshot: &Snapshot,
+    matches: &Matches,
+    resources: Resources<'_>,
+) -> Result<Statistics, QueryError> {
+    let counts = statistics(snapshot, matches)?;
+    Ok(Statistics {
+        reranker: resources.reranker.is_some(),
+        ..counts
+    })
+}
+
+fn filter_stage(
+    snapshot: &Snapshot,
+    request: &QueryRequest,
+    watch: &mut Stopwatch,
+) -> Result<Matches, QueryError> {
+    let matches = Matches::evaluate(snapshot, request.filter.as_ref())?;
+    watch.stage(StageProfile {
+        name: "filter".to_owned(),
+        candidates_in: snapshot.len(),
+        candidates_out: matches.count(),
+        work: if matches.is_filtered() { snapshot.len() } else { 0 },
+        note: request.filter.as_ref().map(ToString::to_string),
+        ..StageProfile::default()
+    });
+    Ok(matches)
+}
+
+struct Run<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a QueryRequest,
+    matches: &'a Matches,
+    resources: Resources<'a>,
+    watch: Stopwatch,
+}
+
+impl Run<'_> {
+    fn run(mut self, plan: &Plan) -> Result<Outcome, QueryError> {
+        let mut found = Vec::new();
+        let mut reranked = 0;
+        for planned in &plan.stages {
+            let keep = planned.candidates_out;
+            match &planned.stage {
+                Stage::DenseScan => found = self.dense(None, keep)?,
+                Stage::DenseGraph { ef_search } => found = self.dense(Some(*ef_search), keep)?,
+                Stage::MaxsimScan => found = self.maxsim_scan(keep)?,
+                Stage::MaxsimIndex(settings) => found = self.maxsim_index(*settings, keep)?,
+                Stage::Rescore => self.rescore(&mut found, keep)?,
+                Stage::Rerank { depth, deadline_ms } => {
+                    let budget = deadline_ms.map(Duration::from_millis);
+                    reranked = self.rerank(&mut found, *depth, budget)?;
+                }
+            }
+        }
+        let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
+        let hits = self.hits(&found, reranked, before)?;
+        Ok(Outcome {
+            hits,
+            profile: self.watch.finish(),
+        })
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        Scope {
+            snapshot: self.snapshot,
+            matches: self.matches,
+            pool: self.resources.pool,
+        }
+    }
+
+    /// Dense candidates: through the graphs when a beam is given, the other segments and the memtable by a scan.
+    fn dense(&mut self, ef_search: Option<usize>, keep: usize) -> Result<Vec<Scored>, QueryError> {
+        let schema = self.snapshot.schema();
+        let (Some(spec), Some(vector)) = (&schema.dense, &self.request.dense) else {
+            return Err(QueryError::OtherSnapshot { what: "plan" });
+        };
+        let query = DenseQuery::new(spec.metric, spec.dim, vector)?;
+        let row_bytes = (spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors()) as u64;
+        let profile = |name: &str, out: usize, rows: u64| StageProfile {
+            name: name.to_owned(),
+            candidates_in: self.matches.count(),
+            candidates_out: out as u64,
+            bytes: rows * row_bytes,
+            flops: 2 * rows * spec.dim as u64,
+            work: rows,
+            ..StageProfile::default()
+        };
+        let mut searched = Vec::new();
+        let mut top = TopK::new(keep);
+        let mut graph_stage = None;
+        if let Some(ef_search) = ef_search {
+            let walked = graph::search(&self.scope(), &query, ef_search, keep, &mut searched)?;
+            let mut stage = profile("dense graph", walked.top.len(), walked.hops);
+            if !walked.scan.is_empty() {
+                stage.note = Some(format!(
+                    "the beam met too few matches in {} segments, which are scanned instead",
+                    walked.scan.len()
+                ));
+            }
+            for number in walked.scan {
+                searched[number] = false;
+            }
+            top = walked.top;
+            graph_stage = Some(stage);
+        }
+        if let Some(stage) = graph_stage {
+            self.watch.stage(stage);
+        }
+        let wanted = |segment: usize| !searched.get(segment).copied().unwrap_or(false);
+        let scanned = dense_scan::scan(&self.scope(), &query, keep, wanted)?;
+        top.merge(scanned.top);
+        let stage =
+            (scanned.rows > 0 || ef_search.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));
+        let found = top.into_sorted();
+        if let Some(stage) = stage {
+            self.watch.stage(stage);
+        }
+        Ok(found)
+    }
+
+    fn maxsim_query(&self) -> Result<MaxSimQuery, QueryError> {
+        match &self.request.tokens {
+            Some((tokens, dim)) => Ok(MaxSimQuery::new(*dim, tokens)?),
+            None => Err(QueryError::OtherSnapshot { what: "plan" }),
+        }
+    }
+
+    /// Every matching document: from its codes first, the best of them over the best tier.
+    fn maxsim_scan(&mut self, keep: usize) -> Result<Vec<Scored>, QueryError> {
+        let query = self.maxsim_query()?;
+        let mut scorer = TokenScorer::new(self.snapshot, &query)?;
+        let units = Units::of(self.snapshot, &query);
+        if self.request.exact {
+            let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Best, keep, |_| true);
+            let found = scanned.top.into_sorted();
+            let stage = units.best("maxsim scan", self.matches.count(), found.len(), scanned.tokens);
+            self.watch.stage(stage);
+            return Ok(found);
+        }
+        self.bind(&mut scorer, units)?;
+        let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Codes, refined(keep), |_| true);
+        let mut found = scanned.top.into_sorted();
+        self.watch.stage(units.codes(
+            "maxsim scan: codes",
+            self.matches.count(),
+            found.len(),
+            scanned.tokens,
+        ));
+        self.finish_exactly(&scorer, units, "maxsim scan: exact", &mut found, keep);
+        Ok(found)
+    }
+
+    /// Scores the centroids, as a stage of its own.
+    fn bind(&mut self, scorer: &mut TokenScorer<'_>, units: Units) -> Result<(), QueryError> {
+        let centroids = scorer.bind()?;
+        if centroids > 0 {
+            self.watch.stage(StageProfile {
+                name: "maxsim: centroids".to_owned(),
+                candidates_in: centroids,
+                candidates_out: centroids,
+                bytes: centroids * units.dim * 4,
+                flops: 2 * centroids * units.dim * units.query_tokens,
+                work: centroids * units.query_tokens,
+                ..StageProfile::default()
+            });
+        }
+        Ok(())
+    }
+
+    fn finish_exactly(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        units: Units,
+        name: &str,
+        found: &mut Vec<Scored>,
+        keep: usize,
+    ) {
+        let before = found.len() as u64;
+        let tokens = token_index::narrow(&self.scope(), scorer, found, keep, |position| {
+            scorer.exact(position)
+        });
+        self.watch.stage(units.best(name, before, found.len(), tokens));
+    }
+
+    /// The token index: centroids, postings, interaction, codes, exact scores; what has no index is scanned.
+    fn maxsim_index(&mut self, settings: ProbeSettings, keep: usize) -> Result<Vec<Scored>, QueryError> {
+        let query = self.maxsim_query()?;
+        let mut scorer = TokenScorer::new(self.snapshot, &query)?;
+        let units = Units::of(self.snapshot, &query);
+        self.bind(&mut scorer, units)?;
+
+        let probes = token_index::probe(&scorer, settings.n_probe);
+        let gathered = token_index::gather(&self.scope(), &scorer, &probes, settings.candidates.max(keep))?;
+        let mut found = gathered.candidates;
+        self.watch.stage(StageProfile {
+            name: "maxsim index: postings".to_owned(),
+            candidates_in: gathered.met,
+            candidates_out: found.len() as u64,
+            bytes: gathered.postings * 2,
+            flops: gathered.postings,
+            work: gathered.postings,
+            note: Some(format!("n_probe {}", settings.n_probe)),
+            ..StageProfile::default()
+        });
+        let indexed = token_index::indexed(&self.scope(), &scorer)?;
+        if found.len() < keep && gathered.met < self.matching_in(&indexed) {
+            return self.scan_instead(&scorer, units, keep);
+        }
+        self.refine(&scorer, units, &mut found, settings.refine.max(keep), keep);
+        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
+        self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
+        Ok(found)
+    }
+
+    /// Cuts gathered documents by full centroid interaction, and then by their scores from codes.
+    fn refine(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        units: Units,
+        found: &mut Vec<Scored>,
+        refine: usize,
+        keep: usize,
+    ) {
+        let before = found.len() as u64;
+        if found.len() > refine {
+            let tokens = token_index::narrow(&self.scope(), scorer, found, refine, |position| {
+                scorer.interaction(position)
+            });
+            self.watch.stage(units.interaction(before, found.len(), tokens));
+        }
+        let before = found.len() as u64;
+        let tokens = token_index::narrow(&self.scope(), scorer, found, refined(keep), |position| {
+            scorer.coded(position)
+        });
+        self.watch
+            .stage(units.codes("maxsim index: codes", before, found.len(), tokens));
+    }
+
+    fn matching_in(&self, wanted: &[bool]) -> u64 {
+        let segments = self.matches.segments().iter().zip(wanted);
+        segments
+            .filter(|(_, wanted)| **wanted)
+            .map(|(segment, _)| u64::from(segment.count()))
+            .sum()
+    }
+
+    /// The probed lists met fewer matches than are wanted and exist: all matches are scored.
+    fn scan_instead(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        units: Units,
+        keep: usize,
+    ) -> Result<Vec<Scored>, QueryError> {
+        let scanned = maxsim_scan::scan(&self.scope(), scorer, Precision::Codes, refined(keep), |_| true);
+        let mut found = scanned.top.into_sorted();
+        let mut stage = units.codes(
+            "maxsim scan: codes",
+            self.matches.count(),
+            found.len(),
+            scanned.tokens,
+        );
+        stage.note = Some("the probed lists held too few matches".to_owned());
+        self.watch.stage(stage);
+        self.finish_exactly(scorer, units, "maxsim scan: exact", &mut found, keep);
+        Ok(found)
+    }
+
+    /// Adds the best of the segments without posting lists and of the memtable.
+    fn add_unindexed(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        units: Units,
+        indexed: &[bool],
+        keep: usize,
+        found: &mut Vec<Scored>,
+    ) {
+        let wanted = |segment: usize| !indexed.get(segment).copied().unwrap_or(false);
+        let scanned = maxsim_scan::scan(&self.scope(), scorer, Precision::Codes, refined(keep), wanted);
+        if scanned.tokens > 0 {
+            let more = scanned.top.into_sorted();
+            let rest = self.matches.count() - self.matching_in(indexed);
+            self.watch
+                .stage(units.best("maxsim scan: unindexed", rest, more.len(), scanned.tokens));
+            found.extend(more);
+        }
+    }
+
+    fn rescore(&mut self, found: &mut Vec<Scored>, keep: usize) -> Result<(), QueryError> {
+        let query = self.maxsim_query()?;
+        let scorer = TokenScorer::new(self.snapshot, &query)?;
+        let units = Units::of(self.snapshot, &query);
+        self.finish_exactly(&scorer, units, "maxsim rescore", found, keep);
+        Ok(())
+    }
+
+    fn rerank(
+        &mut self,
+        found: &mut [Scored],
+        depth: usize,
+        budget: Option<Duration>,
+    ) -> Result<usize, QueryError> {
+        let (Some(reranker), Some(text)) = (self.resources.reranker, &self.request.text) else {
+            return Err(QueryError::PlanNeeds {
+                plan: "rerank".to_owned(),
+                needs: "a reranker and the query's text",
+                cure: "give both, or run a plan without rerank",
+            });
+        };
+        let depth = depth.min(found.len());
+        let texts = read_texts(self.snapshot, &found[..depth])?;
+        let bytes = texts.iter().flatten().map(|text| text.len() as u64).sum();
+        let read = texts.iter().flatten().count() as u64;
+        let stage = |name: &str, candidates_in, candidates_out| StageProfile {
+            name: name.to_owned(),
+            candidates_in,
+            candidates_out,
+            bytes,
+            ..StageProfile::default()
+        };
+        self.watch.stage(stage("texts", depth as u64, read));
+        let scored = rerank(reranker, text, &texts, found, budget)?;
+        let mut stage = stage("rerank", read, scored as u64);
+        stage.work = scored as u64;
+        stage.note = (scored < depth).then(|| {
+            let without = depth as u64 - read;
+            format!(
+                "{scored} of {depth} scored: {without} have no text, the deadline left {}",
+                read - scored as u64
+            )
+        });
+        self.watch.stage(stage);
+        Ok(scored)
+    }
+
+    fn hits(&mut self, found: &[Scored], reranked: usize, before: StageName) -> Result<Vec<Hit>, QueryError> {
+        let mut hits = Vec::with_capacity(self.request.limit.min(found.len()));
+        let window = found
+            .iter()
+            .enumerate()
+            .skip(self.request.offset)
+            .take(self.request.limit);
+        for (rank, &Scored { score, position }) in window {
+            let id = match self.snapshot.segments().get(position.segment as usize) {
+                Some(view) => view.segment.document_id(position.ordinal)?,
+                None => match self.snapshot.memtable().get(position.ordinal) {
+                    Some(record) => record.id.clone(),
+                    None => return Err(QueryError::OtherSnapshot { what: "plan" }),
+                },
+            };
+            let scored_by = if rank < reranked {
+                StageName::Rerank
+            } else {
+                before
+            };
+            hits.push(Hit {
+                id,
+                score,
+                scored_by,
+                position,
+            });
+        }
+        self.watch.stage(StageProfile {
+            name: "merge".to_owned(),
+            candidates_in: found.len() as u64,
+            candidates_out: hits.len() as u64,
+            ..StageProfile::default()
+        });
+        Ok(hits)
+    }
+}
+
+/// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one, so
+/// that only near ties at the edge can change places.
+fn refined(keep: usize) -> usize {
+    keep.saturating_add(keep / 4).saturating_add(8)
+}
+
+/// What a token costs in bytes and operations, for profiles.
+#[derive(Clone, Copy)]
+struct Units {
+    dim: u64,
+    query_tokens: u64,
+    code_bytes: u64,
+    best_bytes: u64,
+}
+
+impl Units {
+    fn of(snapshot: &Snapshot, query: &MaxSimQuery) -> Self {
+        let dim = query.dim() as u64;
+        let (code_bytes, best_bytes) = match &snapshot.schema().tokens {
+            Some(spec) => {
+                let codes = dim * u64::from(spec.bits) / 8 + 4;
+                (
+                    codes,
+                    spec.original
+                        .map_or(codes, |codec| codec.row_bytes(spec.dim) as u64),
+                )
+            }
+            None => (0, 0),
+        };
+        Self {
+            dim,
+            query_tokens: query.num_tokens() as u64,
+            code_bytes,
+            best_bytes,
+        }
+    }
+
+    fn stage(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
+        StageProfile {
+            name: name.to_owned(),
+            candidates_in: before,
+            candidates_out: after as u64,
+            flops: 2 * tokens * self.query_tokens * self.dim,
+            work: tokens * self.query_tokens,
+            ..StageProfile::default()
+        }
+    }
+
+    fn codes(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
+        StageProfile {
+            bytes: tokens * self.code_bytes,
+            ..self.stage(name, before, after, tokens)
+        }
+    }
+
+    fn best(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
+        StageProfile {
+            bytes: tokens * self.best_bytes,
+            ..self.stage(name, before, after, tokens)
+        }
+    }
+
+    fn interaction(self, before: u64, after: usize, tokens: u64) -> StageProfile {
+        let stage = self.stage("maxsim index: interaction", before, after, tokens);
+        StageProfile {
+            bytes: tokens * 2,
+            flops: tokens * self.query_tokens,
+            ..stage
+        }
+    }
+}

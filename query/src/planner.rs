@@ -1,0 +1,587 @@
+//! Request + statistics + cost model -> plan: a pure function, an ordered list of rules, each with its reason.
+//!
+//! Two questions are answered, each by the first rule that has an answer: which stages run (unless the caller named
+//! them), and whether the first stage scans or searches an index. A third asks if a rerank is worth adding.
+
+use crate::cost::CostModel;
+use crate::error::QueryError;
+use crate::estimate::Estimator;
+use crate::explain::{Count, Duration};
+use crate::plan::{
+    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+};
+use crate::request::QueryRequest;
+use crate::statistics::Statistics;
+
+/// Below this many matching documents an index is never worth entering.
+const FEW_DOCUMENTS: u64 = 256;
+
+/// Posting lists visited for each query token when the request does not say.
+const N_PROBE: usize = 32;
+
+/// Chooses a plan.
+///
+/// # Errors
+/// [`QueryError::PlanNeeds`] when a named plan lacks a vector, a field, a reranker or a text, or when nothing that the
+/// query brings can be searched in this collection.
+pub fn plan(request: &QueryRequest, statistics: &Statistics, cost: &CostModel) -> Result<Plan, QueryError> {
+    Planner {
+        case: Estimator {
+            request,
+            statistics,
+            cost,
+        },
+        rejected: Vec::new(),
+    }
+    .plan()
+}
+
+/// A rule about which stages run: its answer with the reason, or nothing to say.
+type StageRule = fn(&Planner<'_>) -> Option<(PlanName, String)>;
+
+/// In order. Late interaction ranks better than dense vectors, so it comes first where it can be paid for.
+const STAGE_RULES: &[StageRule] = &[only_one_kind, exact_both, affordable_maxsim, dense_then_maxsim];
+
+/// The two ways to run a first stage, with what each should take.
+struct Access {
+    exact: bool,
+    matching: u64,
+    documents: u64,
+    wanted: u64,
+    scan: Estimate,
+    index: Option<Estimate>,
+    kind: &'static str,
+}
+
+/// A rule about the first stage: whether to scan, and why.
+type AccessRule = fn(&Access) -> Option<(bool, String)>;
+
+/// In order. A scan is exact, so an index has to be cheaper to be taken.
+const ACCESS_RULES: &[AccessRule] = &[
+    exact_asked,
+    no_index,
+    few_match,
+    scan_is_cheaper,
+    index_is_cheaper,
+];
+
+struct Planner<'a> {
+    case: Estimator<'a>,
+    rejected: Vec<Rejected>,
+}
+
+impl Planner<'_> {
+    fn plan(mut self) -> Result<Plan, QueryError> {
+        let request = self.case.request;
+        let (base, mut reason) = match request.plan {
+            PlanChoice::Named(name) => {
+                self.check_needs(name)?;
+                (name, format!("the caller named {name}"))
+            }
+            PlanChoice::Auto => self.choose_stages()?,
+        };
+        let automatic = request.plan == PlanChoice::Auto;
+        let name = if automatic {
+            self.consider_rerank(base, &mut reason)
+        } else {
+            base
+        };
+        let stages = self.stages(name);
+        Ok(Plan {
+            name,
+            automatic,
+            reason,
+            documents: self.case.statistics.documents,
+            matching: self.case.statistics.matching,
+            stages,
+            rejected: self.rejected,
+        })
+    }
+
+    /// What a named plan needs and does not have.
+    fn check_needs(&self, name: PlanName) -> Result<(), QueryError> {
+        let (request, statistics) = (self.case.request, self.case.statistics);
+        let missing = |needs, cure| {
+            Err(QueryError::PlanNeeds {
+                plan: name.to_string(),
+                needs,
+                cure,
+            })
+        };
+        if name.uses_dense() && statistics.dense.is_none() {
+            return missing("a dense field", "the collection has none: ask for maxsim or auto");
+        }
+        if name.uses_tokens() && statistics.tokens.is_none() {
+            return missing(
+                "a token-matrix field",
+                "the collection has none: ask for dense or auto",
+            );
+        }
+        if name.uses_dense() && request.dense.is_none() {
+            return missing(
+                "a dense query vector",
+                "give one, or a text to a collection with an encoder",
+            );
+        }
+        if name.uses_tokens() && request.tokens.is_none() {
+            return missing(
+                "a query token matrix",
+                "give one, or a text to a collection with an encoder",
+            );
+        }
+        if name.reranks() && !statistics.reranker {
+            return missing(
+                "a reranker",
+                "open the collection with one, or ask for a plan without rerank",
+            );
+        }
+        if name.reranks() && request.text.is_none() {
+            return missing(
+                "the query's text",
+                "give the text beside the vectors, for the cross-encoder to read",
+            );
+        }
+        if name.reranks() && !statistics.text && statistics.documents > 0 {
+            return missing(
+                "documents with a text",
+                "store their texts, or ask for a plan without rerank",
+            );
+        }
+        Ok(())
+    }
+
+    fn dense_usable(&self) -> bool {
+        self.case.request.dense.is_some() && self.case.statistics.dense.is_some()
+    }
+
+    fn tokens_usable(&self) -> bool {
+        self.case.request.tokens.is_some() && self.case.statistics.tokens.is_some()
+    }
+
+    fn choose_stages(&mut self) -> Result<(PlanName, String), QueryError> {
+        if !self.dense_usable() && !self.tokens_usable() {
+            let needs = "a query vector of a kind that the collection stores";
+            let cure = match (&self.case.statistics.dense, &self.case.statistics.tokens) {
+                (Some(_), Some(_)) => "give a dense vector or a token matrix",
+                (Some(_), None) => "the collection stores dense vectors: give one",
+                _ => "the collection stores token matrices: give one",
+            };
+            return Err(QueryError::PlanNeeds {
+                plan: "auto".to_owned(),
+                needs,
+                cure,
+            });
+        }
+        let chosen = STAGE_RULES.iter().find_map(|rule| rule(self));
+        let (name, reason) =
+            chosen.unwrap_or((PlanName::Dense, "dense vectors are what there is".to_owned()));
+        for other in [PlanName::Dense, PlanName::MaxSim, PlanName::DenseMaxSim] {
+            if other != name {
+                let rejected = self.reject_stages(other, name);
+                self.rejected.push(rejected);
+            }
+        }
+        Ok((name, reason))
+    }
+
+    fn reject_stages(&self, other: PlanName, chosen: PlanName) -> Rejected {
+        let reject = |estimate, reason: &str| Rejected {
+            name: other.to_string(),
+            estimate,
+            reason: reason.to_owned(),
+        };
+        if other.uses_dense() && !self.dense_usable() {
+            return reject(None, self.why_no_dense());
+        }
+        if other.uses_tokens() && !self.tokens_usable() {
+            return reject(None, self.why_no_tokens());
+        }
+        let estimate = Some(self.stages_estimate(other));
+        match (other, chosen) {
+            (PlanName::Dense, _) => reject(estimate, "late interaction is affordable and ranks better"),
+            (PlanName::MaxSim, _) => reject(
+                estimate,
+                "late interaction over the whole collection would take longer than the cost model calls affordable",
+            ),
+            _ => reject(
+                estimate,
+                "late interaction over the whole collection is affordable and misses nothing",
+            ),
+        }
+    }
+
+    fn why_no_dense(&self) -> &'static str {
+        if self.case.statistics.dense.is_none() {
+            "the collection has no dense field"
+        } else {
+            "the query brings no dense vector"
+        }
+    }
+
+    fn why_no_tokens(&self) -> &'static str {
+        if self.case.statistics.tokens.is_none() {
+            "the collection has no token-matrix field"
+        } else {
+            "the query brings no token matrix"
+        }
+    }
+
+    fn stages_estimate(&self, name: PlanName) -> Estimate {
+        let scratch = Planner {
+            case: self.case,
+            rejected: Vec::new(),
+        };
+        let mut scratch = scratch;
+        scratch
+            .stages(name)
+            .iter()
+            .fold(Estimate::default(), |sum, stage| sum + stage.estimate)
+    }
+
+    /// The automatic plan reranks dense candidates, when it can; over late interaction a rerank brings next to nothing.
+    fn consider_rerank(&mut self, base: PlanName, reason: &mut String) -> PlanName {
+        let (request, statistics) = (self.case.request, self.case.statistics);
+        let depth = request.rerank_depth();
+        let name = base.with_rerank().to_string();
+        let lacks = [
+            (!statistics.reranker, "there is no reranker"),
+            (
+                request.text.is_none(),
+                "the query brings no text for a cross-encoder to read",
+            ),
+            (
+                !statistics.text,
+                "the documents carry no text for a cross-encoder to read",
+            ),
+        ];
+        if let Some((_, why)) = lacks.iter().find(|(lacking, _)| *lacking) {
+            self.rejected.push(Rejected {
+                name,
+                estimate: None,
+                reason: (*why).to_owned(),
+            });
+            return base;
+        }
+        let estimate = self.case.rerank(depth);
+        if base.uses_tokens() {
+            let why = format!(
+                "a rerank to depth {depth} adds about {} and brings next to nothing over late interaction (MRR 0.686 -> \
+                 0.691 on 55,685 package descriptions); name the plan to have it",
+                Duration(estimate.microseconds)
+            );
+            let estimate = Some(self.stages_estimate(base) + estimate);
+            self.rejected.push(Rejected {
+                name,
+                estimate,
+                reason: why,
+            });
+            return base;
+        }
+        let estimate = Some(self.stages_estimate(base));
+        let why = "a reranker and texts are there, and over dense vectors a rerank pays";
+        self.rejected.push(Rejected {
+            name: base.to_string(),
+            estimate,
+            reason: why.to_owned(),
+        });
+        reason.push_str(
+            "; a reranker and texts are there, and over dense vectors alone a rerank pays a great deal (MRR 0.52 -> 0.65 \
+             on 55,685 package descriptions)",
+        );
+        base.with_rerank()
+    }
+
+    /// Candidates that the stages before the rerank must leave.
+    fn wanted(&self, name: PlanName) -> usize {
+        let window = self.case.request.window();
+        if name.reranks() {
+            window.max(self.case.request.rerank_depth())
+        } else {
+            window
+        }
+    }
+
+    fn stages(&mut self, name: PlanName) -> Vec<PlannedStage> {
+        let request = self.case.request;
+        let wanted = self.wanted(name);
+        let rescored = matches!(name, PlanName::DenseMaxSim | PlanName::DenseMaxSimRerank);
+        let keep = if rescored {
+            rescore_candidates(request, wanted)
+        } else {
+            wanted
+        };
+        let mut stages = Vec::new();
+        let first = if name.uses_dense() {
+            self.dense_stage(keep)
+        } else {
+            self.maxsim_stage(keep)
+        };
+        stages.extend(first);
+        if rescored && let Some(tokens) = &self.case.statistics.tokens {
+            stages.push(PlannedStage {
+                stage: Stage::Rescore,
+                candidates_in: self.cap(keep) as u64,
+                candidates_out: self.cap(wanted),
+                estimate: self.case.rescore(tokens, keep),
+                reason: format!(
+                    "MaxSim over the {} dense candidates costs less than over the collection",
+                    Count(self.cap(keep) as u64)
+                ),
+            });
+        }
+        if name.reranks() {
+            stages.push(self.rerank_stage(wanted));
+        }
+        stages
+    }
+
+    /// A count of candidates, cut to the documents there are.
+    fn cap(&self, candidates: usize) -> usize {
+        candidates.min(usize::try_from(self.case.statistics.matching).unwrap_or(usize::MAX))
+    }
+
+    fn rerank_stage(&self, wanted: usize) -> PlannedStage {
+        let request = self.case.request;
+        let depth = request.rerank_depth();
+        PlannedStage {
+            stage: Stage::Rerank {
+                depth,
+                deadline_ms: request
+                    .rerank_deadline
+                    .map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            },
+            candidates_in: self.cap(wanted) as u64,
+            candidates_out: self.cap(wanted),
+            estimate: self.case.rerank(depth),
+            reason: format!(
+                "the cross-encoder orders the best {depth}; the rest follow in the order they had"
+            ),
+        }
+    }
+
+    fn dense_stage(&mut self, keep: usize) -> Option<PlannedStage> {
+        let request = self.case.request;
+        let dense = self.case.statistics.dense.as_ref()?;
+        let ef_search = request
+            .ef_search
+            .unwrap_or_else(|| keep.saturating_mul(2).max(100))
+            .max(keep);
+        let scan = self.case.dense_scan(dense);
+        let index = (dense.graphs > 0).then(|| self.case.dense_graph(dense, ef_search));
+        let access = self.access(keep, scan, index, "graph");
+        let graph = Stage::DenseGraph { ef_search };
+        Some(self.first_stage(Stage::DenseScan, graph, access, keep))
+    }
+
+    fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {
+        let tokens = self.case.statistics.tokens.as_ref()?;
+        let probe = probe_settings(self.case.request, self.case.statistics, keep);
+        let scan = self.case.maxsim_scan(tokens);
+        let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &probe));
+        let access = self.access(keep, scan, index, "token index");
+        Some(self.first_stage(Stage::MaxsimScan, Stage::MaxsimIndex(probe), access, keep))
+    }
+
+    fn access(&self, keep: usize, scan: Estimate, index: Option<Estimate>, kind: &'static str) -> Access {
+        let statistics = self.case.statistics;
+        Access {
+            exact: self.case.request.exact,
+            matching: statistics.matching,
+            documents: statistics.documents,
+            wanted: keep as u64,
+            scan,
+            index,
+            kind,
+        }
+    }
+
+    /// Asks the rules whether to scan, and records the way that was not taken.
+    fn first_stage(&mut self, scan: Stage, index: Stage, access: Access, keep: usize) -> PlannedStage {
+        let decided = ACCESS_RULES.iter().find_map(|rule| rule(&access));
+        let (scans, reason) = decided.unwrap_or((true, "a scan needs nothing but the vectors".to_owned()));
+        let (stage, estimate, other, other_estimate) = if scans {
+            (scan, access.scan, index, access.index)
+        } else {
+            (index, access.index.unwrap_or_default(), scan, Some(access.scan))
+        };
+        let why = if scans {
+            reason.clone()
+        } else {
+            "the index is estimated to be cheaper".to_owned()
+        };
+        self.rejected.push(Rejected {
+            name: other.to_string(),
+            estimate: other_estimate,
+            reason: why,
+        });
+        PlannedStage {
+            stage,
+            candidates_in: access.matching,
+            candidates_out: self.cap(keep),
+            estimate,
+            reason,
+        }
+    }
+}
+
+/// Dense candidates that MaxSim rescores.
+fn rescore_candidates(request: &QueryRequest, wanted: usize) -> usize {
+    request
+        .candidates
+        .unwrap_or_else(|| wanted.saturating_mul(10).max(200))
+        .max(wanted)
+}
+
+/// How wide the token index opens for `keep` results; docs/decisions/0004-token-index.md has the figures behind it.
+/// Under a filter the documents that match lie further down the lists, so more of them are visited.
+fn probe_settings(request: &QueryRequest, statistics: &Statistics, keep: usize) -> ProbeSettings {
+    let lists = statistics.tokens.as_ref().map_or(0, |tokens| tokens.centroids);
+    let lists = usize::try_from(lists).unwrap_or(usize::MAX).max(1);
+    let widened = match statistics.selectivity() {
+        all if all >= 0.5 => N_PROBE,
+        some if some >= 0.1 => 2 * N_PROBE,
+        few if few >= 0.01 => 4 * N_PROBE,
+        _ => 8 * N_PROBE,
+    };
+    let n_probe = request.n_probe.unwrap_or(widened).min(lists);
+    // The order of the sums is rough, and the more documents there are, the more of them get in the way.
+    let indexed = statistics
+        .tokens
+        .as_ref()
+        .map_or(0, |tokens| tokens.indexed_documents);
+    let rough = usize::try_from(indexed.isqrt())
+        .unwrap_or(usize::MAX)
+        .saturating_mul(4);
+    let default = keep.saturating_mul(16).max(512).max(rough);
+    let candidates = request.candidates.unwrap_or(default).max(keep);
+    let refine = keep
+        .saturating_mul(8)
+        .max(256)
+        .max(candidates / 3)
+        .min(candidates);
+    ProbeSettings {
+        n_probe,
+        candidates,
+        refine,
+    }
+}
+
+fn only_one_kind(planner: &Planner<'_>) -> Option<(PlanName, String)> {
+    match (planner.dense_usable(), planner.tokens_usable()) {
+        (true, false) => Some((
+            PlanName::Dense,
+            format!("{}, so dense vectors decide", planner.why_no_tokens()),
+        )),
+        (false, true) => Some((
+            PlanName::MaxSim,
+            format!("{}, so late interaction decides", planner.why_no_dense()),
+        )),
+        _ => None,
+    }
+}
+
+fn exact_both(planner: &Planner<'_>) -> Option<(PlanName, String)> {
+    let reason =
+        "an exact answer is asked for, and late interaction over every document is the best that is stored";
+    planner
+        .case
+        .request
+        .exact
+        .then(|| (PlanName::MaxSim, reason.to_owned()))
+}
+
+fn affordable_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
+    let maxsim = planner.stages_estimate(PlanName::MaxSim).microseconds;
+    let staged = planner.stages_estimate(PlanName::DenseMaxSim).microseconds;
+    let affordable = planner.case.cost.affordable_microseconds;
+    let reason = if maxsim <= staged {
+        format!(
+            "late interaction is about as fast ({}) as dense candidates rescored by it",
+            Duration(maxsim)
+        )
+    } else {
+        format!(
+            "late interaction over the whole collection is affordable: about {}, of {} allowed",
+            Duration(maxsim),
+            Duration(affordable)
+        )
+    };
+    (maxsim <= affordable || maxsim <= staged).then_some((PlanName::MaxSim, reason))
+}
+
+fn dense_then_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
+    let maxsim = planner.stages_estimate(PlanName::MaxSim).microseconds;
+    let reason = format!(
+        "late interaction over the whole collection would take about {}, more than the {} allowed; dense candidates \
+         rescored by it come close",
+        Duration(maxsim),
+        Duration(planner.case.cost.affordable_microseconds)
+    );
+    Some((PlanName::DenseMaxSim, reason))
+}
+
+fn exact_asked(access: &Access) -> Option<(bool, String)> {
+    access.exact.then(|| {
+        (
+            true,
+            "an exact answer is asked for, so every matching document is scored".to_owned(),
+        )
+    })
+}
+
+fn no_index(access: &Access) -> Option<(bool, String)> {
+    access
+        .index
+        .is_none()
+        .then(|| (true, format!("no segment has a {} yet", access.kind)))
+}
+
+fn few_match(access: &Access) -> Option<(bool, String)> {
+    let few = FEW_DOCUMENTS.max(access.wanted);
+    let reason = if access.matching < access.documents {
+        format!(
+            "the filter leaves {} of {} documents; scoring them all is cheaper than finding them in a {}",
+            Count(access.matching),
+            Count(access.documents),
+            access.kind
+        )
+    } else {
+        format!(
+            "{} documents are few enough to score them all",
+            Count(access.matching)
+        )
+    };
+    (access.matching <= few).then_some((true, reason))
+}
+
+fn scan_is_cheaper(access: &Access) -> Option<(bool, String)> {
+    let (scan, index) = (access.scan.microseconds, access.index?.microseconds);
+    let reason = format!(
+        "scoring all {} documents takes about {}, the {} about {}",
+        Count(access.matching),
+        Duration(scan),
+        access.kind,
+        Duration(index)
+    );
+    (scan <= index).then_some((true, reason))
+}
+
+fn index_is_cheaper(access: &Access) -> Option<(bool, String)> {
+    let (scan, index) = (access.scan.microseconds, access.index?.microseconds);
+    let reason = format!(
+        "the {} takes about {}, scoring all {} documents about {}",
+        access.kind,
+        Duration(index),
+        Count(access.matching),
+        Duration(scan)
+    );
+    Some((false, reason))
+}
+
+/// The stage that gave a hit of a plan its score, for hits that no rerank reached.
+pub(crate) fn last_vector_stage(stages: &[PlannedStage]) -> Option<StageName> {
+    stages
+        .iter()
+        .map(|stage| stage.stage.name())
+        .rfind(|name| *name != StageName::Rerank)
+}

@@ -1,0 +1,119 @@
+//! What each stage of a query really did.
+
+use std::fmt;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::explain::{Bytes, Count, Duration};
+
+/// The stages of one query, in the order in which they ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// What ran; the times of the stages add up to the total, but for the clock's own reading.
+    pub stages: Vec<StageProfile>,
+    /// From the request to the hits.
+    pub total_microseconds: f64,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageProfile {
+    /// What ran, such as `filter`, `dense graph`, `maxsim index: postings`, `merge`.
+    pub name: String,
+    /// Documents that could be candidates when the stage began.
+    pub candidates_in: u64,
+    /// Candidates that it left.
+    pub candidates_out: u64,
+    /// Wall time.
+    pub microseconds: f64,
+    /// Bytes of stored data that it read.
+    pub bytes: u64,
+    /// Floating-point (or integer) operations of its scores: two for each multiply-add.
+    pub flops: u64,
+    /// Units of work that the cost model counts: rows, hops, postings or token pairs.
+    pub work: u64,
+    /// What else is worth knowing, such as a fallback and its reason.
+    pub note: Option<String>,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "analyze: {} in all", Duration(self.total_microseconds))?;
+        for (i, stage) in self.stages.iter().enumerate() {
+            let branch = if i + 1 == self.stages.len() {
+                "└─"
+            } else {
+                "├─"
+            };
+            write!(
+                f,
+                "{branch} {:<24} {:>9} -> {:<7} {:>9}  {:>9}  {:>9} flops",
+                stage.name,
+                Count(stage.candidates_in).to_string(),
+                Count(stage.candidates_out).to_string(),
+                Duration(stage.microseconds).to_string(),
+                Bytes(stage.bytes).to_string(),
+                Count(stage.flops).to_string(),
+            )?;
+            match &stage.note {
+                Some(note) => writeln!(f, "  ({note})")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Times the stages of a query, one after the other without a gap.
+pub(crate) struct Stopwatch {
+    begun: Instant,
+    stage: Instant,
+    profile: Profile,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        let now = Instant::now();
+        Self {
+            begun: now,
+            stage: now,
+            profile: Profile::default(),
+        }
+    }
+
+    /// Ends a stage: all the time since the end of the one before is its.
+    pub(crate) fn stage(&mut self, mut stage: StageProfile) {
+        let now = Instant::now();
+        stage.microseconds = now.duration_since(self.stage).as_secs_f64() * 1e6;
+        self.stage = now;
+        self.profile.stages.push(stage);
+    }
+
+    pub(crate) fn finish(mut self) -> Profile {
+        self.profile.total_microseconds = self.begun.elapsed().as_secs_f64() * 1e6;
+        self.profile
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stage_times_add_up_to_the_total() {
+        let mut watch = Stopwatch::start();
+        for name in ["filter", "dense scan", "merge"] {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            watch.stage(StageProfile {
+                name: name.to_owned(),
+                ..StageProfile::default()
+            });
+        }
+        let profile = watch.finish();
+        let sum: f64 = profile.stages.iter().map(|stage| stage.microseconds).sum();
+        assert!(sum <= profile.total_microseconds);
+        assert!(profile.stages.iter().all(|stage| stage.microseconds >= 2_000.0));
+        assert!(profile.to_string().contains("dense scan"));
+    }
+}

@@ -1,0 +1,174 @@
+//! What the planner may look at: counts of a snapshot, and of what the filter leaves of it.
+
+use latewood_storage::Snapshot;
+use serde::{Deserialize, Serialize};
+
+use crate::error::QueryError;
+use crate::filter::Matches;
+
+/// Counts of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Live documents.
+    pub documents: u64,
+    /// Those that the filter lets through; all of them without a filter.
+    pub matching: u64,
+    /// The dense vectors, if the schema has them.
+    pub dense: Option<DenseStatistics>,
+    /// The token matrices, if the schema has them.
+    pub tokens: Option<TokenStatistics>,
+    /// Whether documents carry a text that a cross-encoder could read: what the first live document says.
+    pub text: bool,
+    /// Whether the caller gave a reranker.
+    pub reranker: bool,
+}
+
+/// Counts of the dense vectors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DenseStatistics {
+    /// Numbers in a vector.
+    pub dim: usize,
+    /// Bytes of a stored row, factors included.
+    pub row_bytes: usize,
+    /// Segments with a graph.
+    pub graphs: u64,
+    /// Rows in those segments, deleted ones included.
+    pub graph_rows: u64,
+    /// Rows in segments without a graph and in the memtable.
+    pub other_rows: u64,
+}
+
+/// Counts of the token matrices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenStatistics {
+    /// Numbers in a token's vector.
+    pub dim: usize,
+    /// Bytes that a token's codes take.
+    pub code_bytes: usize,
+    /// Bytes that a token takes in the best tier stored.
+    pub best_bytes: usize,
+    /// Documents in segments with posting lists, deleted ones included.
+    pub indexed_documents: u64,
+    /// Tokens of those documents.
+    pub indexed_tokens: u64,
+    /// Tokens kept whole: in segments without a codebook and in the memtable.
+    pub whole_tokens: u64,
+    /// Documents that hold those.
+    pub whole_documents: u64,
+    /// Centroids of all codebooks in use.
+    pub centroids: u64,
+}
+
+impl TokenStatistics {
+    /// Tokens of a document, on average.
+    pub fn tokens_per_document(&self) -> f64 {
+        let documents = (self.indexed_documents + self.whole_documents).max(1);
+        #[expect(clippy::cast_precision_loss, reason = "an average")]
+        {
+            (self.indexed_tokens + self.whole_tokens) as f64 / documents as f64
+        }
+    }
+}
+
+impl Statistics {
+    /// The share of the live documents that the filter lets through.
+    pub fn selectivity(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        if self.documents == 0 {
+            1.0
+        } else {
+            self.matching as f64 / self.documents as f64
+        }
+    }
+}
+
+/// Counts a snapshot, given what its filter leaves. `reranker` is left false for the caller to set.
+///
+/// # Errors
+/// When a segment cannot be read.
+pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, QueryError> {
+    let schema = snapshot.schema();
+    let mut out = Statistics {
+        documents: snapshot.len(),
+        matching: matches.count(),
+        text: first_text(snapshot)?,
+        ..Statistics::default()
+    };
+    if schema.dense.is_some() {
+        out.dense = Some(dense(snapshot)?);
+    }
+    if schema.tokens.is_some() {
+        out.tokens = Some(tokens(snapshot)?);
+    }
+    Ok(out)
+}
+
+fn dense(snapshot: &Snapshot) -> Result<DenseStatistics, QueryError> {
+    let mut out = DenseStatistics::default();
+    if let Some(spec) = &snapshot.schema().dense {
+        out.dim = spec.dim;
+        out.row_bytes = spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors();
+    }
+    for view in snapshot.segments() {
+        let rows = u64::from(view.segment.len());
+        if view.segment.graph()?.is_some() {
+            out.graphs += 1;
+            out.graph_rows += rows;
+        } else {
+            out.other_rows += rows;
+        }
+    }
+    out.other_rows += snapshot.memtable().len() as u64;
+    Ok(out)
+}
+
+fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
+    let mut out = TokenStatistics::default();
+    if let Some(spec) = &snapshot.schema().tokens {
+        out.dim = spec.dim;
+        out.code_bytes = spec.dim * usize::from(spec.bits) / 8 + 4;
+        out.best_bytes = spec
+            .original
+            .map_or(out.code_bytes, |codec| codec.row_bytes(spec.dim));
+    }
+    let mut codebooks = Vec::new();
+    for view in snapshot.segments() {
+        let (documents, tokens) = (u64::from(view.segment.len()), view.segment.num_tokens());
+        let codebook = view
+            .segment
+            .codebook_id()
+            .and_then(|id| snapshot.codebooks().get(&id));
+        match codebook {
+            Some(codebook) if view.segment.ivf()?.is_some() => {
+                out.indexed_documents += documents;
+                out.indexed_tokens += tokens;
+                if !codebooks.contains(&codebook.id) {
+                    codebooks.push(codebook.id);
+                    out.centroids += codebook.codec.len() as u64;
+                }
+            }
+            _ => {
+                out.whole_documents += documents;
+                out.whole_tokens += tokens;
+            }
+        }
+    }
+    let memtable = snapshot.memtable();
+    out.whole_documents += memtable.len() as u64;
+    out.whole_tokens += memtable.num_tokens();
+    Ok(out)
+}
+
+/// Whether the first live document has a text.
+fn first_text(snapshot: &Snapshot) -> Result<bool, QueryError> {
+    for view in snapshot.segments() {
+        if let Some(ordinal) = (0..view.segment.len()).find(|ordinal| view.is_live(*ordinal)) {
+            return Ok(view.segment.text(ordinal)?.is_some());
+        }
+    }
+    Ok(snapshot
+        .memtable()
+        .iter()
+        .next()
+        .is_some_and(|(_, record)| record.text.is_some()))
+}

@@ -1,0 +1,7 @@
+//! Whole queries over small collections, against brute force.
+
+mod exhaustive;
+mod filters;
+mod harness;
+mod indexes;
+mod staged;

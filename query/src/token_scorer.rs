@@ -1,0 +1,173 @@
+//! MaxSim of one query against the stored token matrices, wherever they are: residual codes, the original tier, whole
+//! tokens of a segment without a codebook, or the memtable.
+
+use std::cell::RefCell;
+
+use latewood_codecs::{MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
+use latewood_storage::Snapshot;
+use latewood_storage::{Codebook, TokenRows, TokensView};
+
+use crate::error::QueryError;
+use crate::hits::Position;
+
+thread_local! {
+    // Reconstructed tokens of one document; kept from one document to the next.
+    static DECODED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Scores documents of one snapshot for one query.
+pub(crate) struct TokenScorer<'a> {
+    snapshot: &'a Snapshot,
+    query: &'a MaxSimQuery,
+    segments: Vec<Option<TokensView<'a>>>,
+    originals: Vec<Option<OriginalRows<'a>>>,
+    // Index into `bound`, for segments with residual codes.
+    codebook: Vec<Option<usize>>,
+    codebooks: Vec<&'a Codebook>,
+    // One for each of `codebooks`, once they are bound.
+    bound: Vec<ResidualQuery<'a>>,
+}
+
+impl<'a> TokenScorer<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot, query: &'a MaxSimQuery) -> Result<Self, QueryError> {
+        let mut out = Self {
+            snapshot,
+            query,
+            segments: Vec::new(),
+            originals: Vec::new(),
+            codebook: Vec::new(),
+            codebooks: Vec::new(),
+            bound: Vec::new(),
+        };
+        for view in snapshot.segments() {
+            let tokens = view.segment.tokens()?;
+            let codebook = match tokens.as_ref().map(|tokens| tokens.rows) {
+                Some(TokenRows::Residual { codebook, .. }) => Some(out.number_of(codebook)),
+                _ => None,
+            };
+            out.originals.push(view.segment.original()?);
+            out.segments.push(tokens);
+            out.codebook.push(codebook);
+        }
+        Ok(out)
+    }
+
+    fn number_of(&mut self, codebook: &'a Codebook) -> usize {
+        let known = self.codebooks.iter().position(|known| known.id == codebook.id);
+        known.unwrap_or_else(|| {
+            self.codebooks.push(codebook);
+            self.codebooks.len() - 1
+        })
+    }
+
+    /// Scores the query against the centroids of every codebook, which scoring from codes needs. Segments of one
+    /// codebook share it. Returns how many centroids there are.
+    pub(crate) fn bind(&mut self) -> Result<u64, QueryError> {
+        if self.bound.is_empty() {
+            for codebook in &self.codebooks {
+                self.bound.push(ResidualQuery::new(&codebook.codec, self.query)?);
+            }
+        }
+        Ok(self
+            .codebooks
+            .iter()
+            .map(|codebook| codebook.codec.len() as u64)
+            .sum())
+    }
+
+    pub(crate) fn query(&self) -> &'a MaxSimQuery {
+        self.query
+    }
+
+    /// The codebooks in use; a segment's number is [`TokenScorer::codebook_of`].
+    pub(crate) fn bound(&self) -> &[ResidualQuery<'a>] {
+        &self.bound
+    }
+
+    pub(crate) fn codebook_of(&self, segment: usize) -> Option<usize> {
+        self.codebook.get(segment).copied().flatten()
+    }
+
+    /// Whether the segment's tokens are residual codes.
+    pub(crate) fn is_coded(&self, segment: usize) -> bool {
+        self.codebook_of(segment).is_some()
+    }
+
+    fn residual(&self, position: Position) -> Option<(usize, ResidualRows<'a>)> {
+        let segment = position.segment as usize;
+        let view = self.segments.get(segment)?.as_ref()?;
+        Some((self.codebook_of(segment)?, view.residual(position.ordinal)?))
+    }
+
+    /// Tokens of a document.
+    pub(crate) fn tokens_of(&self, position: Position) -> usize {
+        match self.segments.get(position.segment as usize) {
+            Some(Some(view)) => view.range(position.ordinal).len(),
+            Some(None) => 0,
+            None => {
+                let record = self.snapshot.memtable().get(position.ordinal);
+                record
+                    .and_then(|record| record.tokens.as_ref())
+                    .map_or(0, latewood_codecs::TokenMatrix::len)
+            }
+        }
+    }
+
+    /// The centroid interaction: the score if each token were its centroid.
+    pub(crate) fn interaction(&self, position: Position) -> f32 {
+        match self.residual(position) {
+            Some((codebook, rows)) => match self.bound.get(codebook) {
+                Some(bound) => bound.centroid_interaction(rows.codes),
+                None => self.exact(position),
+            },
+            None => self.exact(position),
+        }
+    }
+
+    /// The score straight from codes; of whole tokens, their exact score.
+    pub(crate) fn coded(&self, position: Position) -> f32 {
+        match self.residual(position) {
+            Some((codebook, rows)) => match self.bound.get(codebook) {
+                Some(bound) => bound.score(rows),
+                None => self.exact(position),
+            },
+            None => self.exact(position),
+        }
+    }
+
+    /// The score over the best tier stored: the original tokens, else their reconstruction in single precision.
+    pub(crate) fn exact(&self, position: Position) -> f32 {
+        let Some(view) = self.segments.get(position.segment as usize) else {
+            let record = self.snapshot.memtable().get(position.ordinal);
+            let tokens = record.and_then(|record| record.tokens.as_ref());
+            return tokens.map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens.as_f16()));
+        };
+        let Some(view) = view else {
+            return f32::NEG_INFINITY;
+        };
+        if let Some(Some(original)) = self.originals.get(position.segment as usize) {
+            return self
+                .query
+                .score_original(original.slice(view.range(position.ordinal)));
+        }
+        match (view.rows, view.residual(position.ordinal)) {
+            (TokenRows::Residual { codebook, .. }, Some(rows)) => self.reconstructed(codebook, rows),
+            _ => view
+                .raw(position.ordinal)
+                .map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens)),
+        }
+    }
+
+    /// The reference's score: MaxSim over the reconstructed tokens. It needs no centroid scores.
+    fn reconstructed(&self, codebook: &Codebook, rows: ResidualRows<'_>) -> f32 {
+        let (dim, bytes) = (self.query.dim(), codebook.codec.residual_bytes());
+        DECODED.with_borrow_mut(|decoded| {
+            decoded.resize(rows.len() * dim, 0.0);
+            let residuals = rows.residuals.chunks_exact(bytes);
+            for ((at, residual), out) in residuals.enumerate().zip(decoded.chunks_exact_mut(dim)) {
+                codebook.codec.decode(rows.codes.get(at), residual, out);
+            }
+            self.query.score_f32(decoded)
+        })
+    }
+}

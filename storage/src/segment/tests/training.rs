@@ -1,0 +1,146 @@
+//! Codebooks are learnt from what is live, and come back from their files.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use latewood_codecs::{DenseCodec, TokenMatrix};
+
+use super::{TOKEN_DIM, backend, open, options, pool, record, schema, unit_rows, view};
+use crate::backend::StorageBackend;
+use crate::document::Record;
+use crate::error::StorageError;
+use crate::schema::Schema;
+use crate::segment::random::SplitMix64;
+use crate::segment::{Codebook, train_codebook, write_segment};
+
+/// Documents whose tokens lie near one of a few directions.
+fn clustered(range: std::ops::Range<u64>) -> Vec<Arc<Record>> {
+    let directions = unit_rows(&mut SplitMix64::new(77), 6, TOKEN_DIM);
+    let document = |n| {
+        let mut random = SplitMix64::new(n + 1_000_000);
+        let mut tokens = unit_rows(&mut random, 12, TOKEN_DIM);
+        for token in tokens.chunks_mut(TOKEN_DIM) {
+            let cluster = usize::try_from(random.below(6)).unwrap();
+            let direction = &directions[cluster * TOKEN_DIM..][..TOKEN_DIM];
+            token
+                .iter_mut()
+                .zip(direction)
+                .for_each(|(t, d)| *t = d + 0.1 * *t);
+        }
+        Arc::new(Record {
+            tokens: Some(TokenMatrix::from_f32(TOKEN_DIM, &tokens).unwrap()),
+            ..record(n)
+        })
+    };
+    range.map(document).collect()
+}
+
+#[test]
+fn a_codebook_learns_the_clusters_of_segments_and_memtable() {
+    let (backend, schema) = (backend(), schema(DenseCodec::F32, 2, None));
+    let stored = clustered(0..150);
+    let dir = Path::new("/c/segments/1");
+    write_segment(&backend, dir, &schema, None, &stored, &options(1)).unwrap();
+    let sources = [view(open(&backend, dir, &schema, &[]).unwrap(), &[0, 1, 2])];
+    let fresh = clustered(150..200);
+    let train = |seed| {
+        train_codebook(5, &schema, &sources, &fresh, seed, &pool(), &|_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+    };
+    let codebook = train(1);
+    assert_eq!((codebook.id, codebook.trained_on_tokens), (5, 197 * 12));
+    assert_eq!(codebook.codec.len(), 512);
+    assert_eq!(
+        codebook.codec.centroids(),
+        train(1).codec.centroids(),
+        "the seed decides"
+    );
+    assert_ne!(codebook.codec.centroids(), train(2).codec.centroids());
+    let tokens = fresh[7].tokens.as_ref().unwrap().to_f32();
+    let mut codes = Vec::new();
+    codebook.codec.assign(&tokens, &mut codes);
+    for (token, code) in tokens.chunks(TOKEN_DIM).zip(codes) {
+        let dot: f32 = token
+            .iter()
+            .zip(codebook.codec.centroid(code))
+            .map(|(a, b)| a * b)
+            .sum();
+        assert!(dot > 0.95, "{dot}");
+    }
+    codebook.write(&backend, Path::new("/c/codebook")).unwrap();
+    let read = Codebook::open(&backend, Path::new("/c/codebook")).unwrap();
+    assert_eq!(
+        (read.id, read.trained_on_tokens),
+        (codebook.id, codebook.trained_on_tokens)
+    );
+    assert_eq!(read.codec.centroids(), codebook.codec.centroids());
+    assert_eq!(read.codec.cutoffs(), codebook.codec.cutoffs());
+    assert_eq!(read.codec.weights(), codebook.codec.weights());
+}
+
+#[test]
+fn every_byte_of_a_codebook_is_guarded() {
+    let backend = backend();
+    super::codebook(1, 2, 9)
+        .write(&backend, Path::new("/c/good"))
+        .unwrap();
+    let good = backend.read(Path::new("/c/good")).unwrap();
+    for at in (0..good.len()).filter(|&at| good[at] != 0) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        let path = format!("/c/bad-{at}");
+        crate::backend::write_file(&backend, Path::new(&path), &bad).unwrap();
+        assert!(
+            Codebook::open(&backend, Path::new(&path)).is_err(),
+            "flip at {at}"
+        );
+    }
+}
+
+#[test]
+fn one_token_is_enough_and_none_is_too_few() {
+    let schema = schema(DenseCodec::F32, 1, None);
+    let go = |_| ControlFlow::Continue(());
+    let one = TokenMatrix::from_f32(TOKEN_DIM, &unit_rows(&mut SplitMix64::new(1), 1, TOKEN_DIM)).unwrap();
+    let records = [Arc::new(Record {
+        tokens: Some(one),
+        ..record(1)
+    })];
+    let codebook = train_codebook(1, &schema, &[], &records, 1, &pool(), &go).unwrap();
+    assert_eq!(codebook.codec.len(), 1);
+    let error = train_codebook(1, &schema, &[], &[], 1, &pool(), &go).unwrap_err();
+    assert!(
+        matches!(error, StorageError::InvalidOption { name: "codebook", .. }),
+        "{error}"
+    );
+    let error = train_codebook(1, &Schema::default(), &[], &records, 1, &pool(), &go).unwrap_err();
+    assert!(matches!(error, StorageError::InvalidSchema { .. }), "{error}");
+}
+
+#[test]
+fn training_can_be_cancelled_at_any_report() {
+    let (schema, records) = (schema(DenseCodec::F32, 2, None), clustered(0..60));
+    let reports = Cell::new(0);
+    let train = |stop: u32| {
+        reports.set(0);
+        let progress = |_| {
+            reports.set(reports.get() + 1);
+            if reports.get() == stop {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        train_codebook(1, &schema, &[], &records, 1, &pool(), &progress).map(drop)
+    };
+    train(u32::MAX).unwrap();
+    let all = reports.get();
+    assert!(all > 3);
+    for stop in 1..=all {
+        assert!(matches!(train(stop), Err(StorageError::Cancelled)));
+    }
+}
