@@ -150,16 +150,18 @@ impl Error {
             }
             Self::PayloadNotObject { .. } => Some("wrap the value: {\"name\": value}"),
             Self::EmptyText { .. } => Some("give the document a text, or vectors of its own and no text"),
-            Self::MissingVector { .. } => {
-                Some("give the vector with the document, or a text to a collection whose schema names an encoder")
-            }
+            Self::MissingVector { .. } => Some(
+                "give the vector with the document, or a text to a collection whose schema names an encoder",
+            ),
             Self::ModelMismatch { .. } => {
                 Some("give the folder of the model that made the collection, or ingest into a new collection")
             }
-            Self::NoModel { role: "encoder", .. } => Some(
-                "give the query's vectors, or create the collection with an encoder",
-            ),
-            Self::NoModel { .. } => Some("name a plan without rerank, or set a reranker on the query or the collection"),
+            Self::NoModel { role: "encoder", .. } => {
+                Some("give the query's vectors, or create the collection with an encoder")
+            }
+            Self::NoModel { .. } => {
+                Some("name a plan without rerank, or set a reranker on the query or the collection")
+            }
             Self::ModelUnavailable { .. } => {
                 Some("give the folder where the same model is now, or the runtime that it needs")
             }

@@ -40,7 +40,11 @@ pub(super) fn print_failure(failure: &Failure) {
 /// Prints a text as it is.
 pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    written(stdout.write_all(text.as_ref().as_bytes()).and_then(|()| stdout.flush()))
+    written(
+        stdout
+            .write_all(text.as_ref().as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
 }
 
 /// Prints one JSON value.
@@ -54,7 +58,11 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
-        Err(source) => Err(Error::Write { path: "-".into(), source }.into()),
+        Err(source) => Err(Error::Write {
+            path: "-".into(),
+            source,
+        }
+        .into()),
     }
 }
 
