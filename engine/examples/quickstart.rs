@@ -1,6 +1,6 @@
 //! From a file of documents to ranked answers: `cargo run --release --example quickstart`.
 //!
-//! Encodes 608 package descriptions with the models inside the library, stores them, closes the database, opens it again,
+//! Encodes 600 package descriptions with the models inside the library, stores them, closes the database, opens it again,
 //! and answers a few questions by dense search, by late interaction, and with a rerank.
 
 use std::error::Error;
