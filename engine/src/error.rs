@@ -77,24 +77,20 @@ pub enum Error {
     },
     /// A collection needs its model, and another one was given or found.
     #[error(
-        "the collection {collection} was made with the {role} {stored_name} ({stored}), but {given_from} is \
-         {given_name} ({given}): vectors of two models cannot be compared"
+        "the collection {collection} was made with the {role} {} ({}), but {given_from} is {} ({}): vectors of two \
+         models cannot be compared", stored.name, stored.fingerprint, given.name, given.fingerprint
     )]
     ModelMismatch {
         /// The collection.
         collection: String,
         /// `encoder` or `reranker`.
         role: &'static str,
-        /// The name of the model stored with the collection.
-        stored_name: String,
-        /// Its fingerprint.
-        stored: String,
+        /// The model that the collection was made with.
+        stored: Box<ModelIdentity>,
         /// Where the other model came from.
         given_from: String,
-        /// The name of the other model.
-        given_name: String,
-        /// Its fingerprint.
-        given: String,
+        /// The other model.
+        given: Box<ModelIdentity>,
     },
     /// The collection has no such model.
     #[error("the collection {collection} has no {role}")]

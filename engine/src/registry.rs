@@ -187,11 +187,9 @@ pub(crate) fn check_identity(
     Err(Error::ModelMismatch {
         collection: collection.to_owned(),
         role,
-        stored_name: stored.name.clone(),
-        stored: stored.fingerprint.clone(),
+        stored: Box::new(stored.clone()),
         given_from: given_from.to_owned(),
-        given_name: given.name.clone(),
-        given: given.fingerprint.clone(),
+        given: Box::new(given.clone()),
     })
 }
 

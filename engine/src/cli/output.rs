@@ -10,7 +10,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) enum Failure {
     /// An error of the library.
-    Error(Error),
+    Error(Box<Error>),
     /// Something that only the command line knows of, and what to do.
     Said(String, &'static str),
     /// The reader of standard output went away: nothing to report.
@@ -19,7 +19,7 @@ pub(super) enum Failure {
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(e: E) -> Self {
-        Self::Error(e.into())
+        Self::Error(Box::new(e.into()))
     }
 }
 
