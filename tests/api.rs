@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use latewood::{
-    CancelToken, Collection, Database, Document, DocumentId, Error, FieldType, Filter, Metric, PlanName, SchemaBuilder,
+    CancelToken, Collection, Database, Document, DocumentId, Error, FieldType, Filter, Metric, PlanName,
+    SchemaBuilder,
 };
 use latewood_tests::words::{WordEncoder, WordReranker, unit_vector};
 use serde_json::json;
@@ -35,7 +36,12 @@ fn animals() -> Vec<Document> {
     ];
     texts
         .into_iter()
-        .map(|(id, text, year)| Document::new(id).text(text).field("year", year).field("tags", json!([id, "animal"])))
+        .map(|(id, text, year)| {
+            Document::new(id)
+                .text(text)
+                .field("year", year)
+                .field("tags", json!([id, "animal"]))
+        })
         .collect()
 }
 
@@ -46,13 +52,20 @@ fn ids(hits: &[latewood::Hit]) -> Vec<String> {
 #[test]
 fn what_is_written_is_there_after_reopening() {
     let (folder, db) = database();
-    let schema = SchemaBuilder::new().dense(4, Metric::Cosine).tokens(8, 2).field("n", FieldType::Int);
+    let schema = SchemaBuilder::new()
+        .dense(4, Metric::Cosine)
+        .tokens(8, 2)
+        .field("n", FieldType::Int);
     let collection = db.create_collection("own", schema).unwrap();
     let token: Vec<f32> = unit_vector("x", 8);
     let document = |n: u64| {
         let mut dense = vec![0.1; 4];
         dense[usize::try_from(n % 4).unwrap()] = 1.0;
-        Document::new(n).dense(dense).tokens(vec![token.clone(); 3]).field("n", n).text(format!("document {n}"))
+        Document::new(n)
+            .dense(dense)
+            .tokens(vec![token.clone(); 3])
+            .field("n", n)
+            .text(format!("document {n}"))
     };
     collection.upsert_many((0..20).map(document)).unwrap();
     collection.delete(7_u64).unwrap();
@@ -70,9 +83,18 @@ fn what_is_written_is_there_after_reopening() {
     assert_eq!(three.text.as_deref(), Some("document 3"));
     assert_eq!(three.tokens.unwrap().to_rows().len(), 3);
     let dense = three.dense.unwrap();
-    assert!((dense.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-3, "{dense:?}");
+    assert!(
+        (dense.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-3,
+        "{dense:?}"
+    );
 
-    let hits = collection.query().dense(vec![0.0, 1.0, 0.0, 0.0]).filter("n < 8").limit(3).run().unwrap();
+    let hits = collection
+        .query()
+        .dense(vec![0.0, 1.0, 0.0, 0.0])
+        .filter("n < 8")
+        .limit(3)
+        .run()
+        .unwrap();
     assert_eq!(ids(&hits), ["1", "5", "0"]);
     assert_eq!(hits[0].payload.as_ref().unwrap()["n"], 1);
     db.drop_collection("own").unwrap();
@@ -86,7 +108,14 @@ fn every_plan_finds_the_right_document() {
     collection.upsert_many(animals()).unwrap();
     for flushed in [false, true] {
         for plan in PlanName::ALL {
-            let hits = collection.query().text("bats and moths").plan(plan).limit(2).with_text(true).run().unwrap();
+            let hits = collection
+                .query()
+                .text("bats and moths")
+                .plan(plan)
+                .limit(2)
+                .with_text(true)
+                .run()
+                .unwrap();
             assert_eq!(hits[0].id, DocumentId::from("bat"), "{plan}, flushed: {flushed}");
             assert_eq!(hits[0].text.as_deref(), Some("bats hunt moths at night by echo"));
             assert!(hits[0].score >= hits[1].score);
@@ -105,16 +134,25 @@ fn filters_windows_and_selections() {
     collection.upsert_many(animals()).unwrap();
     let built = Filter::all([Filter::gte("year", 2021), !Filter::eq("tags", "ant")]);
     assert_eq!(collection.count(&built).unwrap(), 3);
-    let query = || collection.query().text("hunt at night").plan("maxsim");
+    let query = || collection.query().text("bats hunt at night").plan("maxsim");
     let filtered = query().filter(&built).run().unwrap();
     assert_eq!(ids(&filtered).len(), 3);
-    assert_eq!(ids(&query().filter("year >= 2021 and not tags = \"ant\"").run().unwrap()), ids(&filtered));
+    assert_eq!(
+        ids(&query()
+            .filter("year >= 2021 and not tags = \"ant\"")
+            .run()
+            .unwrap()),
+        ids(&filtered)
+    );
     let all = ids(&query().run().unwrap());
     assert_eq!(ids(&query().offset(1).limit(2).run().unwrap()), all[1..3]);
     let bare = query().with_payload(false).run().unwrap();
     assert!(bare[0].payload.is_none() && bare[0].text.is_none());
     let some = query().with_payload(["year"]).run().unwrap();
-    assert_eq!(some[0].payload.as_ref().unwrap().keys().collect::<Vec<_>>(), ["year"]);
+    assert_eq!(
+        some[0].payload.as_ref().unwrap().keys().collect::<Vec<_>>(),
+        ["year"]
+    );
     let best = query().run().unwrap()[0].score;
     assert_eq!(query().min_score(best).run().unwrap().len(), 1);
 }
@@ -124,16 +162,35 @@ fn explain_and_analyze_tell_the_same_story() {
     let (_folder, db) = database();
     let collection = words(&db);
     collection.upsert_many(animals()).unwrap();
-    let query = || collection.query().text("hunt at night").plan("dense+maxsim+rerank").limit(3);
+    let query = || {
+        collection
+            .query()
+            .text("hunt at night")
+            .plan("dense+maxsim+rerank")
+            .limit(3)
+    };
     let plan = query().explain().unwrap();
     assert_eq!(plan.name, PlanName::DenseMaxSimRerank);
     assert!(plan.to_string().contains("rerank"));
     let analysis = query().analyze().unwrap();
     assert_eq!(analysis.plan, plan);
     assert_eq!(analysis.hits.len(), 3);
-    let names: Vec<&str> = analysis.profile.stages.iter().map(|stage| stage.name.as_str()).collect();
-    assert!(names.contains(&"encode") && names.iter().any(|name| name.contains("rerank")), "{names:?}");
-    let sum: f64 = analysis.profile.stages.iter().map(|stage| stage.microseconds).sum();
+    let names: Vec<&str> = analysis
+        .profile
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
+    assert!(
+        names.contains(&"encode") && names.iter().any(|name| name.contains("rerank")),
+        "{names:?}"
+    );
+    let sum: f64 = analysis
+        .profile
+        .stages
+        .iter()
+        .map(|stage| stage.microseconds)
+        .sum();
     let total = analysis.profile.total_microseconds;
     assert!(sum <= total * 1.001 && sum >= total * 0.5, "{sum} of {total}");
 }
@@ -143,9 +200,18 @@ fn a_batch_is_one_write() {
     let (_folder, db) = database();
     let collection = words(&db);
     collection.upsert_many(animals()).unwrap();
-    collection.batch().upsert(Document::new("cow").text("cows eat grass")).delete("owl").commit().unwrap();
+    collection
+        .batch()
+        .upsert(Document::new("cow").text("cows eat grass"))
+        .delete("owl")
+        .commit()
+        .unwrap();
     assert!(collection.contains("cow").unwrap() && !collection.contains("owl").unwrap());
-    let refused = collection.batch().delete("fox").upsert(Document::new("bad").text("  ")).commit();
+    let refused = collection
+        .batch()
+        .delete("fox")
+        .upsert(Document::new("bad").text("  "))
+        .commit();
     assert!(refused.is_err());
     assert!(collection.contains("fox").unwrap() && !collection.contains("bad").unwrap());
     assert!(collection.batch().is_empty());
@@ -166,7 +232,15 @@ fn a_scroll_repeats_and_misses_nothing_while_others_write() {
         collection.upsert(document(100)).unwrap();
         collection.flush().unwrap();
         match page.next {
-            Some(cursor) => page = collection.scroll().limit(10).filter("year < 20").after(cursor).run().unwrap(),
+            Some(cursor) => {
+                page = collection
+                    .scroll()
+                    .limit(10)
+                    .filter("year < 20")
+                    .after(cursor)
+                    .run()
+                    .unwrap()
+            }
             None => break,
         }
     }
@@ -195,7 +269,13 @@ fn an_ingest_is_the_same_as_single_writes() {
     assert_eq!((report.documents, report.tokens, report.skipped), (300, 900, 0));
     assert!(progress.load(Ordering::Relaxed) >= 5);
     assert_eq!(collection.count(None).unwrap(), 300);
-    let hits = collection.query().text("word7").plan("maxsim").limit(6).run().unwrap();
+    let hits = collection
+        .query()
+        .text("word7")
+        .plan("maxsim")
+        .limit(6)
+        .run()
+        .unwrap();
     let mut found = ids(&hits);
     found.sort();
     assert_eq!(found, ["d107", "d157", "d207", "d257", "d57", "d7"]);
@@ -237,7 +317,9 @@ fn a_cancelled_ingest_goes_on_where_it_stopped() {
             }
         })
         .run();
-    let Err(Error::Cancelled { done }) = stopped else { panic!("{stopped:?}") };
+    let Err(Error::Cancelled { done }) = stopped else {
+        panic!("{stopped:?}")
+    };
     assert!((200..500).contains(&done));
     assert_eq!(collection.count(None).unwrap(), done);
     drop(collection);
@@ -245,12 +327,17 @@ fn a_cancelled_ingest_goes_on_where_it_stopped() {
 
     let db = Database::open(folder.path()).unwrap();
     let collection = db.collection("words").unwrap();
-    collection.set_encoder(Arc::new(WordEncoder::new("words"))).unwrap();
+    collection
+        .set_encoder(Arc::new(WordEncoder::new("words")))
+        .unwrap();
     let report = collection.ingest(documents(read)).resume("input").run().unwrap();
     assert_eq!((report.skipped, report.documents), (done, 500 - done));
     assert_eq!(collection.count(None).unwrap(), 500);
     // What is complete is forgotten: the same input again is written again, and changes nothing.
-    let again = collection.ingest((0..3_u64).map(|n| Document::new(format!("d{n}")).text("new text"))).resume("input").run();
+    let again = collection
+        .ingest((0..3_u64).map(|n| Document::new(format!("d{n}")).text("new text")))
+        .resume("input")
+        .run();
     assert_eq!(again.unwrap().skipped, 0);
     assert_eq!(collection.count(None).unwrap(), 500);
 }
@@ -259,7 +346,13 @@ fn a_cancelled_ingest_goes_on_where_it_stopped() {
 fn a_faulty_document_stops_an_ingest_and_keeps_what_came_before() {
     let (_folder, db) = database();
     let collection = words(&db);
-    let documents = (0..100_u64).map(|n| if n == 70 { Document::new(n) } else { Document::new(n).text("fine") });
+    let documents = (0..100_u64).map(|n| {
+        if n == 70 {
+            Document::new(n)
+        } else {
+            Document::new(n).text("fine")
+        }
+    });
     let error = collection.ingest(documents).encode_batch(20).run().unwrap_err();
     assert!(matches!(error, Error::MissingVector { .. }), "{error}");
     assert_eq!(collection.count(None).unwrap(), 60);
@@ -290,7 +383,9 @@ fn handles_are_used_from_many_threads() {
             let collection = collection.clone();
             scope.spawn(move || {
                 for n in 0..25 {
-                    collection.upsert(Document::new(worker * 1000 + n).text("shared work")).unwrap();
+                    collection
+                        .upsert(Document::new(worker * 1000 + n).text("shared work"))
+                        .unwrap();
                     assert!(!collection.query().text("work").limit(1).run().unwrap().is_empty());
                 }
             });
@@ -315,7 +410,12 @@ fn the_built_in_models_answer_in_plain_english() {
     let db = Database::open(folder.path()).unwrap();
     let collection = db.collection("notes").unwrap();
     for plan in PlanName::ALL {
-        let hits = collection.query().text("listen to songs").plan(plan).run().unwrap();
+        let hits = collection
+            .query()
+            .text("listen to songs")
+            .plan(plan)
+            .run()
+            .unwrap();
         assert_eq!(hits[0].id, DocumentId::from("player"), "{plan}");
     }
     let stats = collection.stats().unwrap();

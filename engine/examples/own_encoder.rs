@@ -29,7 +29,9 @@ impl Trigrams {
         let letters: Vec<char> = format!("  {} ", text.to_lowercase()).chars().collect();
         let mut vector = vec![0.0; DIM];
         for run in letters.windows(3) {
-            let hash = run.iter().fold(7_usize, |hash, c| hash.wrapping_mul(31).wrapping_add(*c as usize));
+            let hash = run
+                .iter()
+                .fold(7_usize, |hash, c| hash.wrapping_mul(31).wrapping_add(*c as usize));
             vector[hash % DIM] += 1.0;
         }
         let mut encoding = Encoding::default();
@@ -72,7 +74,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("latewood-own-encoder-{}", std::process::id()));
     let db = Database::open(&folder)?;
     let cities = db.create_collection("cities", SchemaBuilder::new().encoder(Arc::new(Trigrams::new())))?;
-    let names = ["Amsterdam", "Reykjavik", "Antananarivo", "Ouagadougou", "Thiruvananthapuram"];
+    let names = [
+        "Amsterdam",
+        "Reykjavik",
+        "Antananarivo",
+        "Ouagadougou",
+        "Thiruvananthapuram",
+    ];
     cities.upsert_many(names.map(|name| Document::new(name).text(name)))?;
     for misspelled in ["reykjavic", "tiruvanantapuram", "wagadugu"] {
         let hits = cities.query().text(misspelled).limit(1).run()?;

@@ -77,8 +77,16 @@ impl Database {
 
     /// Creates a collection. Its models are loaded: they say which vectors there are.
     pub fn create_collection(&self, name: &str, schema: SchemaBuilder) -> Result<Collection, Error> {
-        let encoder = schema.encoder.as_ref().map(|source| self.shared.models.add_encoder(source)).transpose()?;
-        let reranker = schema.reranker.as_ref().map(|source| self.shared.models.add_reranker(source)).transpose()?;
+        let encoder = schema
+            .encoder
+            .as_ref()
+            .map(|source| self.shared.models.add_encoder(source))
+            .transpose()?;
+        let reranker = schema
+            .reranker
+            .as_ref()
+            .map(|source| self.shared.models.add_reranker(source))
+            .transpose()?;
         let schema = schema.build(encoder.as_deref(), reranker.map(|r| r.identity().clone()))?;
         let store = self.shared.store.create_collection(name, schema)?;
         Ok(Collection::new(name, store, self.shared.clone()))
@@ -97,7 +105,11 @@ impl Database {
 
     /// Removes a collection and its files.
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
-        self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.shared
+            .costs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
         Ok(self.shared.store.drop_collection(name)?)
     }
 
@@ -121,6 +133,8 @@ impl Database {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("path", &self.shared.path)
+            .finish_non_exhaustive()
     }
 }

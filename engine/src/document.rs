@@ -43,7 +43,13 @@ pub struct Document {
 impl Document {
     /// A document of nothing but an id.
     pub fn new(id: impl Into<DocumentId>) -> Self {
-        Self { id: id.into(), text: None, payload: Value::Null, dense: None, tokens: None }
+        Self {
+            id: id.into(),
+            text: None,
+            payload: Value::Null,
+            dense: None,
+            tokens: None,
+        }
     }
 
     /// Sets the text.
@@ -113,11 +119,22 @@ impl Document {
 
     /// Checks the parts that need no schema and takes the form that the storage writes.
     pub(crate) fn into_record(self) -> Result<Record, Error> {
-        let Self { id, text, payload, dense, tokens } = self;
+        let Self {
+            id,
+            text,
+            payload,
+            dense,
+            tokens,
+        } = self;
         let payload = match payload {
             Value::Object(object) => object,
             Value::Null => Payload::new(),
-            other => return Err(Error::PayloadNotObject { id, got: kind_of(&other) }),
+            other => {
+                return Err(Error::PayloadNotObject {
+                    id,
+                    got: kind_of(&other),
+                });
+            }
         };
         if text.as_ref().is_some_and(|t| t.trim().is_empty()) {
             return Err(Error::EmptyText { id });
@@ -125,11 +142,22 @@ impl Document {
         let tokens = match tokens.map(TokenRows::into_matrix).transpose() {
             Ok(tokens) => tokens,
             Err(RowsError::Ragged { row, expected, got }) => {
-                return Err(Error::RaggedTokens { id, row, expected, got });
+                return Err(Error::RaggedTokens {
+                    id,
+                    row,
+                    expected,
+                    got,
+                });
             }
             Err(RowsError::Codec(source)) => return Err(Error::Vector { id, source }),
         };
-        Ok(Record { id, text, payload, dense, tokens })
+        Ok(Record {
+            id,
+            text,
+            payload,
+            dense,
+            tokens,
+        })
     }
 }
 
@@ -164,7 +192,11 @@ impl TokenRows {
     pub fn to_rows(&self) -> Vec<Vec<f32>> {
         match self {
             Self::Rows(rows) => rows.clone(),
-            Self::Matrix(matrix) => matrix.to_f32().chunks(matrix.dim().max(1)).map(<[f32]>::to_vec).collect(),
+            Self::Matrix(matrix) => matrix
+                .to_f32()
+                .chunks(matrix.dim().max(1))
+                .map(<[f32]>::to_vec)
+                .collect(),
         }
     }
 
@@ -175,7 +207,11 @@ impl TokenRows {
         };
         let dim = rows.first().map_or(0, Vec::len);
         if let Some((row, other)) = rows.iter().enumerate().find(|(_, row)| row.len() != dim) {
-            return Err(RowsError::Ragged { row, expected: dim, got: other.len() });
+            return Err(RowsError::Ragged {
+                row,
+                expected: dim,
+                got: other.len(),
+            });
         }
         TokenMatrix::from_f32(dim, &rows.concat()).map_err(RowsError::Codec)
     }

@@ -15,8 +15,13 @@ pub(crate) fn complete(
     schema: &Schema,
     encoder: impl FnOnce() -> Result<Arc<dyn TextEncoder>, Error>,
 ) -> Result<Vec<Record>, Error> {
-    let mut records = documents.into_iter().map(Document::into_record).collect::<Result<Vec<_>, _>>()?;
-    let lacking: Vec<usize> = (0..records.len()).filter(|&i| lacks(schema, &records[i]).is_some()).collect();
+    let mut records = documents
+        .into_iter()
+        .map(Document::into_record)
+        .collect::<Result<Vec<_>, _>>()?;
+    let lacking: Vec<usize> = (0..records.len())
+        .filter(|&i| lacks(schema, &records[i]).is_some())
+        .collect();
     if lacking.is_empty() {
         return Ok(records);
     }
@@ -26,9 +31,9 @@ pub(crate) fn complete(
     }
     let encoder = encoder()?;
     let encodings = encoder.encode_documents(&texts, None).map_err(|e| match e {
-        ModelError::EmptyText { index } if index < lacking.len() => {
-            Error::EmptyText { id: records[lacking[index]].id.clone() }
-        }
+        ModelError::EmptyText { index } if index < lacking.len() => Error::EmptyText {
+            id: records[lacking[index]].id.clone(),
+        },
         other => Error::Model(other),
     })?;
     for (&i, encoding) in lacking.iter().zip(encodings) {
@@ -56,10 +61,19 @@ fn text_to_encode<'a>(schema: &Schema, record: &'a Record) -> Result<&'a str, Er
         None => "there is neither a text nor an encoder to make it",
     };
     let field = lacks(schema, record).unwrap_or("vector");
-    Err(Error::MissingVector { id: record.id.clone(), field, because })
+    Err(Error::MissingVector {
+        id: record.id.clone(),
+        field,
+        because,
+    })
 }
 
-fn fill(schema: &Schema, record: &mut Record, encoding: Encoding, token_dim: Option<usize>) -> Result<(), Error> {
+fn fill(
+    schema: &Schema,
+    record: &mut Record,
+    encoding: Encoding,
+    token_dim: Option<usize>,
+) -> Result<(), Error> {
     if schema.dense.is_some() && record.dense.is_none() {
         record.dense = encoding.dense;
     }
@@ -67,15 +81,20 @@ fn fill(schema: &Schema, record: &mut Record, encoding: Encoding, token_dim: Opt
         record.tokens = match (encoding.tokens, token_dim) {
             (Some(tokens), Some(dim)) => {
                 let matrix = TokenMatrix::from_f32(dim, &tokens);
-                Some(matrix.map_err(|source| Error::Vector { id: record.id.clone(), source })?)
+                Some(matrix.map_err(|source| Error::Vector {
+                    id: record.id.clone(),
+                    source,
+                })?)
             }
             _ => None,
         };
     }
     match lacks(schema, record) {
         None => Ok(()),
-        Some(field) => {
-            Err(Error::MissingVector { id: record.id.clone(), field, because: "the encoder gives none" })
-        }
+        Some(field) => Err(Error::MissingVector {
+            id: record.id.clone(),
+            field,
+            because: "the encoder gives none",
+        }),
     }
 }

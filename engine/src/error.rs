@@ -77,24 +77,20 @@ pub enum Error {
     },
     /// A collection needs its model, and another one was given or found.
     #[error(
-        "the collection {collection} was made with the {role} {stored_name} ({stored}), but {given_from} is \
-         {given_name} ({given}): vectors of two models cannot be compared"
+        "the collection {collection} was made with the {role} {} ({}), but {given_from} is {} ({}): vectors of two \
+         models cannot be compared", stored.name, stored.fingerprint, given.name, given.fingerprint
     )]
     ModelMismatch {
         /// The collection.
         collection: String,
         /// `encoder` or `reranker`.
         role: &'static str,
-        /// The name of the model stored with the collection.
-        stored_name: String,
-        /// Its fingerprint.
-        stored: String,
+        /// The model that the collection was made with.
+        stored: Box<ModelIdentity>,
         /// Where the other model came from.
         given_from: String,
-        /// The name of the other model.
-        given_name: String,
-        /// Its fingerprint.
-        given: String,
+        /// The other model.
+        given: Box<ModelIdentity>,
     },
     /// The collection has no such model.
     #[error("the collection {collection} has no {role}")]
@@ -150,16 +146,18 @@ impl Error {
             }
             Self::PayloadNotObject { .. } => Some("wrap the value: {\"name\": value}"),
             Self::EmptyText { .. } => Some("give the document a text, or vectors of its own and no text"),
-            Self::MissingVector { .. } => {
-                Some("give the vector with the document, or a text to a collection whose schema names an encoder")
-            }
+            Self::MissingVector { .. } => Some(
+                "give the vector with the document, or a text to a collection whose schema names an encoder",
+            ),
             Self::ModelMismatch { .. } => {
                 Some("give the folder of the model that made the collection, or ingest into a new collection")
             }
-            Self::NoModel { role: "encoder", .. } => Some(
-                "give the query's vectors, or create the collection with an encoder",
-            ),
-            Self::NoModel { .. } => Some("name a plan without rerank, or set a reranker on the query or the collection"),
+            Self::NoModel { role: "encoder", .. } => {
+                Some("give the query's vectors, or create the collection with an encoder")
+            }
+            Self::NoModel { .. } => {
+                Some("name a plan without rerank, or set a reranker on the query or the collection")
+            }
             Self::ModelUnavailable { .. } => {
                 Some("give the folder where the same model is now, or the runtime that it needs")
             }

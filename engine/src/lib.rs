@@ -78,9 +78,10 @@ pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query,
 
 pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenMatrix};
 pub use latewood_query::{
-    CostModel, Filter, Plan, PlanChoice, PlanName, Profile, QueryError, RerankError, Reranker, StageName, StageProfile, Value,
+    CostModel, Filter, Plan, PlanChoice, PlanName, Profile, QueryError, RerankError, Reranker, StageName,
+    StageProfile, Value,
 };
 pub use latewood_storage::{
-    DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity, OptimizeReport, Payload, RecordFault, Schema,
-    Severity, StorageError,
+    DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity, OptimizeReport, Payload,
+    RecordFault, Schema, Severity, StorageError,
 };

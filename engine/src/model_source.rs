@@ -50,7 +50,11 @@ macro_rules! source {
 
         impl From<&str> for $source {
             fn from(name: &str) -> Self {
-                if BUILTIN.contains(&name) { Self::Builtin(name.to_owned()) } else { Self::Folder(name.into()) }
+                if BUILTIN.contains(&name) {
+                    Self::Builtin(name.to_owned())
+                } else {
+                    Self::Folder(name.into())
+                }
             }
         }
 

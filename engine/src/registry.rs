@@ -24,25 +24,40 @@ pub(crate) struct ModelRegistry {
 
 impl ModelRegistry {
     pub(crate) fn new(runtime: Option<PathBuf>, threads: usize) -> Self {
-        Self { runtime, threads, encoders: Mutex::default(), rerankers: Mutex::default() }
+        Self {
+            runtime,
+            threads,
+            encoders: Mutex::default(),
+            rerankers: Mutex::default(),
+        }
     }
 
     /// Loads an encoder and keeps it.
     pub(crate) fn add_encoder(&self, source: &EncoderSource) -> Result<Arc<dyn TextEncoder>, ModelError> {
         let encoder = self.load_encoder(source)?;
         let mut encoders = self.encoders.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(encoders.entry(encoder.identity().fingerprint.clone()).or_insert(encoder).clone())
+        Ok(encoders
+            .entry(encoder.identity().fingerprint.clone())
+            .or_insert(encoder)
+            .clone())
     }
 
     /// Loads a reranker and keeps it.
     pub(crate) fn add_reranker(&self, source: &RerankerSource) -> Result<Arc<dyn Reranker>, ModelError> {
         let reranker = self.load_reranker(source)?;
         let mut rerankers = self.rerankers.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(rerankers.entry(reranker.identity().fingerprint.clone()).or_insert(reranker).clone())
+        Ok(rerankers
+            .entry(reranker.identity().fingerprint.clone())
+            .or_insert(reranker)
+            .clone())
     }
 
     /// The encoder of a collection, loaded from where it was if it is not in memory.
-    pub(crate) fn encoder(&self, collection: &str, stored: &ModelIdentity) -> Result<Arc<dyn TextEncoder>, Error> {
+    pub(crate) fn encoder(
+        &self,
+        collection: &str,
+        stored: &ModelIdentity,
+    ) -> Result<Arc<dyn TextEncoder>, Error> {
         let mut encoders = self.encoders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(encoder) = encoders.get(&stored.fingerprint) {
             return Ok(encoder.clone());
@@ -52,14 +67,26 @@ impl ModelRegistry {
         } else {
             EncoderSource::Folder(stored.source.clone().into())
         };
-        let encoder = self.load_encoder(&source).map_err(|e| unavailable(collection, "encoder", stored, e))?;
-        check_identity(collection, "encoder", stored, encoder.identity(), &source.to_string())?;
+        let encoder = self
+            .load_encoder(&source)
+            .map_err(|e| unavailable(collection, "encoder", stored, e))?;
+        check_identity(
+            collection,
+            "encoder",
+            stored,
+            encoder.identity(),
+            &source.to_string(),
+        )?;
         encoders.insert(stored.fingerprint.clone(), encoder.clone());
         Ok(encoder)
     }
 
     /// The reranker of a collection, loaded from where it was if it is not in memory.
-    pub(crate) fn reranker(&self, collection: &str, stored: &ModelIdentity) -> Result<Arc<dyn Reranker>, Error> {
+    pub(crate) fn reranker(
+        &self,
+        collection: &str,
+        stored: &ModelIdentity,
+    ) -> Result<Arc<dyn Reranker>, Error> {
         let mut rerankers = self.rerankers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reranker) = rerankers.get(&stored.fingerprint) {
             return Ok(reranker.clone());
@@ -69,8 +96,16 @@ impl ModelRegistry {
         } else {
             RerankerSource::Folder(stored.source.clone().into())
         };
-        let reranker = self.load_reranker(&source).map_err(|e| unavailable(collection, "reranker", stored, e))?;
-        check_identity(collection, "reranker", stored, reranker.identity(), &source.to_string())?;
+        let reranker = self
+            .load_reranker(&source)
+            .map_err(|e| unavailable(collection, "reranker", stored, e))?;
+        check_identity(
+            collection,
+            "reranker",
+            stored,
+            reranker.identity(),
+            &source.to_string(),
+        )?;
         rerankers.insert(stored.fingerprint.clone(), reranker.clone());
         Ok(reranker)
     }
@@ -79,13 +114,15 @@ impl ModelRegistry {
         match source {
             EncoderSource::Own(encoder) => Ok(encoder.clone()),
             #[cfg(feature = "builtin-models")]
-            EncoderSource::Builtin(name) => {
-                Ok(Arc::new(crate::models::OnnxEncoder::builtin(name, &self.model_options())?))
-            }
+            EncoderSource::Builtin(name) => Ok(Arc::new(crate::models::OnnxEncoder::builtin(
+                name,
+                &self.model_options(),
+            )?)),
             #[cfg(feature = "models")]
-            EncoderSource::Folder(folder) => {
-                Ok(Arc::new(crate::models::OnnxEncoder::open(absolute(folder), &self.model_options())?))
-            }
+            EncoderSource::Folder(folder) => Ok(Arc::new(crate::models::OnnxEncoder::open(
+                absolute(folder),
+                &self.model_options(),
+            )?)),
             #[cfg(not(feature = "builtin-models"))]
             other => Err(self.not_built(&other.to_string())),
         }
@@ -95,13 +132,15 @@ impl ModelRegistry {
         match source {
             RerankerSource::Own(reranker) => Ok(reranker.clone()),
             #[cfg(feature = "builtin-models")]
-            RerankerSource::Builtin(name) => {
-                Ok(Arc::new(crate::models::OnnxReranker::builtin(name, &self.model_options())?))
-            }
+            RerankerSource::Builtin(name) => Ok(Arc::new(crate::models::OnnxReranker::builtin(
+                name,
+                &self.model_options(),
+            )?)),
             #[cfg(feature = "models")]
-            RerankerSource::Folder(folder) => {
-                Ok(Arc::new(crate::models::OnnxReranker::open(absolute(folder), &self.model_options())?))
-            }
+            RerankerSource::Folder(folder) => Ok(Arc::new(crate::models::OnnxReranker::open(
+                absolute(folder),
+                &self.model_options(),
+            )?)),
             #[cfg(not(feature = "builtin-models"))]
             other => Err(self.not_built(&other.to_string())),
         }
@@ -109,12 +148,17 @@ impl ModelRegistry {
 
     #[cfg(feature = "models")]
     fn model_options(&self) -> crate::models::ModelOptions {
-        crate::models::ModelOptions::new().runtime(self.runtime.as_ref()).threads(self.threads)
+        crate::models::ModelOptions::new()
+            .runtime(self.runtime.as_ref())
+            .threads(self.threads)
     }
 
     #[cfg(not(feature = "builtin-models"))]
     fn not_built(&self, model: &str) -> ModelError {
-        let runtime = self.runtime.as_ref().map_or_else(String::new, |path| format!(" with {}", path.display()));
+        let runtime = self
+            .runtime
+            .as_ref()
+            .map_or_else(String::new, |path| format!(" with {}", path.display()));
         ModelError::Unsupported {
             model: model.to_owned(),
             problem: format!("this build cannot run it{runtime} on {} threads", self.threads),
@@ -143,11 +187,9 @@ pub(crate) fn check_identity(
     Err(Error::ModelMismatch {
         collection: collection.to_owned(),
         role,
-        stored_name: stored.name.clone(),
-        stored: stored.fingerprint.clone(),
+        stored: Box::new(stored.clone()),
         given_from: given_from.to_owned(),
-        given_name: given.name.clone(),
-        given: given.fingerprint.clone(),
+        given: Box::new(given.clone()),
     })
 }
 

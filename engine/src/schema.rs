@@ -110,7 +110,10 @@ impl SchemaBuilder {
     /// Declares a payload field that filters may name.
     #[must_use]
     pub fn field(mut self, name: impl Into<String>, kind: FieldType) -> Self {
-        self.fields.push(FieldSpec { name: name.into(), kind });
+        self.fields.push(FieldSpec {
+            name: name.into(),
+            kind,
+        });
         self
     }
 
@@ -138,7 +141,9 @@ impl SchemaBuilder {
         let dense = self.dense_spec(encoder)?;
         let tokens = self.tokens_spec(encoder)?;
         if dense.is_none() && tokens.is_none() {
-            return Err(schema("no vectors: declare a dense vector, a token matrix, or an encoder"));
+            return Err(schema(
+                "no vectors: declare a dense vector, a token matrix, or an encoder",
+            ));
         }
         Ok(Schema {
             dense,
@@ -150,10 +155,14 @@ impl SchemaBuilder {
     }
 
     fn dense_spec(&self, encoder: Option<&dyn TextEncoder>) -> Result<Option<DenseSpec>, Error> {
-        let offered = encoder.and_then(TextEncoder::dense_dim).filter(|_| !self.without_dense);
+        let offered = encoder
+            .and_then(TextEncoder::dense_dim)
+            .filter(|_| !self.without_dense);
         let dim = agree("dense vector", self.dense_dim, offered, encoder)?;
         if dim.is_none() && (self.metric.is_some() || self.dense_codec.is_some()) {
-            return Err(schema("a metric or codec of dense vectors, but no dimension of them: declare it as well"));
+            return Err(schema(
+                "a metric or codec of dense vectors, but no dimension of them: declare it as well",
+            ));
         }
         Ok(dim.map(|dim| DenseSpec {
             dim,
@@ -163,13 +172,21 @@ impl SchemaBuilder {
     }
 
     fn tokens_spec(&self, encoder: Option<&dyn TextEncoder>) -> Result<Option<TokensSpec>, Error> {
-        let offered = encoder.and_then(TextEncoder::token_dim).filter(|_| !self.without_tokens);
+        let offered = encoder
+            .and_then(TextEncoder::token_dim)
+            .filter(|_| !self.without_tokens);
         let dim = agree("token matrix", self.token_dim, offered, encoder)?;
         if dim.is_none() && (self.bits.is_some() || self.original.is_some()) {
-            return Err(schema("bits or originals of token matrices, but no dimension of them: declare it as well"));
+            return Err(schema(
+                "bits or originals of token matrices, but no dimension of them: declare it as well",
+            ));
         }
         const BITS: u8 = 2;
-        Ok(dim.map(|dim| TokensSpec { dim, bits: self.bits.unwrap_or(BITS), original: self.original }))
+        Ok(dim.map(|dim| TokensSpec {
+            dim,
+            bits: self.bits.unwrap_or(BITS),
+            original: self.original,
+        }))
     }
 }
 
@@ -191,5 +208,7 @@ fn agree(
 }
 
 fn schema(reason: impl Into<String>) -> Error {
-    Error::Schema { reason: reason.into() }
+    Error::Schema {
+        reason: reason.into(),
+    }
 }

@@ -236,17 +236,38 @@ impl<'a> Query<'a> {
 
     /// The plan that would run, its estimates, its reasons, and the plans that were rejected.
     pub fn explain(self) -> Result<Plan, Error> {
-        let Prepared { snapshot, request, reranker, .. } = self.prepare()?;
-        let resources = Resources { reranker: reranker.as_deref(), pool: None };
-        Ok(explain(&snapshot, &request, &self.collection.cost_model(), resources)?)
+        let Prepared {
+            snapshot,
+            request,
+            reranker,
+            ..
+        } = self.prepare()?;
+        let resources = Resources {
+            reranker: reranker.as_deref(),
+            pool: None,
+        };
+        Ok(explain(
+            &snapshot,
+            &request,
+            &self.collection.cost_model(),
+            resources,
+        )?)
     }
 
     /// Runs the query and says what each stage did.
     pub fn analyze(self) -> Result<Analysis, Error> {
         let begun = Instant::now();
-        let Prepared { snapshot, request, reranker, encoded } = self.prepare()?;
+        let Prepared {
+            snapshot,
+            request,
+            reranker,
+            encoded,
+        } = self.prepare()?;
         let pool = self.collection.shared.threads.pool()?;
-        let resources = Resources { reranker: reranker.as_deref(), pool };
+        let resources = Resources {
+            reranker: reranker.as_deref(),
+            pool,
+        };
         let cost = self.collection.cost_model();
         let prepared = begun.elapsed();
         let (plan, outcome) = search(&snapshot, &request, &cost, resources)?;
@@ -260,11 +281,18 @@ impl<'a> Query<'a> {
             ..StageProfile::default()
         };
         let mut stages = Vec::with_capacity(outcome.profile.stages.len() + 3);
-        stages.push(stage("prepare", prepared.saturating_sub(encoded.unwrap_or_default()), 0));
+        stages.push(stage(
+            "prepare",
+            prepared.saturating_sub(encoded.unwrap_or_default()),
+            0,
+        ));
         stages.extend(encoded.map(|time| stage("encode", time, 0)));
         stages.extend(outcome.profile.stages);
         stages.push(stage("read hits", begun.elapsed() - searched, hits.len() as u64));
-        let profile = Profile { stages, total_microseconds: microseconds(begun.elapsed()) };
+        let profile = Profile {
+            stages,
+            total_microseconds: microseconds(begun.elapsed()),
+        };
         Ok(Analysis { plan, profile, hits })
     }
 
@@ -279,17 +307,26 @@ impl<'a> Query<'a> {
         };
         let snapshot = self.collection.snapshot()?;
         if let Some(QueryTokens { numbers, dim }) = self.tokens.clone() {
-            let dim = dim.or_else(|| snapshot.schema().tokens.as_ref().map(|t| t.dim)).unwrap_or(0);
+            let dim = dim
+                .or_else(|| snapshot.schema().tokens.as_ref().map(|t| t.dim))
+                .unwrap_or(0);
             request.tokens = Some((numbers, dim));
         }
         let encoded = self.encode(&mut request, &snapshot)?;
         let reranker = self.find_reranker(&request, &snapshot)?;
-        Ok(Prepared { snapshot, request, reranker, encoded })
+        Ok(Prepared {
+            snapshot,
+            request,
+            reranker,
+            encoded,
+        })
     }
 
     /// Makes the vectors that the schema has and the request has not.
     fn encode(&self, request: &mut QueryRequest, snapshot: &Snapshot) -> Result<Option<Duration>, Error> {
-        let Some(text) = &request.text else { return Ok(None) };
+        let Some(text) = &request.text else {
+            return Ok(None);
+        };
         if text.trim().is_empty() {
             return Err(QueryError::EmptyText.into());
         }
@@ -312,7 +349,11 @@ impl<'a> Query<'a> {
         Ok(Some(begun.elapsed()))
     }
 
-    fn find_reranker(&self, request: &QueryRequest, snapshot: &Snapshot) -> Result<Option<Arc<dyn Reranker>>, Error> {
+    fn find_reranker(
+        &self,
+        request: &QueryRequest,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Arc<dyn Reranker>>, Error> {
         if let Some(source) = &self.reranker {
             return Ok(Some(self.collection.shared.models.add_reranker(source)?));
         }
@@ -321,7 +362,11 @@ impl<'a> Query<'a> {
             // The planner may add a rerank where there is a model and a text for it.
             PlanChoice::Auto => snapshot.schema().reranker.is_some() && request.text.is_some(),
         };
-        if wanted { self.collection.reranker().map(Some) } else { Ok(None) }
+        if wanted {
+            self.collection.reranker().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn read_hits(&self, snapshot: &Snapshot, found: Vec<latewood_query::Hit>) -> Result<Vec<Hit>, Error> {
@@ -330,7 +375,11 @@ impl<'a> Query<'a> {
             if self.min_score.is_some_and(|least| hit.score < least) {
                 continue;
             }
-            let text = if self.text { text_at(snapshot, hit.position)? } else { None };
+            let text = if self.text {
+                text_at(snapshot, hit.position)?
+            } else {
+                None
+            };
             let payload = match &self.payload {
                 PayloadSelection::None => None,
                 PayloadSelection::All => Some(payload_at(snapshot, hit.position)?),
@@ -340,7 +389,13 @@ impl<'a> Query<'a> {
                     Some(payload)
                 }
             };
-            hits.push(Hit { id: hit.id, score: hit.score, scored_by: hit.scored_by, text, payload });
+            hits.push(Hit {
+                id: hit.id,
+                score: hit.score,
+                scored_by: hit.scored_by,
+                text,
+                payload,
+            });
         }
         Ok(hits)
     }
@@ -362,7 +417,10 @@ impl From<&[Vec<f32>]> for QueryTokens {
         let dim = rows.first().map_or(0, Vec::len);
         // Rows of differing lengths are no matrix: a dimension of 0 is refused when the request is checked.
         let even = rows.iter().all(|row| row.len() == dim);
-        Self { numbers: rows.concat(), dim: Some(if even { dim } else { 0 }) }
+        Self {
+            numbers: rows.concat(),
+            dim: Some(if even { dim } else { 0 }),
+        }
     }
 }
 

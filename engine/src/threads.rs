@@ -14,7 +14,10 @@ pub(crate) struct Threads {
 
 impl Threads {
     pub(crate) fn new(count: usize) -> Self {
-        Self { count, pool: OnceLock::new() }
+        Self {
+            count,
+            pool: OnceLock::new(),
+        }
     }
 
     /// The pool; none where queries run on the caller's thread alone.
@@ -24,11 +27,18 @@ impl Threads {
         }
         let pool = self.pool.get_or_init(|| {
             let named = |i| format!("latewood-query-{i}");
-            ThreadPoolBuilder::new().num_threads(self.count).thread_name(named).build().map_err(|e| e.to_string())
+            ThreadPoolBuilder::new()
+                .num_threads(self.count)
+                .thread_name(named)
+                .build()
+                .map_err(|e| e.to_string())
         });
         match pool {
             Ok(pool) => Ok(Some(pool)),
-            Err(reason) => Err(Error::Threads { threads: self.count, reason: reason.clone() }),
+            Err(reason) => Err(Error::Threads {
+                threads: self.count,
+                reason: reason.clone(),
+            }),
         }
     }
 }

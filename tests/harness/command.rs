@@ -31,7 +31,11 @@ impl Ran {
 
 /// Runs the binary at `binary` with these arguments.
 pub fn run<S: AsRef<std::ffi::OsStr>>(binary: &str, arguments: &[S]) -> Ran {
-    let output: Output = Command::new(binary).args(arguments).env_remove("ORT_DYLIB_PATH").output().unwrap();
+    let output: Output = Command::new(binary)
+        .args(arguments)
+        .env_remove("ORT_DYLIB_PATH")
+        .output()
+        .unwrap();
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -19,7 +19,9 @@ impl WordEncoder {
 
     /// An encoder of this name; another name is another model.
     pub fn new(name: &str) -> Self {
-        Self { identity: identity(name) }
+        Self {
+            identity: identity(name),
+        }
     }
 
     fn encode(&self, text: &str, index: usize) -> Result<Encoding, ModelError> {
@@ -35,7 +37,12 @@ impl WordEncoder {
         }
         let mut encoding = Encoding::default();
         encoding.dense = Some(dense);
-        encoding.tokens = Some(words.iter().flat_map(|word| unit_vector(word, Self::TOKEN_DIM)).collect());
+        encoding.tokens = Some(
+            words
+                .iter()
+                .flat_map(|word| unit_vector(word, Self::TOKEN_DIM))
+                .collect(),
+        );
         Ok(encoding)
     }
 }
@@ -62,7 +69,11 @@ impl TextEncoder for WordEncoder {
         texts: &[&str],
         _progress: Option<&dyn Fn(usize)>,
     ) -> Result<Vec<Encoding>, ModelError> {
-        texts.iter().enumerate().map(|(index, text)| self.encode(text, index)).collect()
+        texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| self.encode(text, index))
+            .collect()
     }
 
     fn max_document_tokens(&self) -> usize {
@@ -79,7 +90,9 @@ pub struct WordReranker {
 impl WordReranker {
     /// A reranker of this name.
     pub fn new(name: &str) -> Self {
-        Self { identity: identity(name) }
+        Self {
+            identity: identity(name),
+        }
     }
 }
 
@@ -101,11 +114,18 @@ impl Reranker for WordReranker {
 }
 
 fn identity(name: &str) -> ModelIdentity {
-    ModelIdentity { name: name.to_owned(), fingerprint: format!("words-{name}"), source: "own".to_owned() }
+    ModelIdentity {
+        name: name.to_owned(),
+        fingerprint: format!("words-{name}"),
+        source: "own".to_owned(),
+    }
 }
 
 fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .collect()
 }
 
 /// A unit vector that depends on nothing but the word.
@@ -115,7 +135,9 @@ pub fn unit_vector(word: &str, dim: usize) -> Vec<f32> {
     });
     let mut vector: Vec<f32> = (0..dim)
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
         })
         .collect();

@@ -38,7 +38,9 @@ impl Global {
     /// The ONNX Runtime to load, if any. The one place where the environment is read.
     pub(super) fn onnxruntime(&self) -> Option<PathBuf> {
         let from_environment = || std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
-        self.onnxruntime.clone().or_else(|| from_environment().map(PathBuf::from))
+        self.onnxruntime
+            .clone()
+            .or_else(|| from_environment().map(PathBuf::from))
     }
 }
 
@@ -344,7 +346,8 @@ impl From<OriginalArg> for OriginalCodec {
 }
 
 fn plan(text: &str) -> Result<PlanChoice, String> {
-    text.parse().map_err(|e: latewood_query::QueryError| e.to_string())
+    text.parse()
+        .map_err(|e: latewood_query::QueryError| e.to_string())
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -361,7 +364,11 @@ fn field(text: &str) -> Result<(String, FieldType), String> {
         "int" | "i64" => FieldType::Int,
         "float" | "f64" => FieldType::Float,
         "bool" => FieldType::Bool,
-        _ => return Err(format!("expected the type keyword, int, float or bool, got {kind}")),
+        _ => {
+            return Err(format!(
+                "expected the type keyword, int, float or bool, got {kind}"
+            ));
+        }
     };
     if name.is_empty() {
         return Err("expected a name before the colon".to_owned());
@@ -383,13 +390,18 @@ mod tests {
     #[test]
     fn fields_name_their_type() {
         assert_eq!(field("year:int").unwrap(), ("year".to_owned(), FieldType::Int));
-        assert_eq!(field("a:b:keyword").unwrap(), ("a:b".to_owned(), FieldType::Keyword));
+        assert_eq!(
+            field("a:b:keyword").unwrap(),
+            ("a:b".to_owned(), FieldType::Keyword)
+        );
         assert!(field("year").is_err() && field("year:date").is_err() && field(":int").is_err());
     }
 
     #[test]
     fn documents_come_from_a_file_or_from_arrays() {
-        let parse = |arguments: &[&str]| Latewood::try_parse_from([&["latewood", "ingest", "db", "c"], arguments].concat());
+        let parse = |arguments: &[&str]| {
+            Latewood::try_parse_from([&["latewood", "ingest", "db", "c"], arguments].concat())
+        };
         assert!(parse(&["a.jsonl"]).is_ok());
         assert!(parse(&["--multi", "a.npy", "--doclens", "b.npy"]).is_ok());
         assert!(parse(&["--dense", "a.npy"]).is_ok());

@@ -50,17 +50,26 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
     if let Some(reranker) = &args.reranker {
         schema = schema.reranker(reranker.as_str());
     }
-    args.field.iter().fold(schema, |schema, (name, kind)| schema.field(name, *kind))
+    args.field
+        .iter()
+        .fold(schema, |schema, (name, kind)| schema.field(name, *kind))
 }
 
 /// A schema in a line.
 pub(super) fn describe(schema: &Schema) -> String {
     let mut parts = Vec::new();
     if let Some(dense) = &schema.dense {
-        parts.push(format!("dense {} {} {}", dense.dim, dense.metric.name(), dense.codec.name()));
+        parts.push(format!(
+            "dense {} {} {}",
+            dense.dim,
+            dense.metric.name(),
+            dense.codec.name()
+        ));
     }
     if let Some(tokens) = &schema.tokens {
-        let original = tokens.original.map_or_else(String::new, |codec| format!(", originals {}", codec.name()));
+        let original = tokens
+            .original
+            .map_or_else(String::new, |codec| format!(", originals {}", codec.name()));
         parts.push(format!("tokens {} at {} bits{original}", tokens.dim, tokens.bits));
     }
     if let Some(encoder) = &schema.encoder {

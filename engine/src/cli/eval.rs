@@ -46,14 +46,25 @@ pub(super) fn run(global: &Global, args: &EvalArgs) -> Result<(), Failure> {
             args.queries.display(),
             args.qrels.display()
         );
-        return Err(Failure::Said(message, "check that both files use the same query ids"));
+        return Err(Failure::Said(
+            message,
+            "check that both files use the same query ids",
+        ));
     }
-    let plans = if args.plans.is_empty() { possible_plans(&collection, args) } else { args.plans.clone() };
+    let plans = if args.plans.is_empty() {
+        possible_plans(&collection, args)
+    } else {
+        args.plans.clone()
+    };
     let mut rows = Vec::with_capacity(plans.len());
     for plan in plans {
         rows.push(judge(global, args, &collection, plan, &queries, &judgments)?);
     }
-    if global.json { print_json(&rows) } else { print(as_text(&rows)) }
+    if global.json {
+        print_json(&rows)
+    } else {
+        print(as_text(&rows))
+    }
 }
 
 fn possible_plans(collection: &Collection, args: &EvalArgs) -> Vec<PlanChoice> {
@@ -77,7 +88,15 @@ fn judge(
     judgments: &Judgments,
 ) -> Result<Row, Failure> {
     let build = |text: &str| {
-        tuned(collection.query().text(text).plan(plan).limit(DEPTH).with_payload(false), &args.tuning)
+        tuned(
+            collection
+                .query()
+                .text(text)
+                .plan(plan)
+                .limit(DEPTH)
+                .with_payload(false),
+            &args.tuning,
+        )
     };
     if let Some(query) = queries.first() {
         // Loads the models and touches the files once: what is measured is a collection in use.

@@ -15,7 +15,10 @@ pub(super) fn run(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
     let collection = match (collections.pop(), collections.is_empty()) {
         (Some(only), true) => only,
         _ => {
-            let message = format!("the database has the collections: {}", db.collections()?.join(", "));
+            let message = format!(
+                "the database has the collections: {}",
+                db.collections()?.join(", ")
+            );
             return Err(Failure::Said(message, "name the one to export"));
         }
     };
@@ -24,12 +27,19 @@ pub(super) fn run(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
     let mut output: Box<dyn Write> = if args.out == Path::new("-") {
         Box::new(BufWriter::new(io::stdout().lock()))
     } else {
-        let file = File::create(&args.out).map_err(|source| Error::Write { path: args.out.clone(), source })?;
+        let file = File::create(&args.out).map_err(|source| Error::Write {
+            path: args.out.clone(),
+            source,
+        })?;
         Box::new(BufWriter::new(file))
     };
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
-        _ => Error::Write { path: args.out.clone(), source }.into(),
+        _ => Error::Write {
+            path: args.out.clone(),
+            source,
+        }
+        .into(),
     };
     for document in documents {
         let line = document?.to_json(args.vectors);

@@ -15,7 +15,11 @@ pub(super) fn run(global: &Global, args: &IngestArgs) -> Result<(), Failure> {
     let collection = super::open_to_write(global, args)?;
     let (ingest, bar) = start(global, args, &collection)?;
     let inputs = inputs(args);
-    let ingest = if inputs.is_empty() { ingest } else { ingest.resume(fingerprint(&inputs)?) };
+    let ingest = if inputs.is_empty() {
+        ingest
+    } else {
+        ingest.resume(fingerprint(&inputs)?)
+    };
     let optimize_bar = progress::bar(global, "optimize", Some(0));
     let report = ingest
         .optimize(!args.no_optimize)
@@ -28,7 +32,11 @@ pub(super) fn run(global: &Global, args: &IngestArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     optimize_bar.finish_and_clear();
     let report = report?;
-    if global.json { print_json(&as_json(&report)) } else { print(as_text(&collection, &report)) }
+    if global.json {
+        print_json(&as_json(&report))
+    } else {
+        print(as_text(&collection, &report))
+    }
 }
 
 fn start<'a>(
@@ -37,7 +45,10 @@ fn start<'a>(
     collection: &'a Collection,
 ) -> Result<(Ingest<'a>, ProgressBar), Failure> {
     if let Some(file) = &args.file {
-        return Ok((collection.try_ingest(JsonLines::open(file)?), progress::bar(global, "ingest", None)));
+        return Ok((
+            collection.try_ingest(JsonLines::open(file)?),
+            progress::bar(global, "ingest", None),
+        ));
     }
     let path = |path: &'_ Option<PathBuf>| path.clone();
     let files = VectorFiles::open(
@@ -81,7 +92,11 @@ fn as_json(report: &IngestReport) -> serde_json::Value {
 /// Over all the time that it took, the final optimize included.
 fn per_second(report: &IngestReport, things: u64) -> f64 {
     let seconds = (report.ingest + report.optimize).as_secs_f64();
-    if seconds > 0.0 { (things as f64 / seconds).round() } else { 0.0 }
+    if seconds > 0.0 {
+        (things as f64 / seconds).round()
+    } else {
+        0.0
+    }
 }
 
 fn as_text(collection: &Collection, report: &IngestReport) -> String {

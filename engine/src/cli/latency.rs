@@ -24,13 +24,20 @@ impl Latencies {
         #[expect(clippy::cast_possible_truncation, reason = "a rank within the list")]
         #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
         let rank = (share * sorted.len() as f64).ceil() as usize;
-        sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
+        sorted
+            .get(rank.clamp(1, sorted.len().max(1)) - 1)
+            .copied()
+            .unwrap_or(0.0)
     }
 
     /// Queries a second, one after the other.
     pub(super) fn queries_per_second(&self) -> f64 {
         let total: f64 = self.milliseconds.iter().sum();
-        if total > 0.0 { self.milliseconds.len() as f64 * 1e3 / total } else { 0.0 }
+        if total > 0.0 {
+            self.milliseconds.len() as f64 * 1e3 / total
+        } else {
+            0.0
+        }
     }
 }
 
@@ -54,6 +61,9 @@ mod tests {
         assert_eq!(rounded(latencies.percentile(0.5), 6), 10.0);
         assert_eq!(rounded(latencies.percentile(0.95), 6), 19.0);
         assert_eq!(rounded(latencies.percentile(1.0), 6), 20.0);
-        assert_eq!(rounded(latencies.queries_per_second(), 3), rounded(20_000.0 / 210.0, 3));
+        assert_eq!(
+            rounded(latencies.queries_per_second(), 3),
+            rounded(20_000.0 / 210.0, 3)
+        );
     }
 }

@@ -85,8 +85,14 @@ fn open_to_read(
 /// A collection to ingest into.
 fn open_to_write(global: &Global, args: &args::IngestArgs) -> Result<Collection, Error> {
     // What the background would merge meanwhile, the optimize at the end would merge again.
-    let maintenance = if args.no_optimize { Maintenance::Background } else { Maintenance::Manual };
-    let db = options(global, None).maintenance(maintenance).open(&args.target.db)?;
+    let maintenance = if args.no_optimize {
+        Maintenance::Background
+    } else {
+        Maintenance::Manual
+    };
+    let db = options(global, None)
+        .maintenance(maintenance)
+        .open(&args.target.db)?;
     with_models(db.collection(&args.target.collection)?, &args.models)
 }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::args::{Global, ModelFolderArgs};
 use super::output::{Failure, print, print_json};
-use crate::{ModelIdentity, Reranker};
 use crate::models::verify::{Agreement, verify_encoder, verify_reranker};
 use crate::models::{ModelError, ModelOptions, OnnxEncoder, OnnxReranker, TextEncoder};
+use crate::{ModelIdentity, Reranker};
 
 /// What a model is.
 #[derive(Debug, Serialize)]
@@ -27,7 +27,9 @@ struct Description {
 }
 
 pub(super) fn run(global: &Global, args: &ModelFolderArgs) -> Result<(), Failure> {
-    let options = ModelOptions::new().runtime(global.onnxruntime()).threads(global.threads.unwrap_or(0));
+    let options = ModelOptions::new()
+        .runtime(global.onnxruntime())
+        .threads(global.threads.unwrap_or(0));
     let description = describe(&args.folder, &options)?;
     if global.json {
         print_json(&description)?;
@@ -36,7 +38,10 @@ pub(super) fn run(global: &Global, args: &ModelFolderArgs) -> Result<(), Failure
     }
     match &description.reference {
         Some(agreement) if !agreement.passed() => Err(Failure::Said(
-            format!("{} differs from its reference.json: {agreement}", description.identity.name),
+            format!(
+                "{} differs from its reference.json: {agreement}",
+                description.identity.name
+            ),
             "check that the files of the folder belong together, or try another runtime with --onnxruntime",
         )),
         _ => Ok(()),
@@ -54,7 +59,9 @@ fn describe(folder: &str, options: &ModelOptions) -> Result<Description, Failure
     };
     match opened {
         Ok(encoder) => describe_encoder(&encoder, reference),
-        Err(ModelError::WrongKind { .. }) => describe_reranker(&OnnxReranker::open(folder, options)?, reference),
+        Err(ModelError::WrongKind { .. }) => {
+            describe_reranker(&OnnxReranker::open(folder, options)?, reference)
+        }
         Err(e) => Err(e.into()),
     }
 }
@@ -85,13 +92,24 @@ fn describe_reranker(reranker: &OnnxReranker, reference: Option<PathBuf>) -> Res
         token_dim: None,
         max_tokens: reranker.max_pair_tokens(),
         notes: reranker.notes(),
-        reference: reference.map(|path| verify_reranker(reranker, &path)).transpose()?,
+        reference: reference
+            .map(|path| verify_reranker(reranker, &path))
+            .transpose()?,
     })
 }
 
 fn as_text(description: &Description) -> String {
-    let Description { kind, identity, runtime, max_tokens, .. } = description;
-    let mut text = format!("{}: {kind}\n  run by {runtime}\n  fingerprint {}\n", identity.name, identity.fingerprint);
+    let Description {
+        kind,
+        identity,
+        runtime,
+        max_tokens,
+        ..
+    } = description;
+    let mut text = format!(
+        "{}: {kind}\n  run by {runtime}\n  fingerprint {}\n",
+        identity.name, identity.fingerprint
+    );
     if let Some(dim) = description.dense_dim {
         text += &format!("  dense vector of {dim} numbers\n");
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) enum Failure {
     /// An error of the library.
-    Error(Error),
+    Error(Box<Error>),
     /// Something that only the command line knows of, and what to do.
     Said(String, &'static str),
     /// The reader of standard output went away: nothing to report.
@@ -19,7 +19,7 @@ pub(super) enum Failure {
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(e: E) -> Self {
-        Self::Error(e.into())
+        Self::Error(Box::new(e.into()))
     }
 }
 
@@ -40,7 +40,11 @@ pub(super) fn print_failure(failure: &Failure) {
 /// Prints a text as it is.
 pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    written(stdout.write_all(text.as_ref().as_bytes()).and_then(|()| stdout.flush()))
+    written(
+        stdout
+            .write_all(text.as_ref().as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
 }
 
 /// Prints one JSON value.
@@ -54,7 +58,11 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     match result {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Failure::BrokenPipe),
-        Err(source) => Err(Error::Write { path: "-".into(), source }.into()),
+        Err(source) => Err(Error::Write {
+            path: "-".into(),
+            source,
+        }
+        .into()),
     }
 }
 

@@ -16,13 +16,19 @@ use crate::{Collection, Query};
 /// What is asked: text, or vectors.
 enum Asked {
     Text(String),
-    Vectors { tokens: Option<Vec<Vec<f32>>>, dense: Option<Vec<f32>> },
+    Vectors {
+        tokens: Option<Vec<Vec<f32>>>,
+        dense: Option<Vec<f32>>,
+    },
 }
 
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
     let mut queries = match &args.queries {
-        Some(path) => read_queries(path)?.into_iter().map(|q| (q.id, Asked::Text(q.text))).collect(),
+        Some(path) => read_queries(path)?
+            .into_iter()
+            .map(|q| (q.id, Asked::Text(q.text)))
+            .collect(),
         None => read_vectors(args)?,
     };
     queries.truncate(args.limit_queries.unwrap_or(usize::MAX));
@@ -47,7 +53,14 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
 }
 
 fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query<'a> {
-    let query = tuned(collection.query().plan(args.plan).limit(args.limit).with_payload(false), &args.tuning);
+    let query = tuned(
+        collection
+            .query()
+            .plan(args.plan)
+            .limit(args.limit)
+            .with_payload(false),
+        &args.tuning,
+    );
     match asked {
         Asked::Text(text) => query.text(text),
         Asked::Vectors { tokens, dense } => {
@@ -74,11 +87,18 @@ fn report(global: &Global, latencies: &Latencies) -> Result<(), Failure> {
             "qps": rounded(qps, 2),
         }));
     }
-    print(format!("{} queries: p50 {p50:.3} ms, p95 {p95:.3} ms, {qps:.1} queries/s\n", latencies.len()))
+    print(format!(
+        "{} queries: p50 {p50:.3} ms, p95 {p95:.3} ms, {qps:.1} queries/s\n",
+        latencies.len()
+    ))
 }
 
 fn read_vectors(args: &RunArgs) -> Result<Vec<(String, Asked)>, Failure> {
-    let mut dense = args.dense.as_ref().map(|path| read_rows(NpyReader::open(path)?)).transpose()?;
+    let mut dense = args
+        .dense
+        .as_ref()
+        .map(|path| read_rows(NpyReader::open(path)?))
+        .transpose()?;
     let mut tokens = match &args.multi {
         Some(path) => Some(read_matrices(NpyReader::open(path)?, args)?),
         None => None,
@@ -86,10 +106,17 @@ fn read_vectors(args: &RunArgs) -> Result<Vec<(String, Asked)>, Failure> {
     if let (Some(dense), Some(tokens)) = (&dense, &tokens)
         && dense.len() != tokens.len()
     {
-        let message = format!("--dense has {} queries, --multi has {}", dense.len(), tokens.len());
+        let message = format!(
+            "--dense has {} queries, --multi has {}",
+            dense.len(),
+            tokens.len()
+        );
         return Err(Failure::Said(message, "give both for the same queries"));
     }
-    let queries = dense.as_ref().map_or(0, Vec::len).max(tokens.as_ref().map_or(0, Vec::len));
+    let queries = dense
+        .as_ref()
+        .map_or(0, Vec::len)
+        .max(tokens.as_ref().map_or(0, Vec::len));
     let asked = |i: usize| Asked::Vectors {
         tokens: tokens.as_mut().map(|t| std::mem::take(&mut t[i])),
         dense: dense.as_mut().map(|d| std::mem::take(&mut d[i])),
@@ -100,7 +127,11 @@ fn read_vectors(args: &RunArgs) -> Result<Vec<(String, Asked)>, Failure> {
 
 fn read_rows(mut reader: NpyReader) -> Result<Vec<Vec<f32>>, Failure> {
     if reader.header().shape.len() != 2 {
-        let message = format!("{}: expected queries x dimensions, got shape {:?}", reader.path().display(), reader.header().shape);
+        let message = format!(
+            "{}: expected queries x dimensions, got shape {:?}",
+            reader.path().display(),
+            reader.header().shape
+        );
         return Err(Failure::Said(message, "give one row a query"));
     }
     let mut rows = Vec::new();
@@ -119,7 +150,10 @@ fn read_matrices(mut reader: NpyReader, args: &RunArgs) -> Result<Vec<Vec<Vec<f3
             let lengths = read_lengths(path)?;
             let sum: u64 = lengths.iter().sum();
             if sum != rows {
-                let message = format!("{} has {rows} tokens, the lengths add up to {sum}", reader.path().display());
+                let message = format!(
+                    "{} has {rows} tokens, the lengths add up to {sum}",
+                    reader.path().display()
+                );
                 return Err(Failure::Said(message, "give the lengths of the same queries"));
             }
             lengths

@@ -11,7 +11,12 @@ use crate::{Hit, Query};
 
 pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, None)?;
-    let query = collection.query().text(&args.text).plan(args.plan).limit(args.limit).offset(args.offset);
+    let query = collection
+        .query()
+        .text(&args.text)
+        .plan(args.plan)
+        .limit(args.limit)
+        .offset(args.offset);
     let query = tuned(query, &args.tuning).with_text(true);
     if args.explain || args.analyze {
         // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
@@ -19,16 +24,29 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     }
     if args.explain {
         let plan = query.explain()?;
-        return if global.json { print_json(&json!({ "plan": plan })) } else { print(plan.to_string()) };
+        return if global.json {
+            print_json(&json!({ "plan": plan }))
+        } else {
+            print(plan.to_string())
+        };
     }
     let analysis = query.analyze()?;
     if !args.analyze {
-        return if global.json { print_json(&analysis.hits) } else { print(as_text(&analysis.hits, args.offset)) };
+        return if global.json {
+            print_json(&analysis.hits)
+        } else {
+            print(as_text(&analysis.hits, args.offset))
+        };
     }
     if global.json {
         return print_json(&analysis);
     }
-    print(format!("{}\n{}\n{}", analysis.plan, analysis.profile, as_text(&analysis.hits, args.offset)))
+    print(format!(
+        "{}\n{}\n{}",
+        analysis.plan,
+        analysis.profile,
+        as_text(&analysis.hits, args.offset)
+    ))
 }
 
 /// A query with the tuning of the command line.

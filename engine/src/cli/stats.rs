@@ -30,13 +30,28 @@ fn as_text(stats: &Stats) -> String {
         describe(&stats.schema)
     );
     // Writing to a string does not fail.
-    let _ = writeln!(text, "\n  {:<14}{:>12}{:>16}{:>14}", "component", "on disk", "B / document", "B / token");
+    let _ = writeln!(
+        text,
+        "\n  {:<14}{:>12}{:>16}{:>14}",
+        "component", "on disk", "B / document", "B / token"
+    );
     let mut components: Vec<(&String, &u64)> = stats.bytes.iter().filter(|(_, bytes)| **bytes > 0).collect();
     components.sort_by(|a, b| b.1.cmp(a.1));
     for (component, &size) in components {
-        let _ = writeln!(text, "  {component:<14}{:>12}{}", bytes(size), shares(stats, size));
+        let _ = writeln!(
+            text,
+            "  {component:<14}{:>12}{}",
+            bytes(size),
+            shares(stats, size)
+        );
     }
-    let _ = writeln!(text, "  {:<14}{:>12}{}", "all", bytes(stats.bytes_total), shares(stats, stats.bytes_total));
+    let _ = writeln!(
+        text,
+        "  {:<14}{:>12}{}",
+        "all",
+        bytes(stats.bytes_total),
+        shares(stats, stats.bytes_total)
+    );
     if stats.tokens > 0 {
         let _ = writeln!(
             text,
@@ -45,11 +60,23 @@ fn as_text(stats: &Stats) -> String {
             stats.bytes_per_token
         );
     }
-    let centroids = stats.centroids.map_or_else(|| "no codebook yet".to_owned(), |n| format!("{} centroids", count(n)));
-    let _ = writeln!(text, "  {} segments, {centroids}, {} deleted documents", stats.segments, count(stats.deleted));
+    let centroids = stats.centroids.map_or_else(
+        || "no codebook yet".to_owned(),
+        |n| format!("{} centroids", count(n)),
+    );
+    let _ = writeln!(
+        text,
+        "  {} segments, {centroids}, {} deleted documents",
+        stats.segments,
+        count(stats.deleted)
+    );
     for (role, model) in [("encoder", &stats.encoder), ("reranker", &stats.reranker)] {
         if let Some(model) = model {
-            let _ = writeln!(text, "  {role} {} from {}, {}", model.identity.name, model.identity.source, model.identity.fingerprint);
+            let _ = writeln!(
+                text,
+                "  {role} {} from {}, {}",
+                model.identity.name, model.identity.source, model.identity.fingerprint
+            );
             for note in &model.notes {
                 let _ = writeln!(text, "    note: {note}");
             }

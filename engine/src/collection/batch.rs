@@ -32,7 +32,10 @@ enum Change {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(collection: &'a Collection) -> Self {
-        Self { collection, changes: Vec::new() }
+        Self {
+            collection,
+            changes: Vec::new(),
+        }
     }
 
     /// Adds a document to write.
@@ -75,7 +78,9 @@ impl<'a> Batch<'a> {
         let mut operations = deletes;
         operations.extend(places.into_iter().zip(records.into_iter().map(Operation::Upsert)));
         operations.sort_by_key(|(at, _)| *at);
-        self.collection.store.commit(operations.into_iter().map(|(_, operation)| operation).collect())?;
+        self.collection
+            .store
+            .commit(operations.into_iter().map(|(_, operation)| operation).collect())?;
         Ok(())
     }
 }

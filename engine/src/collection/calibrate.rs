@@ -47,7 +47,11 @@ impl Collection {
         if !self.shared.read_only {
             self.catalog_put(CALIBRATION, &cost)?;
         }
-        self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name().to_owned(), cost.clone());
+        self.shared
+            .costs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(self.name().to_owned(), cost.clone());
         Ok(cost)
     }
 
@@ -57,7 +61,11 @@ impl Collection {
         if let Some(cost) = costs.get(self.name()) {
             return cost.clone();
         }
-        let kept = if self.shared.read_only { None } else { self.catalog_get(CALIBRATION).ok().flatten() };
+        let kept = if self.shared.read_only {
+            None
+        } else {
+            self.catalog_get(CALIBRATION).ok().flatten()
+        };
         let cost = kept.filter(CostModel::is_sound).unwrap_or_default();
         costs.insert(self.name().to_owned(), cost.clone());
         cost
@@ -74,7 +82,10 @@ impl Collection {
             dense: record.dense.clone(),
             tokens: record.tokens.as_ref().map(|tokens| {
                 let numbers = tokens.to_f32();
-                (numbers.into_iter().take(QUERY_TOKENS * tokens.dim()).collect(), tokens.dim())
+                (
+                    numbers.into_iter().take(QUERY_TOKENS * tokens.dim()).collect(),
+                    tokens.dim(),
+                )
             }),
             text: record.text.as_ref().map(|text| first_words(text)),
             rerank_depth: Some(RERANK_DEPTH),
@@ -82,13 +93,17 @@ impl Collection {
         };
         let reranker = reranker.filter(|_| request.text.is_some());
         for plan in PlanName::ALL {
-            let lacks_vectors =
-                plan.uses_dense() && request.dense.is_none() || plan.uses_tokens() && request.tokens.is_none();
+            let lacks_vectors = plan.uses_dense() && request.dense.is_none()
+                || plan.uses_tokens() && request.tokens.is_none();
             if lacks_vectors || plan.reranks() && reranker.is_none() {
                 continue;
             }
             for exact in [false, true] {
-                let request = QueryRequest { plan: plan.into(), exact, ..request.clone() };
+                let request = QueryRequest {
+                    plan: plan.into(),
+                    exact,
+                    ..request.clone()
+                };
                 let resources = Resources { reranker, pool: None };
                 let (_, outcome) = search(snapshot, &request, &CostModel::default(), resources)?;
                 for stage in &outcome.profile.stages {
@@ -101,7 +116,11 @@ impl Collection {
 }
 
 fn add(stages: &mut HashMap<String, Measured>, stage: &StageProfile) {
-    let work = if stage.name == "texts" { stage.candidates_in } else { stage.work };
+    let work = if stage.name == "texts" {
+        stage.candidates_in
+    } else {
+        stage.work
+    };
     let measured = stages.entry(stage.name.clone()).or_default();
     measured.microseconds += stage.microseconds;
     measured.work += work as f64;
@@ -112,7 +131,10 @@ fn sample(snapshot: &Snapshot) -> Result<Vec<Record>, Error> {
     let matches = Matches::evaluate(snapshot, None)?;
     let total = usize::try_from(matches.count()).unwrap_or(usize::MAX);
     let mut records = Vec::with_capacity(QUERIES);
-    for at in positions(&matches).step_by((total / QUERIES).max(1)).take(QUERIES) {
+    for at in positions(&matches)
+        .step_by((total / QUERIES).max(1))
+        .take(QUERIES)
+    {
         records.extend(record_at(snapshot, at)?);
     }
     Ok(records)
@@ -132,16 +154,37 @@ fn fitted(snapshot: &Snapshot, stages: &HashMap<String, Measured>, before: CostM
     let mut cost = before.clone();
     if let Some(dense) = &schema.dense {
         let dim = dense.dim as f64;
-        set(&mut cost.dense_row_per_1000_dims, unit(&["dense scan"]), 1000.0 / dim);
-        set(&mut cost.graph_hop, unit(&["dense graph"]), 1.0 / (0.5 + dim / 768.0));
+        set(
+            &mut cost.dense_row_per_1000_dims,
+            unit(&["dense scan"]),
+            1000.0 / dim,
+        );
+        set(
+            &mut cost.graph_hop,
+            unit(&["dense graph"]),
+            1.0 / (0.5 + dim / 768.0),
+        );
     }
     if let Some(tokens) = &schema.tokens {
         let scale = 128.0 / tokens.dim as f64;
         set(&mut cost.centroid_pair, unit(&["maxsim: centroids"]), scale);
         set(&mut cost.posting, unit(&["maxsim index: postings"]), 1.0);
-        set(&mut cost.interaction_pair, unit(&["maxsim index: interaction"]), 1.0);
-        set(&mut cost.maxsim_pair, unit(&["maxsim scan: codes", "maxsim index: codes"]), scale);
-        let exact = ["maxsim scan", "maxsim scan: exact", "maxsim index: exact", "maxsim rescore"];
+        set(
+            &mut cost.interaction_pair,
+            unit(&["maxsim index: interaction"]),
+            1.0,
+        );
+        set(
+            &mut cost.maxsim_pair,
+            unit(&["maxsim scan: codes", "maxsim index: codes"]),
+            scale,
+        );
+        let exact = [
+            "maxsim scan",
+            "maxsim scan: exact",
+            "maxsim index: exact",
+            "maxsim rescore",
+        ];
         set(&mut cost.exact_pair, unit(&exact), scale);
     }
     set(&mut cost.text_read, unit(&["texts"]), 1.0);
@@ -166,5 +209,8 @@ fn mean_tokens(snapshot: &Snapshot) -> f64 {
 }
 
 fn first_words(text: &str) -> String {
-    text.split_whitespace().take(QUERY_WORDS).collect::<Vec<_>>().join(" ")
+    text.split_whitespace()
+        .take(QUERY_WORDS)
+        .collect::<Vec<_>>()
+        .join(" ")
 }

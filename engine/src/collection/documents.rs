@@ -13,7 +13,10 @@ use crate::error::Error;
 pub(crate) fn text_at(snapshot: &Snapshot, at: Position) -> Result<Option<String>, Error> {
     match snapshot.segments().get(at.segment as usize) {
         Some(view) => Ok(view.segment.text(at.ordinal)?),
-        None => Ok(snapshot.memtable().get(at.ordinal).and_then(|record| record.text.clone())),
+        None => Ok(snapshot
+            .memtable()
+            .get(at.ordinal)
+            .and_then(|record| record.text.clone())),
     }
 }
 
@@ -21,7 +24,11 @@ pub(crate) fn text_at(snapshot: &Snapshot, at: Position) -> Result<Option<String
 pub(crate) fn payload_at(snapshot: &Snapshot, at: Position) -> Result<Payload, Error> {
     match snapshot.segments().get(at.segment as usize) {
         Some(view) => Ok(view.segment.payload(at.ordinal)?),
-        None => Ok(snapshot.memtable().get(at.ordinal).map(|record| record.payload.clone()).unwrap_or_default()),
+        None => Ok(snapshot
+            .memtable()
+            .get(at.ordinal)
+            .map(|record| record.payload.clone())
+            .unwrap_or_default()),
     }
 }
 
@@ -29,7 +36,10 @@ pub(crate) fn payload_at(snapshot: &Snapshot, at: Position) -> Result<Payload, E
 pub(super) fn id_at(snapshot: &Snapshot, at: Position) -> Result<Option<DocumentId>, Error> {
     match snapshot.segments().get(at.segment as usize) {
         Some(view) => Ok(Some(view.segment.document_id(at.ordinal)?)),
-        None => Ok(snapshot.memtable().get(at.ordinal).map(|record| record.id.clone())),
+        None => Ok(snapshot
+            .memtable()
+            .get(at.ordinal)
+            .map(|record| record.id.clone())),
     }
 }
 
@@ -37,7 +47,10 @@ pub(super) fn id_at(snapshot: &Snapshot, at: Position) -> Result<Option<Document
 pub(super) fn record_at(snapshot: &Snapshot, at: Position) -> Result<Option<Record>, Error> {
     match snapshot.segments().get(at.segment as usize) {
         Some(view) => Ok(Some(view.segment.record(at.ordinal)?)),
-        None => Ok(snapshot.memtable().get(at.ordinal).map(|record| Record::clone(record))),
+        None => Ok(snapshot
+            .memtable()
+            .get(at.ordinal)
+            .map(|record| Record::clone(record))),
     }
 }
 
@@ -45,8 +58,12 @@ pub(super) fn record_at(snapshot: &Snapshot, at: Position) -> Result<Option<Reco
 pub(super) fn positions(matches: &Matches) -> impl Iterator<Item = Position> + '_ {
     let memtable = u32::try_from(matches.segments().len()).unwrap_or(u32::MAX);
     let segments = (0_u32..).zip(matches.segments());
-    let stored = segments.flat_map(|(segment, rows)| rows.iter().map(move |ordinal| Position { segment, ordinal }));
-    stored.chain(matches.memtable().iter().map(move |&ordinal| Position { segment: memtable, ordinal }))
+    let stored =
+        segments.flat_map(|(segment, rows)| rows.iter().map(move |ordinal| Position { segment, ordinal }));
+    stored.chain(matches.memtable().iter().map(move |&ordinal| Position {
+        segment: memtable,
+        ordinal,
+    }))
 }
 
 /// All documents of one moment, in the order in which they are stored. Later writes do not change it.
@@ -61,7 +78,14 @@ impl Documents {
     pub(super) fn new(collection: &Collection) -> Result<Self, Error> {
         let snapshot = collection.snapshot()?;
         let matches = Matches::evaluate(&snapshot, None)?;
-        Ok(Self { snapshot, matches, next: Position { segment: 0, ordinal: 0 } })
+        Ok(Self {
+            snapshot,
+            matches,
+            next: Position {
+                segment: 0,
+                ordinal: 0,
+            },
+        })
     }
 
     /// How many documents there are.
@@ -73,13 +97,22 @@ impl Documents {
         while let Some(rows) = self.matches.segments().get(self.next.segment as usize) {
             if let Some(ordinal) = rows.iter_in(self.next.ordinal..rows.rows()).next() {
                 self.next.ordinal = ordinal + 1;
-                return Some(Position { segment: self.next.segment, ordinal });
+                return Some(Position {
+                    segment: self.next.segment,
+                    ordinal,
+                });
             }
-            self.next = Position { segment: self.next.segment + 1, ordinal: 0 };
+            self.next = Position {
+                segment: self.next.segment + 1,
+                ordinal: 0,
+            };
         }
         let slot = self.matches.memtable().get(self.next.ordinal as usize)?;
         self.next.ordinal += 1;
-        Some(Position { segment: self.next.segment, ordinal: *slot })
+        Some(Position {
+            segment: self.next.segment,
+            ordinal: *slot,
+        })
     }
 }
 
@@ -88,6 +121,8 @@ impl Iterator for Documents {
 
     fn next(&mut self) -> Option<Self::Item> {
         let at = self.advance()?;
-        record_at(&self.snapshot, at).transpose().map(|record| record.map(Document::from))
+        record_at(&self.snapshot, at)
+            .transpose()
+            .map(|record| record.map(Document::from))
     }
 }

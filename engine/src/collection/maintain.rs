@@ -35,19 +35,40 @@ pub struct CheckReport {
 impl CheckReport {
     /// Whether something that was stored cannot be read. Derived files do not count: they can be rebuilt.
     pub fn is_damaged(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity >= Severity::Damage)
+        self.findings
+            .iter()
+            .any(|finding| finding.severity >= Severity::Damage)
     }
 }
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.findings.is_empty() {
-            return write!(f, "{}: {} documents, every checksum and structure is right", self.collection, self.documents);
+            return write!(
+                f,
+                "{}: {} documents, every checksum and structure is right",
+                self.collection, self.documents
+            );
         }
-        write!(f, "{}: {} documents, {} findings", self.collection, self.documents, self.findings.len())?;
+        write!(
+            f,
+            "{}: {} documents, {} findings",
+            self.collection,
+            self.documents,
+            self.findings.len()
+        )?;
         for finding in &self.findings {
-            let severity = if finding.severity >= Severity::Damage { "damage" } else { "to rebuild" };
-            write!(f, "\n  {severity}: {}: {}", finding.path.display(), finding.message)?;
+            let severity = if finding.severity >= Severity::Damage {
+                "damage"
+            } else {
+                "to rebuild"
+            };
+            write!(
+                f,
+                "\n  {severity}: {}: {}",
+                finding.path.display(),
+                finding.message
+            )?;
         }
         Ok(())
     }
@@ -68,9 +89,16 @@ impl Collection {
         progress: impl Fn(&OptimizeProgress) -> ControlFlow<()>,
     ) -> Result<OptimizeReport, Error> {
         let report = |p: Progress| {
-            progress(&OptimizeProgress { step: step_name(p.stage), done: p.done, total: p.total })
+            progress(&OptimizeProgress {
+                step: step_name(p.stage),
+                done: p.done,
+                total: p.total,
+            })
         };
-        let done = self.store.optimize(&OptimizeOptions { progress: Some(&report), ..OptimizeOptions::default() })?;
+        let done = self.store.optimize(&OptimizeOptions {
+            progress: Some(&report),
+            ..OptimizeOptions::default()
+        })?;
         self.calibrate()?;
         Ok(done)
     }

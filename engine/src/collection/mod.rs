@@ -16,8 +16,8 @@ use latewood_query::{Filter, Matches, Reranker};
 use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
 
 pub use batch::Batch;
-pub(crate) use documents::{payload_at, text_at};
 pub use documents::Documents;
+pub(crate) use documents::{payload_at, text_at};
 pub use maintain::{CheckReport, OptimizeProgress};
 pub use scroll::{Page, Scroll};
 pub use stats::{ModelStats, Stats};
@@ -40,7 +40,11 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(name: &str, store: Arc<CollectionStore>, shared: Arc<Shared>) -> Self {
-        Self { name: name.into(), store, shared }
+        Self {
+            name: name.into(),
+            store,
+            shared,
+        }
     }
 
     /// Its name.
@@ -91,7 +95,10 @@ impl Collection {
     /// The reranker, loaded from where it was when the collection was created if it is not in memory yet.
     pub fn reranker(&self) -> Result<Arc<dyn Reranker>, Error> {
         let schema = self.schema();
-        let stored = schema.reranker.as_ref().ok_or_else(|| self.no_model("reranker"))?;
+        let stored = schema
+            .reranker
+            .as_ref()
+            .ok_or_else(|| self.no_model("reranker"))?;
         self.shared.models.reranker(&self.name, stored)
     }
 
@@ -102,7 +109,13 @@ impl Collection {
         let schema = self.schema();
         let stored = schema.encoder.as_ref().ok_or_else(|| self.no_model("encoder"))?;
         let given = self.shared.models.add_encoder(&source)?;
-        check_identity(&self.name, "encoder", stored, given.identity(), &source.to_string())
+        check_identity(
+            &self.name,
+            "encoder",
+            stored,
+            given.identity(),
+            &source.to_string(),
+        )
     }
 
     /// Gives the collection its reranker, for one that is not where it was. Any reranker may be used for one query with
@@ -110,18 +123,32 @@ impl Collection {
     pub fn set_reranker(&self, reranker: impl Into<RerankerSource>) -> Result<(), Error> {
         let source = reranker.into();
         let schema = self.schema();
-        let stored = schema.reranker.as_ref().ok_or_else(|| self.no_model("reranker"))?;
+        let stored = schema
+            .reranker
+            .as_ref()
+            .ok_or_else(|| self.no_model("reranker"))?;
         let given = self.shared.models.add_reranker(&source)?;
-        check_identity(&self.name, "reranker", stored, given.identity(), &source.to_string())
+        check_identity(
+            &self.name,
+            "reranker",
+            stored,
+            given.identity(),
+            &source.to_string(),
+        )
     }
 
     fn no_model(&self, role: &'static str) -> Error {
-        Error::NoModel { collection: self.name.to_string(), role }
+        Error::NoModel {
+            collection: self.name.to_string(),
+            role,
+        }
     }
 }
 
 impl fmt::Debug for Collection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collection").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Collection")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

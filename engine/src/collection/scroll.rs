@@ -48,7 +48,12 @@ impl Collection {
     /// Begins a walk through the documents, page by page.
     pub fn scroll(&self) -> Scroll<'_> {
         const LIMIT: usize = 100;
-        Scroll { collection: self, filter: None, after: None, limit: LIMIT }
+        Scroll {
+            collection: self,
+            filter: None,
+            after: None,
+            limit: LIMIT,
+        }
     }
 
     /// All documents as they are now, in the order in which they are stored.

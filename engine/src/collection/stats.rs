@@ -55,7 +55,10 @@ pub struct ModelStats {
 impl Stats {
     /// Bytes of the components that exist because documents have tokens.
     pub fn token_bytes(&self) -> u64 {
-        TOKEN_COMPONENTS.iter().filter_map(|component| self.bytes.get(*component)).sum()
+        TOKEN_COMPONENTS
+            .iter()
+            .filter_map(|component| self.bytes.get(*component))
+            .sum()
     }
 }
 
@@ -65,8 +68,11 @@ impl Collection {
         let storage = self.store.stats()?;
         let schema = self.schema();
         let snapshot = self.snapshot()?;
-        let bytes: BTreeMap<String, u64> =
-            storage.bytes.iter().map(|(component, &bytes)| (component.to_string(), bytes)).collect();
+        let bytes: BTreeMap<String, u64> = storage
+            .bytes
+            .iter()
+            .map(|(component, &bytes)| (component.to_string(), bytes))
+            .collect();
         let bytes_total = bytes.values().sum();
         let mut stats = Stats {
             collection: self.name().to_owned(),
@@ -79,8 +85,14 @@ impl Collection {
             bytes_per_document: ratio(bytes_total, storage.documents),
             bytes_per_token: 0.0,
             centroids: snapshot.codebook().map(|codebook| codebook.codec.len() as u64),
-            encoder: schema.encoder.as_ref().map(|identity| self.encoder_stats(identity)),
-            reranker: schema.reranker.as_ref().map(|identity| ModelStats { identity: identity.clone(), notes: Vec::new() }),
+            encoder: schema
+                .encoder
+                .as_ref()
+                .map(|identity| self.encoder_stats(identity)),
+            reranker: schema.reranker.as_ref().map(|identity| ModelStats {
+                identity: identity.clone(),
+                notes: Vec::new(),
+            }),
             schema: Schema::clone(&schema),
         };
         stats.bytes_per_token = ratio(stats.token_bytes(), stats.tokens);
@@ -93,10 +105,17 @@ impl Collection {
             Ok(encoder) => encoder.notes(),
             Err(e) => vec![e.to_string()],
         };
-        ModelStats { identity: identity.clone(), notes }
+        ModelStats {
+            identity: identity.clone(),
+            notes,
+        }
     }
 }
 
 fn ratio(bytes: u64, things: u64) -> f64 {
-    if things == 0 { 0.0 } else { bytes as f64 / things as f64 }
+    if things == 0 {
+        0.0
+    } else {
+        bytes as f64 / things as f64
+    }
 }

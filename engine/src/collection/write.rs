@@ -23,7 +23,8 @@ impl Collection {
         if records.is_empty() {
             return Ok(());
         }
-        self.store.commit(records.into_iter().map(Operation::Upsert).collect())?;
+        self.store
+            .commit(records.into_iter().map(Operation::Upsert).collect())?;
         Ok(())
     }
 
@@ -54,6 +55,9 @@ impl Collection {
         D::IntoIter: Send + 'a,
         E: Into<Error>,
     {
-        Ingest::new(self, documents.into_iter().map(|document| document.map_err(Into::into)))
+        Ingest::new(
+            self,
+            documents.into_iter().map(|document| document.map_err(Into::into)),
+        )
     }
 }

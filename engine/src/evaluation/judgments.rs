@@ -18,7 +18,10 @@ impl Judgments {
     /// (query, 0, document, relevance), separated by tabs or spaces. A negative relevance counts as 0.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ImportError> {
         let path = path.as_ref();
-        let io = |source| ImportError::Io { path: path.to_owned(), source };
+        let io = |source| ImportError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut judgments = Self::default();
         for (index, line) in BufReader::new(File::open(path).map_err(io)?).lines().enumerate() {
             let line = line.map_err(io)?;
@@ -27,12 +30,30 @@ impl Judgments {
                 [] => continue,
                 [query, document, relevance] => (*query, *document, *relevance),
                 [query, _, document, relevance] => (*query, *document, *relevance),
-                _ => return Err(wrong(path, index, "3 or 4 columns", format!("{} columns", columns.len()))),
+                _ => {
+                    return Err(wrong(
+                        path,
+                        index,
+                        "3 or 4 columns",
+                        format!("{} columns", columns.len()),
+                    ));
+                }
             };
             match relevance.parse::<i64>() {
-                Ok(relevance) => judgments.insert(query, document, u32::try_from(relevance.max(0)).unwrap_or(u32::MAX)),
+                Ok(relevance) => judgments.insert(
+                    query,
+                    document,
+                    u32::try_from(relevance.max(0)).unwrap_or(u32::MAX),
+                ),
                 Err(_) if index == 0 => {}
-                Err(_) => return Err(wrong(path, index, "an integer in the last column", relevance.to_owned())),
+                Err(_) => {
+                    return Err(wrong(
+                        path,
+                        index,
+                        "an integer in the last column",
+                        relevance.to_owned(),
+                    ));
+                }
             }
         }
         Ok(judgments)
@@ -40,7 +61,10 @@ impl Judgments {
 
     /// Adds a judgment.
     pub fn insert(&mut self, query: impl Into<String>, document: impl Into<String>, relevance: u32) {
-        self.by_query.entry(query.into()).or_default().insert(document.into(), relevance);
+        self.by_query
+            .entry(query.into())
+            .or_default()
+            .insert(document.into(), relevance);
     }
 
     /// The judged documents of a query.
@@ -50,7 +74,8 @@ impl Judgments {
 
     /// Whether a query has a relevant document: others cannot be measured.
     pub fn has_relevant(&self, query: &str) -> bool {
-        self.of(query).is_some_and(|documents| documents.values().any(|&relevance| relevance > 0))
+        self.of(query)
+            .is_some_and(|documents| documents.values().any(|&relevance| relevance > 0))
     }
 
     /// Queries judged.
@@ -65,7 +90,12 @@ impl Judgments {
 }
 
 fn wrong(path: &Path, index: usize, expected: &'static str, got: String) -> ImportError {
-    ImportError::Line { path: path.to_owned(), line: index as u64 + 1, expected, got }
+    ImportError::Line {
+        path: path.to_owned(),
+        line: index as u64 + 1,
+        expected,
+        got,
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +122,13 @@ mod tests {
 
     #[test]
     fn errors_name_the_line() {
-        assert!(matches!(read("q1 d1 1\nq1 d1"), Err(ImportError::Line { line: 2, .. })));
-        assert!(matches!(read("q1 d1 1\nq1 d1 x"), Err(ImportError::Line { line: 2, .. })));
+        assert!(matches!(
+            read("q1 d1 1\nq1 d1"),
+            Err(ImportError::Line { line: 2, .. })
+        ));
+        assert!(matches!(
+            read("q1 d1 1\nq1 d1 x"),
+            Err(ImportError::Line { line: 2, .. })
+        ));
     }
 }

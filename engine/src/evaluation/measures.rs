@@ -38,7 +38,11 @@ impl Measures {
 /// The mean of each measure; zeros for none.
 pub fn mean_measures(all: &[Measures]) -> Measures {
     let mean = |of: fn(&Measures) -> f64| {
-        if all.is_empty() { 0.0 } else { all.iter().map(of).sum::<f64>() / all.len() as f64 }
+        if all.is_empty() {
+            0.0
+        } else {
+            all.iter().map(of).sum::<f64>() / all.len() as f64
+        }
     };
     Measures {
         ndcg_at_10: mean(|m| m.ndcg_at_10),
@@ -49,7 +53,12 @@ pub fn mean_measures(all: &[Measures]) -> Measures {
 }
 
 fn discounted_gain(relevances: &[u32]) -> f64 {
-    relevances.iter().take(10).enumerate().map(|(at, &r)| f64::from(r) / (at as f64 + 2.0).log2()).sum()
+    relevances
+        .iter()
+        .take(10)
+        .enumerate()
+        .map(|(at, &r)| f64::from(r) / (at as f64 + 2.0).log2())
+        .sum()
 }
 
 fn count(relevances: &[u32], depth: usize) -> f64 {
@@ -87,7 +96,10 @@ mod tests {
         judgments.insert("q", "a", 1);
         let ranking: Vec<String> = (0..10).map(|i| format!("x{i}")).chain(["a".to_owned()]).collect();
         let m = Measures::of(&judgments, "q", &ranking).unwrap();
-        assert_eq!((m.ndcg_at_10, m.mrr_at_10, m.recall_at_10, m.recall_at_100), (0.0, 0.0, 0.0, 1.0));
+        assert_eq!(
+            (m.ndcg_at_10, m.mrr_at_10, m.recall_at_10, m.recall_at_100),
+            (0.0, 0.0, 0.0, 1.0)
+        );
         let second = Measures::of(&judgments, "q", &["x", "a"]).unwrap();
         close(second.ndcg_at_10, 1.0 / 1.584_962_500_721_156);
         close(second.mrr_at_10, 0.5);

@@ -18,8 +18,15 @@ impl RunFile {
     /// Creates the file; `tag` names the system in its last column.
     pub fn create(path: impl AsRef<Path>, tag: &str) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let file = File::create(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
-        Ok(Self { path, tag: column(tag), output: BufWriter::new(file) })
+        let file = File::create(&path).map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            path,
+            tag: column(tag),
+            output: BufWriter::new(file),
+        })
     }
 
     /// Writes one ranking, best first. White space inside an id becomes `_`: the columns are separated by it.
@@ -31,15 +38,26 @@ impl RunFile {
         let query = column(query);
         for (at, (document, score)) in ranking.into_iter().enumerate() {
             let document = column(&document.to_string());
-            writeln!(self.output, "{query} Q0 {document} {} {score} {}", at + 1, self.tag)
-                .map_err(|source| Error::Write { path: self.path.clone(), source })?;
+            writeln!(
+                self.output,
+                "{query} Q0 {document} {} {score} {}",
+                at + 1,
+                self.tag
+            )
+            .map_err(|source| Error::Write {
+                path: self.path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
 
     /// Writes what is left in memory to the file.
     pub fn finish(mut self) -> Result<(), Error> {
-        self.output.flush().map_err(|source| Error::Write { path: self.path.clone(), source })
+        self.output.flush().map_err(|source| Error::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -47,7 +65,9 @@ fn column(text: &str) -> String {
     if text.is_empty() {
         return "_".to_owned();
     }
-    text.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_whitespace() { '_' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -61,6 +81,9 @@ mod tests {
         run.write("q 1", [("a b", 1.5), ("c", -0.25)]).unwrap();
         run.finish().unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
-        assert_eq!(text, "q_1 Q0 a_b 1 1.5 dense+maxsim\nq_1 Q0 c 2 -0.25 dense+maxsim\n");
+        assert_eq!(
+            text,
+            "q_1 Q0 a_b 1 1.5 dense+maxsim\nq_1 Q0 c 2 -0.25 dense+maxsim\n"
+        );
     }
 }

@@ -15,14 +15,20 @@ pub fn fingerprint(paths: &[impl AsRef<Path>]) -> Result<String, ImportError> {
     let mut hash = Xxh3::new();
     for path in paths {
         let path = path.as_ref();
-        let io = |source| ImportError::Io { path: path.to_owned(), source };
+        let io = |source| ImportError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
         hash.update(&size.to_le_bytes());
         for start in [0, size.saturating_sub(SAMPLE_BYTES)] {
             let mut sample = Vec::new();
             file.seek(SeekFrom::Start(start)).map_err(io)?;
-            file.by_ref().take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(io)?;
+            file.by_ref()
+                .take(SAMPLE_BYTES)
+                .read_to_end(&mut sample)
+                .map_err(io)?;
             hash.update(&sample);
         }
     }

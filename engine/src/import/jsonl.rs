@@ -30,7 +30,10 @@ impl JsonLines {
         let input: Box<dyn Read + Send> = if path == Path::new("-") {
             Box::new(std::io::stdin())
         } else {
-            Box::new(File::open(&path).map_err(|source| ImportError::Io { path: path.clone(), source })?)
+            Box::new(File::open(&path).map_err(|source| ImportError::Io {
+                path: path.clone(),
+                source,
+            })?)
         };
         Self::new(path, input)
     }
@@ -39,15 +42,25 @@ impl JsonLines {
     pub fn new(path: impl Into<PathBuf>, input: impl Read + Send + 'static) -> Result<Self, ImportError> {
         const BUFFER_BYTES: usize = 1 << 18;
         let path = path.into();
-        let io = |source| ImportError::Io { path: path.clone(), source };
+        let io = |source| ImportError::Io {
+            path: path.clone(),
+            source,
+        };
         let mut plain = BufReader::with_capacity(BUFFER_BYTES, input);
-        let input: Box<dyn BufRead + Send> = if plain.fill_buf().map_err(io)?.starts_with(b"\x28\xb5\x2f\xfd") {
+        let input: Box<dyn BufRead + Send> = if plain.fill_buf().map_err(io)?.starts_with(b"\x28\xb5\x2f\xfd")
+        {
             let decoder = zstd::stream::read::Decoder::with_buffer(plain).map_err(io)?;
             Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
         } else {
             Box::new(plain)
         };
-        Ok(Self { path, input, line: 0, buffer: String::new(), failed: false })
+        Ok(Self {
+            path,
+            input,
+            line: 0,
+            buffer: String::new(),
+            failed: false,
+        })
     }
 
     /// The line read last, from 1.
@@ -69,7 +82,10 @@ impl JsonLines {
                 }
                 Err(source) => {
                     self.failed = true;
-                    return Err(ImportError::Io { path: self.path.clone(), source });
+                    return Err(ImportError::Io {
+                        path: self.path.clone(),
+                        source,
+                    });
                 }
             }
         }
@@ -88,13 +104,22 @@ impl JsonLines {
         let id = match object.remove(ID_KEY) {
             Some(Value::String(id)) => DocumentId::Str(id),
             Some(Value::Number(id)) if id.is_u64() => DocumentId::U64(id.as_u64().unwrap_or_default()),
-            other => return Err(self.wrong("\"_id\": a string or an unsigned integer", describe(other.as_ref()))),
+            other => {
+                return Err(self.wrong(
+                    "\"_id\": a string or an unsigned integer",
+                    describe(other.as_ref()),
+                ));
+            }
         };
         let title = self.string(&mut object, TITLE_KEY, "\"title\": a string")?;
         let text = self.string(&mut object, TEXT_KEY, "\"text\": a string")?;
-        let dense: Option<Vec<f32>> = self.numbers(&mut object, DENSE_KEY, "\"_dense\": an array of numbers")?;
-        let tokens: Option<Vec<Vec<f32>>> =
-            self.numbers(&mut object, TOKENS_KEY, "\"_tokens\": an array of arrays of numbers")?;
+        let dense: Option<Vec<f32>> =
+            self.numbers(&mut object, DENSE_KEY, "\"_dense\": an array of numbers")?;
+        let tokens: Option<Vec<Vec<f32>>> = self.numbers(
+            &mut object,
+            TOKENS_KEY,
+            "\"_tokens\": an array of arrays of numbers",
+        )?;
         let mut document = Document::new(id).payload(Value::Object(object));
         document.dense = dense;
         document.tokens = tokens.map(Into::into);
@@ -121,12 +146,19 @@ impl JsonLines {
     ) -> Result<Option<T>, ImportError> {
         match object.remove(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => T::deserialize(&value).map(Some).map_err(|_| self.wrong(expected, describe(Some(&value)))),
+            Some(value) => T::deserialize(&value)
+                .map(Some)
+                .map_err(|_| self.wrong(expected, describe(Some(&value)))),
         }
     }
 
     fn wrong(&self, expected: &'static str, got: String) -> ImportError {
-        ImportError::Line { path: self.path.clone(), line: self.line, expected, got }
+        ImportError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            expected,
+            got,
+        }
     }
 }
 
@@ -176,8 +208,13 @@ pub fn read_queries(path: impl Into<PathBuf>) -> Result<Vec<TextQuery>, ImportEr
     let mut queries = Vec::new();
     while let Some(document) = lines.next() {
         let document = document?;
-        let text = document.text.ok_or_else(|| lines.wrong("\"text\": what is asked", "none".to_owned()))?;
-        queries.push(TextQuery { id: document.id.to_string(), text });
+        let text = document
+            .text
+            .ok_or_else(|| lines.wrong("\"text\": what is asked", "none".to_owned()))?;
+        queries.push(TextQuery {
+            id: document.id.to_string(),
+            text,
+        });
     }
     Ok(queries)
 }
@@ -187,7 +224,9 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8]) -> Vec<Result<Document, ImportError>> {
-        JsonLines::new("test.jsonl", std::io::Cursor::new(text.to_vec())).unwrap().collect()
+        JsonLines::new("test.jsonl", std::io::Cursor::new(text.to_vec()))
+            .unwrap()
+            .collect()
     }
 
     #[test]
@@ -201,7 +240,10 @@ mod tests {
         let documents: Vec<Document> = all.into_iter().collect::<Result<_, _>>().unwrap();
         assert_eq!(documents[0].id, DocumentId::from("a"));
         assert_eq!(documents[0].text.as_deref(), Some("The owl"));
-        assert_eq!(documents[0].payload, serde_json::json!({"year": 2020, "metadata": {}}));
+        assert_eq!(
+            documents[0].payload,
+            serde_json::json!({"year": 2020, "metadata": {}})
+        );
         assert_eq!(documents[1].id, DocumentId::U64(7));
         assert_eq!(documents[1].text.as_deref(), Some("x"));
         assert_eq!(documents[2].text, None);
@@ -217,13 +259,20 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(numbers, [None, Some(3), Some(4), Some(5), Some(6), Some(7), Some(8), None]);
+        assert_eq!(
+            numbers,
+            [None, Some(3), Some(4), Some(5), Some(6), Some(7), Some(8), None]
+        );
         assert!(all.last().unwrap().is_ok());
     }
 
     #[test]
     fn zstd_is_read_as_it_is() {
-        let packed = zstd::encode_all(&b"{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"b\", \"text\": \"y\"}"[..], 3).unwrap();
+        let packed = zstd::encode_all(
+            &b"{\"_id\": \"a\", \"text\": \"x\"}\n{\"_id\": \"b\", \"text\": \"y\"}"[..],
+            3,
+        )
+        .unwrap();
         assert_eq!(lines(&packed).len(), 2);
     }
 

@@ -25,12 +25,18 @@ impl NpyReader {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, ImportError> {
         const BUFFER_BYTES: usize = 1 << 20;
         let path = path.into();
-        let io = |source| ImportError::Io { path: path.clone(), source };
+        let io = |source| ImportError::Io {
+            path: path.clone(),
+            source,
+        };
         let file = File::open(&path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
-        let header = NpyHeader::read(&mut input)
-            .map_err(|(expected, got)| ImportError::Npy { path: path.clone(), expected, got })?;
+        let header = NpyHeader::read(&mut input).map_err(|(expected, got)| ImportError::Npy {
+            path: path.clone(),
+            expected,
+            got,
+        })?;
         let promised = header
             .count()
             .and_then(|n| n.checked_mul(u64::try_from(header.dtype.bytes()).unwrap_or(8)))
@@ -45,7 +51,13 @@ impl NpyReader {
                 path,
             });
         }
-        Ok(Self { path, header, input, bytes: Vec::new(), next_row: 0 })
+        Ok(Self {
+            path,
+            header,
+            input,
+            bytes: Vec::new(),
+            next_row: 0,
+        })
     }
 
     /// The file.
@@ -88,7 +100,10 @@ impl NpyReader {
         let position = self.header.data_offset + self.next_row * row_bytes;
         self.input
             .seek(SeekFrom::Start(position))
-            .map_err(|source| ImportError::Io { path: self.path.clone(), source })?;
+            .map_err(|source| ImportError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
         Ok(())
     }
 
@@ -98,7 +113,13 @@ impl NpyReader {
         match dtype {
             NpyType::F16 => out.extend(self.bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b))),
             NpyType::F32 => {
-                out.extend(self.bytes.as_chunks().0.iter().map(|&b| f16::from_f32(f32::from_le_bytes(b))));
+                out.extend(
+                    self.bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&b| f16::from_f32(f32::from_le_bytes(b))),
+                );
             }
             _ => return Err(self.not("float16 or float32")),
         }
@@ -109,7 +130,13 @@ impl NpyReader {
     pub fn read_f32(&mut self, rows: usize, out: &mut Vec<f32>) -> Result<(), ImportError> {
         let dtype = self.fill(rows)?;
         match dtype {
-            NpyType::F16 => out.extend(self.bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32())),
+            NpyType::F16 => out.extend(
+                self.bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| f16::from_le_bytes(b).to_f32()),
+            ),
             NpyType::F32 => out.extend(self.bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b))),
             _ => return Err(self.not("float16 or float32")),
         }
@@ -122,12 +149,30 @@ impl NpyReader {
         let first = out.len();
         match dtype {
             NpyType::I32 => {
-                out.extend(self.bytes.as_chunks().0.iter().map(|&b| u64::try_from(i32::from_le_bytes(b)).unwrap_or(u64::MAX)));
+                out.extend(
+                    self.bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&b| u64::try_from(i32::from_le_bytes(b)).unwrap_or(u64::MAX)),
+                );
             }
             NpyType::I64 => {
-                out.extend(self.bytes.as_chunks().0.iter().map(|&b| u64::try_from(i64::from_le_bytes(b)).unwrap_or(u64::MAX)));
+                out.extend(
+                    self.bytes
+                        .as_chunks()
+                        .0
+                        .iter()
+                        .map(|&b| u64::try_from(i64::from_le_bytes(b)).unwrap_or(u64::MAX)),
+                );
             }
-            NpyType::U32 => out.extend(self.bytes.as_chunks().0.iter().map(|&b| u64::from(u32::from_le_bytes(b)))),
+            NpyType::U32 => out.extend(
+                self.bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| u64::from(u32::from_le_bytes(b))),
+            ),
             NpyType::U64 => out.extend(self.bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b))),
             _ => return Err(self.not("int32 or int64")),
         }
@@ -146,7 +191,10 @@ impl NpyReader {
         self.bytes.resize(rows * row_bytes, 0);
         self.input
             .read_exact(&mut self.bytes)
-            .map_err(|source| ImportError::Io { path: self.path.clone(), source })?;
+            .map_err(|source| ImportError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
         self.next_row += u64::try_from(rows).unwrap_or(u64::MAX);
         Ok(self.header.dtype)
     }
@@ -219,7 +267,10 @@ pub(crate) mod tests {
     fn f16_and_f32_agree() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
-        let halves: Vec<u8> = [0.5_f32, -2.0].iter().flat_map(|&n| f16::from_f32(n).to_le_bytes()).collect();
+        let halves: Vec<u8> = [0.5_f32, -2.0]
+            .iter()
+            .flat_map(|&n| f16::from_f32(n).to_le_bytes())
+            .collect();
         write_npy(&path, "<f2", "(1, 2)", &halves);
         let mut out = Vec::new();
         NpyReader::open(&path).unwrap().read_f32(1, &mut out).unwrap();
@@ -239,9 +290,17 @@ pub(crate) mod tests {
         assert!(matches!(NpyReader::open(&path), Err(ImportError::Npy { .. })));
         write_npy(&path, "<i4", "(2,)", &[1, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(read_lengths(&path).unwrap(), [1, 2]);
-        assert!(NpyReader::open(&path).unwrap().read_f32(1, &mut Vec::new()).is_err());
+        assert!(
+            NpyReader::open(&path)
+                .unwrap()
+                .read_f32(1, &mut Vec::new())
+                .is_err()
+        );
         write_npy(&path, "<i4", "(1,)", &(-1_i32).to_le_bytes());
         assert!(read_lengths(&path).is_err());
-        assert!(matches!(NpyReader::open(folder.path().join("none.npy")), Err(ImportError::Io { .. })));
+        assert!(matches!(
+            NpyReader::open(folder.path().join("none.npy")),
+            Err(ImportError::Io { .. })
+        ));
     }
 }

@@ -68,10 +68,15 @@ impl NpyHeader {
     pub(crate) fn read(input: &mut impl Read) -> Result<Self, HeaderError> {
         const LONGEST: u32 = 1 << 20;
         let mut preamble = [0_u8; 8];
-        input.read_exact(&mut preamble).map_err(|_| wrong("a .npy file", "fewer than 8 bytes"))?;
+        input
+            .read_exact(&mut preamble)
+            .map_err(|_| wrong("a .npy file", "fewer than 8 bytes"))?;
         let [magic @ .., major, _minor] = preamble;
         if &magic != b"\x93NUMPY" {
-            return Err(wrong("a .npy file (beginning with \\x93NUMPY)", "another beginning"));
+            return Err(wrong(
+                "a .npy file (beginning with \\x93NUMPY)",
+                "another beginning",
+            ));
         }
         let (length, frame) = match major {
             1 => (u32::from(u16::from_le_bytes(read_array(input)?)), 10),
@@ -84,15 +89,24 @@ impl NpyHeader {
         let mut text = Vec::new();
         let read = input.take(u64::from(length)).read_to_end(&mut text).unwrap_or(0);
         if u32::try_from(read) != Ok(length) {
-            return Err(wrong(format!("a header of {length} bytes"), format!("{read} bytes")));
+            return Err(wrong(
+                format!("a header of {length} bytes"),
+                format!("{read} bytes"),
+            ));
         }
         let (dtype, shape) = parse_dictionary(&String::from_utf8_lossy(&text))?;
-        Ok(Self { dtype, shape, data_offset: frame + u64::from(length) })
+        Ok(Self {
+            dtype,
+            shape,
+            data_offset: frame + u64::from(length),
+        })
     }
 
     /// How many numbers the array has, or none if the product does not fit.
     pub fn count(&self) -> Option<u64> {
-        self.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis))
+        self.shape
+            .iter()
+            .try_fold(1_u64, |product, &axis| product.checked_mul(axis))
     }
 }
 
@@ -102,13 +116,22 @@ fn wrong(expected: impl Into<String>, got: impl Into<String>) -> HeaderError {
 
 fn read_array<const N: usize>(input: &mut impl Read) -> Result<[u8; N], HeaderError> {
     let mut bytes = [0; N];
-    input.read_exact(&mut bytes).map_err(|_| wrong("a whole .npy header", "the end of the file"))?;
+    input
+        .read_exact(&mut bytes)
+        .map_err(|_| wrong("a whole .npy header", "the end of the file"))?;
     Ok(bytes)
 }
 
 fn parse_dictionary(text: &str) -> Result<(NpyType, Vec<u64>), HeaderError> {
-    let mut parser = Parser { rest: text.trim_end_matches(['\n', ' ', '\0']) };
-    let malformed = || wrong("a header {'descr': ..., 'fortran_order': ..., 'shape': ...}", super::error::shorten(text));
+    let mut parser = Parser {
+        rest: text.trim_end_matches(['\n', ' ', '\0']),
+    };
+    let malformed = || {
+        wrong(
+            "a header {'descr': ..., 'fortran_order': ..., 'shape': ...}",
+            super::error::shorten(text),
+        )
+    };
     let (mut descr, mut fortran, mut shape) = (None, None, None);
     parser.expect('{').ok_or_else(malformed)?;
     while !parser.eat('}') {
@@ -127,13 +150,20 @@ fn parse_dictionary(text: &str) -> Result<(NpyType, Vec<u64>), HeaderError> {
             return Err(malformed());
         }
     }
-    let (descr, fortran, shape) =
-        (descr.ok_or_else(malformed)?, fortran.ok_or_else(malformed)?, shape.ok_or_else(malformed)?);
+    let (descr, fortran, shape) = (
+        descr.ok_or_else(malformed)?,
+        fortran.ok_or_else(malformed)?,
+        shape.ok_or_else(malformed)?,
+    );
     if fortran {
         return Err(wrong("C order (fortran_order False)", "Fortran order"));
     }
-    let dtype = NpyType::from_descr(&descr)
-        .ok_or_else(|| wrong("float16, float32, int32, int64, uint32 or uint64, little-endian", format!("dtype {descr}")))?;
+    let dtype = NpyType::from_descr(&descr).ok_or_else(|| {
+        wrong(
+            "float16, float32, int32, int64, uint32 or uint64, little-endian",
+            format!("dtype {descr}"),
+        )
+    })?;
     Ok((dtype, shape))
 }
 
@@ -225,11 +255,18 @@ mod tests {
         assert_eq!(header.shape, [3, 4]);
         assert_eq!(header.data_offset, 10 + u64::try_from(plain.len()).unwrap());
         for major in [2, 3] {
-            assert_eq!(read(major, plain).unwrap().data_offset, 12 + u64::try_from(plain.len()).unwrap());
+            assert_eq!(
+                read(major, plain).unwrap().data_offset,
+                12 + u64::try_from(plain.len()).unwrap()
+            );
         }
         let one = read(1, "{'descr': '<i8', 'fortran_order': False, 'shape': (7,), }\n").unwrap();
         assert_eq!((one.dtype, one.shape), (NpyType::I64, vec![7]));
-        let python2 = read(1, "{\"shape\": (3L, 4L, 5L), 'fortran_order': False, 'descr': '<f4'}").unwrap();
+        let python2 = read(
+            1,
+            "{\"shape\": (3L, 4L, 5L), 'fortran_order': False, 'descr': '<f4'}",
+        )
+        .unwrap();
         assert_eq!(python2.shape, [3, 4, 5]);
         let scalar = read(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }").unwrap();
         assert_eq!(scalar.count(), Some(1));
@@ -238,14 +275,31 @@ mod tests {
     #[test]
     fn refuses_with_what_came() {
         let refused = |dictionary: &str| read(1, dictionary).unwrap_err().1;
-        assert_eq!(refused("{'descr': '<f2', 'fortran_order': True, 'shape': (3, 4), }"), "Fortran order");
-        assert_eq!(refused("{'descr': '>f4', 'fortran_order': False, 'shape': (3, 4), }"), "dtype >f4");
-        assert_eq!(refused("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }"), "dtype <f8");
-        assert_eq!(refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }"), "a structured dtype");
+        assert_eq!(
+            refused("{'descr': '<f2', 'fortran_order': True, 'shape': (3, 4), }"),
+            "Fortran order"
+        );
+        assert_eq!(
+            refused("{'descr': '>f4', 'fortran_order': False, 'shape': (3, 4), }"),
+            "dtype >f4"
+        );
+        assert_eq!(
+            refused("{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }"),
+            "dtype <f8"
+        );
+        assert_eq!(
+            refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3,), }"),
+            "a structured dtype"
+        );
         assert_eq!(read(9, "{}").unwrap_err().1, "version 9");
         assert!(NpyHeader::read(&mut b"PK\x03\x04aaaaaaaa".as_slice()).is_err());
         assert!(NpyHeader::read(&mut file(1, "{'descr': '<f4'")[..20].as_ref()).is_err());
-        for broken in ["", "{", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': False, 'shape': (3 4)}"] {
+        for broken in [
+            "",
+            "{",
+            "{'descr': '<f4'}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (3 4)}",
+        ] {
             assert!(read(1, broken).is_err(), "{broken}");
         }
     }

@@ -35,7 +35,9 @@ impl VectorFiles {
         let dense = dense.map(open_dense).transpose()?;
         let ids = ids.map(read_ids).transpose()?;
         let counts = [
-            tokens.as_ref().map(|(reader, lengths)| (reader.path(), lengths.len() as u64)),
+            tokens
+                .as_ref()
+                .map(|(reader, lengths)| (reader.path(), lengths.len() as u64)),
             dense.as_ref().map(|reader| (reader.path(), reader.rows())),
             ids.as_ref().map(|(path, ids)| (path.as_path(), ids.len() as u64)),
         ];
@@ -50,7 +52,13 @@ impl VectorFiles {
                 });
             }
         }
-        Ok(Self { tokens, dense, ids: ids.map(|(_, ids)| ids), documents, next: 0 })
+        Ok(Self {
+            tokens,
+            dense,
+            ids: ids.map(|(_, ids)| ids),
+            documents,
+            next: 0,
+        })
     }
 
     /// Documents of the whole input.
@@ -86,11 +94,16 @@ impl VectorFiles {
         self.next += 1;
         let mut document = Document::new(id);
         if let Some((reader, lengths)) = &mut self.tokens {
-            let length = lengths.get(position).and_then(|&n| usize::try_from(n).ok()).unwrap_or(0);
+            let length = lengths
+                .get(position)
+                .and_then(|&n| usize::try_from(n).ok())
+                .unwrap_or(0);
             let mut rows = Vec::with_capacity(length.saturating_mul(reader.row_len()));
             reader.read_f16(length, &mut rows)?;
-            let matrix = TokenMatrix::new(reader.row_len(), rows)
-                .map_err(|source| Error::Vector { id: document.id.clone(), source })?;
+            let matrix = TokenMatrix::new(reader.row_len(), rows).map_err(|source| Error::Vector {
+                id: document.id.clone(),
+                source,
+            })?;
             document = document.tokens(matrix);
         }
         if let Some(reader) = &mut self.dense {
@@ -190,7 +203,10 @@ fn check_float(reader: &NpyReader) -> Result<(), ImportError> {
 }
 
 fn read_ids(path: &Path) -> Result<(PathBuf, Vec<String>), ImportError> {
-    let io = |source| ImportError::Io { path: path.to_owned(), source };
+    let io = |source| ImportError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(io)?;
     let mut ids = Vec::new();
     for line in BufReader::new(file).lines() {
@@ -230,7 +246,9 @@ mod tests {
 
     /// Three documents of 1, 2 and 1 tokens of 8 numbers: token i is the unit vector of axis i.
     fn files() -> Files {
-        let files = Files { folder: tempfile::tempdir().unwrap() };
+        let files = Files {
+            folder: tempfile::tempdir().unwrap(),
+        };
         let mut tokens = vec![0.0_f32; 32];
         for i in 0..4 {
             tokens[i * 8 + i] = 1.0;
@@ -238,7 +256,12 @@ mod tests {
         write_npy(&files.path("tokens.npy"), "<f4", "(4, 8)", &f32_bytes(&tokens));
         let lengths: Vec<u8> = [1_i64, 2, 1].iter().flat_map(|n| n.to_le_bytes()).collect();
         write_npy(&files.path("lengths.npy"), "<i8", "(3,)", &lengths);
-        write_npy(&files.path("dense.npy"), "<f4", "(3, 2)", &f32_bytes(&[1., 2., 3., 4., 5., 6.]));
+        write_npy(
+            &files.path("dense.npy"),
+            "<f4",
+            "(3, 2)",
+            &f32_bytes(&[1., 2., 3., 4., 5., 6.]),
+        );
         std::fs::write(files.path("ids.txt"), "a\nb\nc\n").unwrap();
         files
     }
@@ -289,12 +312,24 @@ mod tests {
             )
             .unwrap_err()
         };
-        assert!(matches!(refused(Some("short.npy"), None, None), ImportError::Disagree { .. }));
+        assert!(matches!(
+            refused(Some("short.npy"), None, None),
+            ImportError::Disagree { .. }
+        ));
         assert!(matches!(refused(None, None, None), ImportError::Npy { .. }));
         std::fs::write(files.path("two.txt"), "a\nb\n").unwrap();
-        assert!(matches!(refused(Some("lengths.npy"), None, Some("two.txt")), ImportError::Disagree { .. }));
+        assert!(matches!(
+            refused(Some("lengths.npy"), None, Some("two.txt")),
+            ImportError::Disagree { .. }
+        ));
         std::fs::write(files.path("blank.txt"), "a\n\nc\n").unwrap();
-        assert!(matches!(refused(Some("lengths.npy"), None, Some("blank.txt")), ImportError::Line { line: 2, .. }));
-        assert!(matches!(refused(Some("lengths.npy"), Some("lengths.npy"), None), ImportError::Npy { .. }));
+        assert!(matches!(
+            refused(Some("lengths.npy"), None, Some("blank.txt")),
+            ImportError::Line { line: 2, .. }
+        ));
+        assert!(matches!(
+            refused(Some("lengths.npy"), Some("lengths.npy"), None),
+            ImportError::Npy { .. }
+        ));
     }
 }

@@ -140,7 +140,10 @@ impl<'a> Ingest<'a> {
             Some(input) => Position::find(self.collection, input)?,
             None => Position::default(),
         };
-        let mut report = IngestReport { skipped: position.documents, ..IngestReport::default() };
+        let mut report = IngestReport {
+            skipped: position.documents,
+            ..IngestReport::default()
+        };
         if !position.complete {
             pipeline::run(&mut self, position, begun, &mut report)?;
         }
@@ -150,7 +153,11 @@ impl<'a> Ingest<'a> {
                 if let Some(callback) = &self.on_optimize {
                     callback(progress);
                 }
-                if self.cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if self.cancel.is_cancelled() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             })?;
             report.optimize = begun.elapsed() - report.ingest;
         }
@@ -163,6 +170,8 @@ impl<'a> Ingest<'a> {
 
 impl std::fmt::Debug for Ingest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("collection", &self.collection.name()).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("collection", &self.collection.name())
+            .finish_non_exhaustive()
     }
 }

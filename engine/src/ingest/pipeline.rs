@@ -73,7 +73,9 @@ fn read(
             Some(Ok(document)) => batch.push(document),
             Some(Err(e)) => {
                 // A receiver that is gone has failed itself, and says why.
-                let _ = output.send(Parcel::Batch(batch)).and_then(|()| output.send(Parcel::Fault(e)));
+                let _ = output
+                    .send(Parcel::Batch(batch))
+                    .and_then(|()| output.send(Parcel::Fault(e)));
                 return;
             }
             None => break,
@@ -86,7 +88,9 @@ fn read(
         }
         next = documents.next();
     }
-    let _ = output.send(Parcel::Batch(batch)).and_then(|()| output.send(Parcel::End));
+    let _ = output
+        .send(Parcel::Batch(batch))
+        .and_then(|()| output.send(Parcel::End));
 }
 
 fn encode(collection: &Collection, input: &Receiver<Parcel<Document>>, output: &Sender<Parcel<Record>>) {
@@ -118,14 +122,27 @@ struct Writer<'i, 'a> {
 }
 
 impl<'i, 'a> Writer<'i, 'a> {
-    fn new(ingest: &'i mut Ingest<'a>, position: Position, begun: Instant, report: &'i mut IngestReport) -> Self {
+    fn new(
+        ingest: &'i mut Ingest<'a>,
+        position: Position,
+        begun: Instant,
+        report: &'i mut IngestReport,
+    ) -> Self {
         let progress = IngestProgress {
             documents: position.documents,
             skipped: position.documents,
             written: position.documents,
             ..IngestProgress::default()
         };
-        Self { ingest, report, begun, position, chunk: Vec::new(), chunk_bytes: 0, progress }
+        Self {
+            ingest,
+            report,
+            begun,
+            position,
+            chunk: Vec::new(),
+            chunk_bytes: 0,
+            progress,
+        }
     }
 
     fn write_all(&mut self, input: &Receiver<Parcel<Record>>) -> Result<(), Error> {
@@ -147,7 +164,9 @@ impl<'i, 'a> Writer<'i, 'a> {
             }
         }
         self.write_chunk(false)?;
-        Err(Error::Cancelled { done: self.progress.written })
+        Err(Error::Cancelled {
+            done: self.progress.written,
+        })
     }
 
     /// Adds records to the chunk, and writes it whenever it is full.
@@ -172,7 +191,11 @@ impl<'i, 'a> Writer<'i, 'a> {
         self.chunk_bytes = 0;
         let documents = chunk.len() as u64;
         let last = chunk.last().map(|record| record.id.clone());
-        let tokens: u64 = chunk.iter().filter_map(|r| r.tokens.as_ref()).map(|t| t.len() as u64).sum();
+        let tokens: u64 = chunk
+            .iter()
+            .filter_map(|r| r.tokens.as_ref())
+            .map(|t| t.len() as u64)
+            .sum();
         if !chunk.is_empty() {
             write(self.ingest.collection, chunk)?;
         }
@@ -208,7 +231,8 @@ fn write(collection: &Collection, mut chunk: Vec<Record>) -> Result<(), Error> {
 }
 
 fn split_at_repeated_id(chunk: &mut Vec<Record>) -> Option<Vec<Record>> {
-    let mut seen: std::collections::HashSet<&DocumentId> = std::collections::HashSet::with_capacity(chunk.len());
+    let mut seen: std::collections::HashSet<&DocumentId> =
+        std::collections::HashSet::with_capacity(chunk.len());
     let at = chunk.iter().position(|record| !seen.insert(&record.id))?;
     Some(chunk.split_off(at))
 }
@@ -218,7 +242,11 @@ fn record_bytes(record: &Record) -> u64 {
     let text = record.text.as_ref().map_or(0, String::len);
     let dense = record.dense.as_ref().map_or(0, |v| v.len() * size_of::<f32>());
     let tokens = record.tokens.as_ref().map_or(0, |t| t.len() * t.dim() * 2);
-    let payload: usize = record.payload.iter().map(|(key, value)| key.len() + value_bytes(value)).sum();
+    let payload: usize = record
+        .payload
+        .iter()
+        .map(|(key, value)| key.len() + value_bytes(value))
+        .sum();
     (fixed + text + dense + tokens + payload) as u64
 }
 

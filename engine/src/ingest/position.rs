@@ -20,7 +20,9 @@ pub(super) struct Position {
 impl Position {
     /// Where an ingest of this input stopped, if the collection still holds what it wrote last.
     pub(super) fn find(collection: &Collection, input: &str) -> Result<Self, Error> {
-        let Some(position) = collection.catalog_get::<Self>(&key(input))? else { return Ok(Self::default()) };
+        let Some(position) = collection.catalog_get::<Self>(&key(input))? else {
+            return Ok(Self::default());
+        };
         match &position.last {
             Some(last) if collection.store.contains(last)? => Ok(position),
             _ => Ok(Self::default()),
