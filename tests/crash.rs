@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use latewood_codecs::{DenseCodec, Metric, TokenMatrix};
 use latewood_storage::{
-    CollectionStore, DenseSpec, DocumentId, Operation, OptimizeOptions, Payload, Record, Schema, Store, StoreOptions,
-    TokensSpec,
+    CollectionStore, DenseSpec, DocumentId, Operation, OptimizeOptions, Payload, Record, Schema, Store,
+    StoreOptions, TokensSpec,
 };
 
 const CYCLES: u64 = 25;
@@ -38,8 +38,16 @@ impl Random {
 
 fn schema() -> Schema {
     Schema {
-        dense: Some(DenseSpec { dim: 4, metric: Metric::L2, codec: DenseCodec::F32 }),
-        tokens: Some(TokensSpec { dim: 8, bits: 2, original: None }),
+        dense: Some(DenseSpec {
+            dim: 4,
+            metric: Metric::L2,
+            codec: DenseCodec::F32,
+        }),
+        tokens: Some(TokensSpec {
+            dim: 8,
+            bits: 2,
+            original: None,
+        }),
         ..Schema::default()
     }
 }
@@ -48,7 +56,10 @@ fn record(id: u64, version: u64) -> Record {
     let mut numbers = [0.0; 16];
     numbers[(id % 8) as usize] = 1.0;
     numbers[8 + (version % 8) as usize] = 1.0;
-    let text = format!("{version} of {id}. {}", "Rings are counted from the bark inwards. ".repeat((id % 60) as usize));
+    let text = format!(
+        "{version} of {id}. {}",
+        "Rings are counted from the bark inwards. ".repeat((id % 60) as usize)
+    );
     Record {
         id: id.into(),
         text: Some(text),
@@ -62,7 +73,9 @@ fn open(directory: &Path) -> (Store, Arc<CollectionStore>) {
     let store = Store::open(directory, StoreOptions::default()).expect("the database opens");
     let collection = match store.collection("c") {
         Ok(collection) => collection,
-        Err(_) => store.create_collection("c", schema()).expect("the collection is created"),
+        Err(_) => store
+            .create_collection("c", schema())
+            .expect("the collection is created"),
     };
     (store, collection)
 }
@@ -82,13 +95,17 @@ fn choose(random: &mut Random, version: u64) -> Changes {
 
 fn say(line: &str) {
     let mut out = std::io::stdout();
-    writeln!(out, "{line}").and_then(|()| out.flush()).expect("the parent listens");
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .expect("the parent listens");
 }
 
 #[test]
 #[ignore = "the writer that the other test starts and kills"]
 fn writer() {
-    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
     let seed: u64 = std::env::var(SEED).expect("a seed").parse().expect("a number");
     let (_store, c) = open(Path::new(&directory));
     let mut random = Random(seed);
@@ -102,7 +119,10 @@ fn writer() {
             .collect();
         say(&format!("BEGIN {}", line.join(" ")));
         if load {
-            let records = changes.iter().filter_map(|(id, v)| v.map(|v| record(*id, v))).collect();
+            let records = changes
+                .iter()
+                .filter_map(|(id, v)| v.map(|v| record(*id, v)))
+                .collect();
             c.bulk(records, &|_| ControlFlow::Continue(())).expect("a load");
         } else {
             let batch = changes.iter().map(|(id, v)| match v {
@@ -121,10 +141,21 @@ fn writer() {
 }
 
 /// Runs a writer and kills it after a while. Applies what it acknowledged to the model; returns what it had begun.
-fn run_and_kill(directory: &Path, seed: u64, after: Duration, model: &mut BTreeMap<u64, u64>) -> Option<Changes> {
+fn run_and_kill(
+    directory: &Path,
+    seed: u64,
+    after: Duration,
+    model: &mut BTreeMap<u64, u64>,
+) -> Option<Changes> {
     let binary = std::env::current_exe().expect("this binary");
     let mut child = Command::new(binary)
-        .args(["--exact", "writer", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "writer",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(DIRECTORY, directory)
         .env(SEED, seed.to_string())
         .stdout(Stdio::piped())
@@ -148,7 +179,10 @@ fn run_and_kill(directory: &Path, seed: u64, after: Duration, model: &mut BTreeM
         }
     }
     let status = killer.join().expect("the killer");
-    assert!(!status.success() && status.code().is_none(), "the writer failed by itself: {status}");
+    assert!(
+        !status.success() && status.code().is_none(),
+        "the writer failed by itself: {status}"
+    );
     begun
 }
 
@@ -173,11 +207,22 @@ fn contents(c: &CollectionStore) -> BTreeMap<u64, u64> {
     let snapshot = c.snapshot();
     let mut found = BTreeMap::new();
     for id in 0..IDS {
-        let Some(read) = snapshot.get(&DocumentId::U64(id)).expect("a document is read") else { continue };
+        let Some(read) = snapshot.get(&DocumentId::U64(id)).expect("a document is read") else {
+            continue;
+        };
         let text = read.text.as_deref().expect("a text");
-        let version = text.split_once(' ').expect("a version").0.parse().expect("a number");
+        let version = text
+            .split_once(' ')
+            .expect("a version")
+            .0
+            .parse()
+            .expect("a number");
         let expected = record(id, version);
-        assert_eq!((&read.text, &read.dense), (&expected.text, &expected.dense), "document {id} is of one piece");
+        assert_eq!(
+            (&read.text, &read.dense),
+            (&expected.text, &expected.dense),
+            "document {id} is of one piece"
+        );
         found.insert(id, version);
     }
     assert_eq!(snapshot.len(), found.len() as u64);
@@ -196,10 +241,14 @@ fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         let found = contents(&c);
         if found != model {
             apply(&mut model, begun.unwrap_or_default());
-            assert_eq!(found, model, "cycle {cycle}: neither with nor without the last operation");
+            assert_eq!(
+                found, model,
+                "cycle {cycle}: neither with nor without the last operation"
+            );
         }
         assert!(c.check(true).expect("a check").is_empty(), "cycle {cycle}");
-        c.commit(vec![Operation::Upsert(record(cycle % IDS, cycle))]).expect("it can be written to");
+        c.commit(vec![Operation::Upsert(record(cycle % IDS, cycle))])
+            .expect("it can be written to");
         model.insert(cycle % IDS, cycle);
         store.close().expect("it closes");
     }

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use latewood_codecs::{DenseCodec, Metric};
 use latewood_storage::{
-    CollectionStore, DenseSpec, DocumentId, Durability, Maintenance, Operation, OptimizeOptions, Payload, Record, Schema,
-    StorageError, Store, StoreOptions,
+    CollectionStore, DenseSpec, DocumentId, Durability, Maintenance, Operation, OptimizeOptions, Payload,
+    Record, Schema, StorageError, Store, StoreOptions,
 };
 use serde_json::json;
 
@@ -25,8 +25,15 @@ fn record(id: u64, text: &str) -> Record {
 }
 
 fn schema() -> Schema {
-    let dense = DenseSpec { dim: 2, metric: Metric::Cosine, codec: DenseCodec::F16 };
-    Schema { dense: Some(dense), ..Schema::default() }
+    let dense = DenseSpec {
+        dim: 2,
+        metric: Metric::Cosine,
+        codec: DenseCodec::F16,
+    };
+    Schema {
+        dense: Some(dense),
+        ..Schema::default()
+    }
 }
 
 fn upsert(id: u64, text: &str) -> Operation {
@@ -62,10 +69,15 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 fn filled(path: &Path) -> BTreeMap<u64, String> {
     let store = Store::open(path, StoreOptions::default()).expect("it is created");
     let c = store.create_collection("c", schema()).expect("a collection");
-    c.bulk((0..100).map(|id| record(id, "bulk")).collect(), &|_| ControlFlow::Continue(())).expect("a load");
-    c.commit(vec![upsert(5, "flushed"), Operation::Delete(6.into())]).expect("a commit");
+    c.bulk((0..100).map(|id| record(id, "bulk")).collect(), &|_| {
+        ControlFlow::Continue(())
+    })
+    .expect("a load");
+    c.commit(vec![upsert(5, "flushed"), Operation::Delete(6.into())])
+        .expect("a commit");
     c.flush().expect("a flush");
-    c.commit(vec![upsert(7, "logged"), upsert(150, "logged")]).expect("a commit");
+    c.commit(vec![upsert(7, "logged"), upsert(150, "logged")])
+        .expect("a commit");
     texts(&c)
 }
 
@@ -75,7 +87,10 @@ fn a_dropped_database_opens_with_everything() {
     let expected = filled(dir.path());
     let (store, c) = open(dir.path(), StoreOptions::default());
     assert_eq!(texts(&c), expected);
-    assert_eq!((expected[&5].as_str(), expected[&7].as_str(), expected.len()), ("flushed", "logged", 100));
+    assert_eq!(
+        (expected[&5].as_str(), expected[&7].as_str(), expected.len()),
+        ("flushed", "logged", 100)
+    );
     c.optimize(&OptimizeOptions::default()).expect("an optimize");
     assert_eq!(texts(&c), expected);
     store.close().expect("it closes");
@@ -87,9 +102,18 @@ fn a_dropped_database_opens_with_everything() {
 fn a_read_only_open_beside_a_writer_changes_no_file() {
     let dir = tempfile::tempdir().expect("a folder");
     let expected = filled(dir.path());
-    let (writer, c) = open(dir.path(), StoreOptions { maintenance: Maintenance::Manual, ..StoreOptions::default() });
+    let (writer, c) = open(
+        dir.path(),
+        StoreOptions {
+            maintenance: Maintenance::Manual,
+            ..StoreOptions::default()
+        },
+    );
     let before = files(dir.path());
-    let read_only = StoreOptions { read_only: true, ..StoreOptions::default() };
+    let read_only = StoreOptions {
+        read_only: true,
+        ..StoreOptions::default()
+    };
     let (reader, r) = open(dir.path(), read_only.clone());
     assert_eq!(texts(&r), expected);
     assert!(reader.catalog().expect("a catalog").get("c", "schema").is_some());
@@ -110,12 +134,22 @@ fn a_folder_without_write_permission_can_be_read() {
     let dir = tempfile::tempdir().expect("a folder");
     let expected = filled(dir.path());
     let set = |mode: u32| {
-        for path in files(dir.path()).into_keys().filter(|path| path.is_dir()).chain([dir.path().to_owned()]) {
+        for path in files(dir.path())
+            .into_keys()
+            .filter(|path| path.is_dir())
+            .chain([dir.path().to_owned()])
+        {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("permissions");
         }
     };
     set(0o555);
-    let (_store, r) = open(dir.path(), StoreOptions { read_only: true, ..StoreOptions::default() });
+    let (_store, r) = open(
+        dir.path(),
+        StoreOptions {
+            read_only: true,
+            ..StoreOptions::default()
+        },
+    );
     assert_eq!(texts(&r), expected);
     set(0o755);
 }
@@ -125,7 +159,10 @@ fn a_second_writer_is_told_who_the_first_is() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), StoreOptions::default()).expect("it is created");
     let error = Store::open(dir.path(), StoreOptions::default()).expect_err("there is a writer");
-    assert!(matches!(&error, StorageError::Locked { pid: Some(pid), .. } if *pid == std::process::id()), "{error}");
+    assert!(
+        matches!(&error, StorageError::Locked { pid: Some(pid), .. } if *pid == std::process::id()),
+        "{error}"
+    );
     assert!(error.to_string().contains("read-only"), "{error}");
     drop(store);
     Store::open(dir.path(), StoreOptions::default()).expect("the first has gone");
@@ -144,9 +181,17 @@ fn a_lost_or_damaged_catalog_is_rebuilt() {
         }
         let (store, c) = open(dir.path(), StoreOptions::default());
         assert_eq!(texts(&c), expected, "{damage}");
-        let value = store.catalog().expect("a catalog").get("c", "schema").expect("a copy of the schema");
+        let value = store
+            .catalog()
+            .expect("a catalog")
+            .get("c", "schema")
+            .expect("a copy of the schema");
         assert_eq!(value, json!(schema()), "{damage}");
-        store.catalog().expect("a catalog").put("c", "tuned", &json!({"ef_search": 64})).expect("a value");
+        store
+            .catalog()
+            .expect("a catalog")
+            .put("c", "tuned", &json!({"ef_search": 64}))
+            .expect("a value");
         store.close().expect("it closes");
     }
 }

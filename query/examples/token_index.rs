@@ -1,11 +1,11 @@
 //! Recall and latency of late interaction on token embeddings of one's own: the token index against the exhaustive scan.
 //!
-//!     cargo run --release -p latewood-query --example token_index -- FOLDER [--bits 2] [--queries 200] [--docs N]
+//!     cargo run --release -p latewood-query --example token_index -- FOLDER --db DIR [--bits 2] [--queries 200]
 //!
-//! FOLDER holds documents.npy (float16, tokens x dim), doclens.npy (int32) and queries.npy (float32, queries x tokens x
+//! The database in DIR is made from FOLDER when there is none, and used again when there is. FOLDER holds documents.npy (float16, tokens x dim), doclens.npy (int32) and queries.npy (float32, queries x tokens x
 //! dim), the shape in which ColBERT embeddings are usually kept.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::ops::ControlFlow;
@@ -14,18 +14,22 @@ use std::time::Instant;
 
 use half::f16;
 use latewood_codecs::TokenMatrix;
-use latewood_query::{CostModel, Outcome, PlanChoice, PlanName, QueryRequest, Resources, explain, search};
-use latewood_storage::{
-    Durability, OptimizeOptions, Record, Schema, Snapshot, Store, StoreOptions, TokensSpec,
+use latewood_query::{
+    CostModel, Outcome, PlanChoice, PlanName, ProbeSettings, QueryRequest, Resources, Stage, execute, explain,
 };
+use latewood_storage::{
+    CollectionStore, Durability, OptimizeOptions, Payload, Record, Schema, Snapshot, Store, StoreOptions,
+    TokensSpec,
+};
+
+const USAGE: &str = "usage: token_index FOLDER --db DIR [--bits 2] [--queries 200] [--docs N]";
+const NAME: &str = "tokens";
 
 type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let folder = arguments
-        .first()
-        .ok_or("usage: token_index FOLDER [--bits 2] [--queries 200] [--docs N]")?;
+    let folder = arguments.first().ok_or(USAGE)?;
     let option = |name: &str| {
         arguments
             .iter()
@@ -34,70 +38,37 @@ fn main() -> Result<(), Failure> {
     };
     let bits: u8 = option("--bits").map_or(Ok(2), |bits| bits.parse())?;
     let limit: usize = option("--queries").map_or(Ok(200), |n| n.parse())?;
-    let docs: usize = option("--docs").map_or(Ok(usize::MAX), |n| n.parse())?;
+    let documents: usize = option("--docs").map_or(Ok(usize::MAX), |n| n.parse())?;
+    let database = option("--db").ok_or(USAGE)?;
 
     let folder = Path::new(folder);
-    let (documents, queries) = (
-        Npy::read(&folder.join("documents.npy"))?,
-        Npy::read(&folder.join("queries.npy"))?,
-    );
-    let lengths = Npy::read(&folder.join("doclens.npy"))?.i32s();
-    let dim = *documents.shape.last().ok_or("documents.npy has no dimension")?;
-    let home = tempfile_dir()?;
-    let store = Store::open(
-        &home,
-        StoreOptions {
-            create: true,
-            durability: Durability::None,
-            ..StoreOptions::default()
-        },
-    )?;
-    let schema = Schema {
-        tokens: Some(TokensSpec {
-            dim,
-            bits,
-            original: None,
-        }),
-        ..Schema::default()
+    let queries = Npy::read(&folder.join("queries.npy"))?;
+    let [_, tokens, dim] = queries.shape[..] else {
+        return Err("queries.npy is not queries x tokens x dim".into());
     };
-    let collection = store.create_collection("tokens", schema)?;
-
-    let begun = Instant::now();
-    let mut records = Vec::new();
-    let (mut at, mut id) = (0, 0u64);
-    for length in lengths.into_iter().take(docs) {
-        let end = at + usize::try_from(length)?;
-        let tokens = TokenMatrix::new(dim, documents.f16s(at * dim..end * dim))?;
-        records.push(Record {
-            id: id.into(),
-            text: None,
-            payload: Default::default(),
-            dense: None,
-            tokens: Some(tokens),
-        });
-        (at, id) = (end, id + 1);
+    let options = StoreOptions {
+        durability: Durability::None,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(database, options)?;
+    if store.collections()?.is_empty() {
+        let schema = Schema {
+            tokens: Some(TokensSpec {
+                dim,
+                bits,
+                original: None,
+            }),
+            ..Schema::default()
+        };
+        ingest(
+            store.create_collection(NAME, schema)?.as_ref(),
+            folder,
+            dim,
+            documents,
+        )?;
     }
-    collection.bulk(records, &|_| ControlFlow::Continue(()))?;
-    println!(
-        "{id} documents, {at} tokens, ingested in {:.1} s",
-        begun.elapsed().as_secs_f64()
-    );
-    let begun = Instant::now();
-    collection.optimize(&OptimizeOptions {
-        retrain: true,
-        ..OptimizeOptions::default()
-    })?;
-    println!(
-        "codebook and posting lists in {:.1} s",
-        begun.elapsed().as_secs_f64()
-    );
-
-    let snapshot = collection.snapshot();
-    let tokens = queries
-        .shape
-        .get(1)
-        .copied()
-        .ok_or("queries.npy is not queries x tokens x dim")?;
+    let snapshot = store.collection(NAME)?.snapshot();
+    println!("{} documents, {} tokens", snapshot.len(), snapshot.num_tokens());
     let requests: Vec<QueryRequest> = queries
         .f32s()
         .chunks_exact(tokens * dim)
@@ -108,13 +79,60 @@ fn main() -> Result<(), Failure> {
             ..QueryRequest::default()
         })
         .collect();
-    measure(&snapshot, &requests)?;
-    fs::remove_dir_all(&home)?;
+    measure(&snapshot, &requests)
+}
+
+fn ingest(collection: &CollectionStore, folder: &Path, dim: usize, most: usize) -> Result<(), Failure> {
+    let documents = Npy::read(&folder.join("documents.npy"))?;
+    let lengths = Npy::read(&folder.join("doclens.npy"))?.i32s();
+    let begun = Instant::now();
+    let mut records = Vec::new();
+    let (mut at, mut id) = (0, 0u64);
+    for length in lengths.into_iter().take(most) {
+        let end = at + usize::try_from(length)?;
+        let tokens = TokenMatrix::new(dim, documents.f16s(at * dim..end * dim))?;
+        let payload = Payload::new();
+        records.push(Record {
+            id: id.into(),
+            text: None,
+            payload,
+            dense: None,
+            tokens: Some(tokens),
+        });
+        (at, id) = (end, id + 1);
+    }
+    collection.bulk(records, &|_| ControlFlow::Continue(()))?;
+    println!("ingested in {:.1} s", begun.elapsed().as_secs_f64());
+    let begun = Instant::now();
+    collection.optimize(&OptimizeOptions {
+        retrain: true,
+        ..OptimizeOptions::default()
+    })?;
+    println!(
+        "codebook, codes and posting lists in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
+/// The settings that are tried: n_probe, candidates, refine.
+const SETTINGS: &[(usize, usize, usize)] = &[
+    (4, 512, 256),
+    (8, 256, 128),
+    (8, 512, 256),
+    (16, 256, 128),
+    (16, 256, 256),
+    (16, 512, 128),
+    (16, 512, 192),
+    (16, 512, 256),
+    (16, 512, 384),
+    (16, 1_024, 512),
+    (32, 512, 256),
+    (32, 512, 512),
+];
+
 fn measure(snapshot: &Snapshot, requests: &[QueryRequest]) -> Result<(), Failure> {
-    // A scan is always cheaper than an index that costs the earth, and the other way round.
+    // Costs under which the planner always scans, or always takes the index.
     let scans = CostModel {
         posting: 1e9,
         ..CostModel::default()
@@ -123,82 +141,119 @@ fn measure(snapshot: &Snapshot, requests: &[QueryRequest]) -> Result<(), Failure
         maxsim_pair: 1e3,
         ..CostModel::default()
     };
-    let (exact, _, _) = run(snapshot, requests, &CostModel::default(), |r| r.exact = true)?;
-    let (codes, scan, profile) = run(snapshot, requests, &scans, |_| {})?;
+    let exact: Vec<QueryRequest> = requests
+        .iter()
+        .map(|r| QueryRequest {
+            exact: true,
+            ..r.clone()
+        })
+        .collect();
+    let exact = run(snapshot, &exact, &scans, None)?;
+    println!("exact scan: {}", exact.latency);
+    let codes = run(snapshot, requests, &scans, None)?;
     println!(
-        "scan: {scan}; recall@10 against the exact scores {:.4}",
+        "scan of codes: {}; recall@10 {:.4}",
+        codes.latency,
         recall(&codes, &exact)
     );
-    println!("{profile}");
-    for n_probe in [4, 8, 16, 32, 64] {
-        for candidates in [128, 256, 512, 1024] {
-            let (found, index, profile) = run(snapshot, requests, &indexes, |r| {
-                r.n_probe = Some(n_probe);
-                r.candidates = Some(candidates);
-            })?;
-            let recall = recall(&found, &exact);
-            println!("n_probe {n_probe:>3}, candidates {candidates:>5}: recall@10 {recall:.4}, {index}");
-            if (n_probe, candidates) == (16, 256) {
-                println!("{profile}");
-            }
-        }
+    for &(n_probe, candidates, refine) in SETTINGS {
+        let settings = ProbeSettings {
+            n_probe,
+            candidates,
+            refine,
+        };
+        let found = run(snapshot, requests, &indexes, Some(settings))?;
+        let recall = recall(&found, &exact);
+        println!(
+            "n_probe {n_probe:>3}, candidates {candidates:>5}, refine {refine:>4}: recall@10 {recall:.4}, {}",
+            found.latency
+        );
     }
-    let (found, index, profile) = run(snapshot, requests, &indexes, |_| {})?;
-    println!("defaults: recall@10 {:.4}, {index}", recall(&found, &exact));
-    println!("{profile}");
-    let request = &requests[0];
+    let found = run(snapshot, requests, &indexes, None)?;
+    println!(
+        "defaults: recall@10 {:.4}, {}",
+        recall(&found, &exact),
+        found.latency
+    );
+    println!("\n{}", found.stages);
     println!(
         "{}",
-        explain(snapshot, request, &CostModel::default(), Resources::default())?
+        explain(
+            snapshot,
+            &requests[0],
+            &CostModel::default(),
+            Resources::default()
+        )?
     );
     Ok(())
 }
 
-type Ranking = Vec<u64>;
+struct Measured {
+    rankings: Vec<Vec<u64>>,
+    latency: String,
+    stages: String,
+}
 
 fn run(
     snapshot: &Snapshot,
     requests: &[QueryRequest],
     cost: &CostModel,
-    change: impl Fn(&mut QueryRequest),
-) -> Result<(Vec<Ranking>, String, String), Failure> {
+    settings: Option<ProbeSettings>,
+) -> Result<Measured, Failure> {
     let (mut rankings, mut times) = (Vec::new(), Vec::new());
-    let mut last = String::new();
+    let mut stages: BTreeMap<(usize, String), Vec<f64>> = BTreeMap::new();
     for request in requests {
-        let mut request = request.clone();
-        change(&mut request);
-        let begun = Instant::now();
-        let (_, Outcome { hits, profile }) = search(snapshot, &request, cost, Resources::default())?;
-        times.push(begun.elapsed().as_secs_f64() * 1e3);
+        let mut plan = explain(snapshot, request, cost, Resources::default())?;
+        if let (Some(settings), Some(first)) = (settings, plan.stages.first_mut()) {
+            first.stage = Stage::MaxsimIndex(settings);
+        }
+        let Outcome { hits, profile } = execute(snapshot, request, &plan, Resources::default())?;
+        times.push(profile.total_microseconds);
+        for (at, stage) in profile.stages.iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "an average")]
+            let per_unit = stage.microseconds / stage.work.max(1) as f64;
+            stages
+                .entry((at, stage.name.clone()))
+                .or_default()
+                .extend([stage.microseconds, per_unit]);
+        }
         rankings.push(hits.iter().map(|hit| u64::from(hit.position.ordinal)).collect());
-        last = profile.to_string();
     }
-    times.sort_by(f64::total_cmp);
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)];
-    Ok((
+    let median = |all: &[f64], offset| percentile(all.iter().copied().skip(offset).step_by(2).collect(), 50);
+    let stages = stages.iter().map(|((_, name), all)| {
+        format!(
+            "{name:<28} p50 {:>9.1} us, {:.5} us a unit of work\n",
+            median(all, 0),
+            median(all, 1)
+        )
+    });
+    let stages = stages.collect();
+    let (p50, p95) = (percentile(times.clone(), 50), percentile(times, 95));
+    Ok(Measured {
         rankings,
-        format!("p50 {:.2} ms, p95 {:.2} ms", at(50), at(95)),
-        last,
-    ))
+        latency: format!("p50 {:.2} ms, p95 {:.2} ms", p50 / 1e3, p95 / 1e3),
+        stages,
+    })
+}
+
+fn percentile(mut values: Vec<f64>, share: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values
+        .get(values.len() * share / 100)
+        .or(values.last())
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share")]
-fn recall(found: &[Ranking], exact: &[Ranking]) -> f64 {
+fn recall(found: &Measured, exact: &Measured) -> f64 {
     let shared: usize = found
+        .rankings
         .iter()
-        .zip(exact)
-        .map(|(found, exact)| {
-            let exact: HashSet<_> = exact.iter().collect();
-            found.iter().filter(|id| exact.contains(id)).count()
-        })
+        .zip(&exact.rankings)
+        .map(|(found, exact)| found.iter().filter(|id| exact.contains(id)).count())
         .sum();
-    shared as f64 / exact.iter().map(Vec::len).sum::<usize>().max(1) as f64
-}
-
-fn tempfile_dir() -> Result<std::path::PathBuf, Failure> {
-    let dir = std::env::temp_dir().join(format!("latewood-token-index-{}", std::process::id()));
-    fs::create_dir_all(&dir)?;
-    Ok(dir)
+    shared as f64 / exact.rankings.iter().map(Vec::len).sum::<usize>().max(1) as f64
 }
 
 /// An array as numpy writes it, C order, little-endian.

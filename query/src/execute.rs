@@ -307,21 +307,34 @@ impl Run<'_> {
         if found.len() < keep && gathered.met < self.matching_in(&indexed) {
             return self.scan_instead(&scorer, units, keep);
         }
+        self.refine(&scorer, units, &mut found, settings.refine.max(keep), keep);
+        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
+        self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
+        Ok(found)
+    }
+
+    /// Cuts gathered documents by full centroid interaction, and then by their scores from codes.
+    fn refine(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        units: Units,
+        found: &mut Vec<Scored>,
+        refine: usize,
+        keep: usize,
+    ) {
         let before = found.len() as u64;
-        let refine = settings.refine.max(keep);
-        let tokens = token_index::narrow(&self.scope(), &scorer, &mut found, refine, |position| {
-            scorer.interaction(position)
-        });
-        self.watch.stage(units.interaction(before, found.len(), tokens));
+        if found.len() > refine {
+            let tokens = token_index::narrow(&self.scope(), scorer, found, refine, |position| {
+                scorer.interaction(position)
+            });
+            self.watch.stage(units.interaction(before, found.len(), tokens));
+        }
         let before = found.len() as u64;
-        let tokens = token_index::narrow(&self.scope(), &scorer, &mut found, refined(keep), |position| {
+        let tokens = token_index::narrow(&self.scope(), scorer, found, refined(keep), |position| {
             scorer.coded(position)
         });
         self.watch
             .stage(units.codes("maxsim index: codes", before, found.len(), tokens));
-        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
-        self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
-        Ok(found)
     }
 
     fn matching_in(&self, wanted: &[bool]) -> u64 {
@@ -457,9 +470,10 @@ impl Run<'_> {
     }
 }
 
-/// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one.
+/// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one, so
+/// that only near ties at the edge can change places.
 fn refined(keep: usize) -> usize {
-    keep.saturating_mul(2).saturating_add(16)
+    keep.saturating_add(keep / 4).saturating_add(8)
 }
 
 /// What a token costs in bytes and operations, for profiles.

@@ -11,10 +11,13 @@ use crate::plan::{
     Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
 };
 use crate::request::QueryRequest;
-use crate::statistics::{Statistics, TokenStatistics};
+use crate::statistics::Statistics;
 
 /// Below this many matching documents an index is never worth entering.
 const FEW_DOCUMENTS: u64 = 256;
+
+/// Posting lists visited for each query token when the request does not say.
+const N_PROBE: usize = 32;
 
 /// Chooses a plan.
 ///
@@ -372,7 +375,7 @@ impl Planner<'_> {
 
     fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {
         let tokens = self.case.statistics.tokens.as_ref()?;
-        let probe = probe_settings(self.case.request, tokens, keep);
+        let probe = probe_settings(self.case.request, self.case.statistics, keep);
         let scan = self.case.maxsim_scan(tokens);
         let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &probe));
         let access = self.access(keep, scan, index, "token index");
@@ -430,14 +433,32 @@ fn rescore_candidates(request: &QueryRequest, wanted: usize) -> usize {
 }
 
 /// How wide the token index opens for `keep` results; docs/decisions/0004-token-index.md has the figures behind it.
-fn probe_settings(request: &QueryRequest, tokens: &TokenStatistics, keep: usize) -> ProbeSettings {
-    let lists = usize::try_from(tokens.centroids).unwrap_or(usize::MAX).max(1);
-    let n_probe = request.n_probe.unwrap_or(32).min(lists);
-    let candidates = request
-        .candidates
-        .unwrap_or_else(|| keep.saturating_mul(16).max(512))
-        .max(keep);
-    let refine = keep.saturating_mul(4).max(128).min(candidates);
+/// Under a filter the documents that match lie further down the lists, so more of them are visited.
+fn probe_settings(request: &QueryRequest, statistics: &Statistics, keep: usize) -> ProbeSettings {
+    let lists = statistics.tokens.as_ref().map_or(0, |tokens| tokens.centroids);
+    let lists = usize::try_from(lists).unwrap_or(usize::MAX).max(1);
+    let widened = match statistics.selectivity() {
+        all if all >= 0.5 => N_PROBE,
+        some if some >= 0.1 => 2 * N_PROBE,
+        few if few >= 0.01 => 4 * N_PROBE,
+        _ => 8 * N_PROBE,
+    };
+    let n_probe = request.n_probe.unwrap_or(widened).min(lists);
+    // The order of the sums is rough, and the more documents there are, the more of them get in the way.
+    let indexed = statistics
+        .tokens
+        .as_ref()
+        .map_or(0, |tokens| tokens.indexed_documents);
+    let rough = usize::try_from(indexed.isqrt())
+        .unwrap_or(usize::MAX)
+        .saturating_mul(4);
+    let default = keep.saturating_mul(16).max(512).max(rough);
+    let candidates = request.candidates.unwrap_or(default).max(keep);
+    let refine = keep
+        .saturating_mul(8)
+        .max(256)
+        .max(candidates / 3)
+        .min(candidates);
     ProbeSettings {
         n_probe,
         candidates,

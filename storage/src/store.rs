@@ -16,8 +16,9 @@ const COLLECTIONS: &str = "collections";
 const CREATING: &str = ".creating";
 const DROPPING: &str = ".dropping";
 
-/// One database directory. Dropping it, with every collection that was taken from it, ends it as [`Store::close`] does,
-/// but without the flush that makes the next open quick.
+/// One database directory. Dropping it ends background work; when the last collection that was taken from it is dropped
+/// too, another writer may open it. What was acknowledged is then as durable as [`crate::Durability`] says; only
+/// [`Store::close`] reports a failure, and flushes what would make the next open slow.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -244,6 +245,15 @@ impl Store {
 
     fn lock_open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CollectionStore>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // A thread at work would hold its collection, and with it the lock, beyond the last handle.
+        for collection in self.lock_open().values() {
+            collection.stop_background();
+        }
     }
 }
 

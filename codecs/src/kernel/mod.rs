@@ -10,6 +10,8 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod half;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 mod scalar;
 mod tile;
@@ -78,6 +80,8 @@ impl Isa {
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             Self::Scalar => true,
             _ => false,
         }
@@ -109,6 +113,9 @@ macro_rules! by_isa {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { neon::$name($($arg),*) },
             _ => scalar::$name($($arg),*),
         }
     };
@@ -222,6 +229,9 @@ impl Kernel {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2::unpack(fields, packed, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => unsafe { neon::unpack(fields, packed, out) },
             _ => 0,
         };
         scalar::unpack(

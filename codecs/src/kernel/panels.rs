@@ -50,6 +50,10 @@ pub(crate) struct BytePanels {
     /// What each row's codes are multiplied by; 0 for the fill.
     pub(crate) scales: Vec<f32>,
     /// `-128` times the sum of each row's codes: takes the bias of 128 of the other side off a dot product.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only VNNI multiplies unsigned bytes")
+    )]
     pub(crate) offsets: Vec<i32>,
 }
 

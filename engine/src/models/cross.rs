@@ -28,6 +28,13 @@ impl CrossSettings {
             .min(self.max_query_tokens.unwrap_or(usize::MAX))
     }
 
+    /// Tokens to which every pair is padded. A graph with a query limit of its own takes that many positions out of
+    /// the input, markers included, and tract does not take them out of a shorter one.
+    pub(crate) fn least_width(&self) -> usize {
+        self.max_query_tokens
+            .map_or(1, |tokens| (tokens + 2).min(self.max_length))
+    }
+
     /// The query of many pairs, tokenized once.
     pub(crate) fn query(&self, tokenizer: &TextTokenizer, text: &str) -> Result<Tokens, ModelError> {
         tokenizer.tokens(text, self.query_limit(tokenizer), 0)

@@ -176,7 +176,7 @@ impl OnnxReranker {
         self.settings.pair(&self.model.tokenizer, &query, document, 0)
     }
 
-    fn from_loaded(model: Loaded) -> Result<Self, ModelError> {
+    fn from_loaded(mut model: Loaded) -> Result<Self, ModelError> {
         let settings = match &model.kind {
             Kind::Cross(settings) => settings.clone(),
             Kind::Sentence(_) | Kind::Colbert(_) => {
@@ -188,6 +188,7 @@ impl OnnxReranker {
                 });
             }
         };
+        model.pool = model.pool.padded_to(settings.least_width());
         let outputs = model.pool.outputs();
         let output = outputs
             .iter()

@@ -4,6 +4,8 @@
 //! missing library, a second environment) is turned into an error here, before `ort` is asked.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -13,6 +15,12 @@ use super::ModelError;
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 static STARTING: Mutex<()> = Mutex::new(());
+/// Why `ort` failed to load a library, if it did. It must not be asked again: after a failure ort 2.0.0-rc.14 takes the
+/// library for loaded.
+static FAILED: OnceLock<String> = OnceLock::new();
+
+/// The function by which an ONNX Runtime library is entered.
+const ENTRY: &[u8] = b"OrtGetApiBase";
 
 /// The runtime and its environment, which must outlive every session.
 pub(crate) struct Runtime {
@@ -57,7 +65,8 @@ impl fmt::Display for RuntimeInfo {
 ///
 /// # Errors
 /// [`ModelError::RuntimeUnavailable`] if the library cannot be loaded or is older than 1.24; nothing is chosen then, and
-/// another path may be tried. [`ModelError::RuntimeFixed`] if another runtime is in use.
+/// tract, or, if the file was no ONNX Runtime at all, another path may be tried. [`ModelError::RuntimeFixed`] if another
+/// runtime is in use.
 pub fn init_runtime(path: Option<&Path>) -> Result<RuntimeInfo, ModelError> {
     runtime(path).map(|runtime| runtime.info.clone())
 }
@@ -81,6 +90,22 @@ pub(crate) fn runtime(path: Option<&Path>) -> Result<&'static Runtime, ModelErro
     Ok(RUNTIME.get_or_init(|| started))
 }
 
+/// Looks for the name of the entry function in the file, because `ort` can be asked to load a library only once.
+fn has_entry(library: &Path) -> io::Result<bool> {
+    let mut file = File::open(library)?;
+    let mut window = Vec::with_capacity(1 << 20);
+    loop {
+        let keep = window.len().min(ENTRY.len() - 1);
+        window.drain(..window.len() - keep);
+        if file.by_ref().take(1 << 20).read_to_end(&mut window)? == 0 {
+            return Ok(false);
+        }
+        if window.windows(ENTRY.len()).any(|w| w == ENTRY) {
+            return Ok(true);
+        }
+    }
+}
+
 /// An absolute path to a file: `ort` would look for a relative one beside the executable first.
 fn library_path(path: &Path) -> Result<PathBuf, ModelError> {
     let found = path.canonicalize().map_err(|e| unavailable(path, &e))?;
@@ -92,7 +117,21 @@ fn library_path(path: &Path) -> Result<PathBuf, ModelError> {
 }
 
 fn start_onnxruntime(library: PathBuf) -> Result<Runtime, ModelError> {
-    let builder = ort::init_from(&library).map_err(|e| unavailable(&library, &e))?;
+    if let Some(earlier) = FAILED.get() {
+        let reason =
+            format!("{earlier} earlier in this process, and a second library can only be tried in a new one");
+        return Err(unavailable(&library, &reason));
+    }
+    if !has_entry(&library).map_err(|e| unavailable(&library, &e))? {
+        return Err(unavailable(
+            &library,
+            &"it is not an ONNX Runtime (it has no function OrtGetApiBase)",
+        ));
+    }
+    let builder = ort::init_from(&library).map_err(|e| {
+        let reason = FAILED.get_or_init(|| format!("loading failed ({e})"));
+        unavailable(&library, reason)
+    })?;
     let environment = builder
         .with_telemetry(false)
         .build()

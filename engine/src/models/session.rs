@@ -53,6 +53,7 @@ pub(crate) struct SessionPool {
     runtime: &'static Runtime,
     inputs: Vec<GraphInput>,
     outputs: Vec<String>,
+    least_width: usize,
     limit: usize,
     idle: Mutex<Idle>,
     returned: Condvar,
@@ -123,6 +124,7 @@ impl SessionPool {
             runtime,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            least_width: 1,
             limit: threads.max(1),
             idle: Mutex::new(Idle {
                 sessions: Vec::new(),
@@ -154,6 +156,13 @@ impl SessionPool {
         Ok(pool)
     }
 
+    /// Pads every input to at least so many tokens.
+    #[must_use]
+    pub(crate) fn padded_to(mut self, least_width: usize) -> Self {
+        self.least_width = least_width;
+        self
+    }
+
     /// The names of the graph's outputs, in its order.
     pub(crate) fn outputs(&self) -> &[String] {
         &self.outputs
@@ -179,7 +188,12 @@ impl SessionPool {
         rows: &[&Input],
         outputs: &[&str],
     ) -> Result<Vec<Output>, ModelError> {
-        let width = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+        let width = rows
+            .iter()
+            .map(|row| row.ids.len())
+            .max()
+            .unwrap_or(0)
+            .max(self.least_width);
         let failed = |reason: String| ModelError::Run {
             model: self.model.clone(),
             rows: rows.len(),

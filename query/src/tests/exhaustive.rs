@@ -109,9 +109,9 @@ fn an_empty_collection_has_no_hits() {
 fn threads_change_nothing_but_the_time() {
     let random = &mut Random::new(11);
     let fixture = Fixture::new(plain());
-    let records = exact_records(6_000, random);
-    fixture.bulk(&records[..5_000]);
-    fixture.upsert(&records[5_000..]);
+    let records = exact_records(5_000, random);
+    fixture.bulk(&records[..4_500]);
+    fixture.upsert(&records[4_500..]);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let snapshot = fixture.snapshot();
     for request in [

@@ -16,6 +16,10 @@ use crate::poison::PoisonOnPanic;
 use crate::segment::{ProgressFn, Segment, SegmentOptions, SegmentView, write_segment_with};
 use crate::snapshot::Snapshot;
 
+/// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and the merge builds one anew;
+/// until then scanning them takes about a millisecond each.
+const GRAPH_FROM: usize = 20_000;
+
 impl CollectionStore {
     /// Moves the memtable into a segment. On return everything written before the call is in segments.
     ///
@@ -95,7 +99,8 @@ impl CollectionStore {
         let id = self.with_state("write", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let options = SegmentOptions::new(id, self.context.pool()?);
+        let mut options = SegmentOptions::new(id, self.context.pool()?);
+        options.graph_min_rows = GRAPH_FROM;
         let codebook = snapshot.codebook();
         let written = write_segment_with(
             backend,

@@ -58,6 +58,7 @@ pub struct CollectionStore {
     group: GroupCommit<Prepared>,
     poison: Poison,
     dropped: AtomicBool,
+    closing: AtomicBool,
     /// Held while a memtable becomes a segment.
     flushing: Mutex<()>,
     /// Held while segments become one.
@@ -128,6 +129,7 @@ impl CollectionStore {
             group: GroupCommit::default(),
             poison,
             dropped: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             flushing: Mutex::default(),
             merging: Mutex::default(),
             worker: Worker::default(),
@@ -209,6 +211,7 @@ impl CollectionStore {
         if self.context.options.read_only {
             return Ok(());
         }
+        self.closing.store(true, Ordering::Release);
         self.worker.stop();
         let healthy = self.poison.reason().is_none() && !self.dropped.load(Ordering::Acquire);
         let flushed = if healthy && self.snapshot().memtable.bytes() > QUICK_TO_REPLAY {
@@ -226,6 +229,11 @@ impl CollectionStore {
         } else {
             flushed
         }
+    }
+
+    /// Ends the background thread. A writer that fills the memtable flushes it from now on.
+    pub(crate) fn stop_background(&self) {
+        self.worker.stop();
     }
 
     /// Refuses writes: the collection's directory is being removed.
@@ -259,7 +267,7 @@ impl CollectionStore {
 
     /// Whether long work should break off: the database is being closed, or the collection dropped.
     fn stopping(&self) -> bool {
-        self.context.closed() || self.dropped.load(Ordering::Acquire) || self.worker.stopping()
+        self.context.closed() || self.dropped.load(Ordering::Acquire) || self.closing.load(Ordering::Acquire)
     }
 }
 

@@ -128,16 +128,18 @@ impl CollectionStore {
         self.schema.tokens.is_some() && should_train(tokens, trained, false)
     }
 
-    /// Merges while the policy asks for it.
+    fn background_progress(&self) -> ControlFlow<()> {
+        if self.stopping() || self.worker.stopping() || self.worker.abandoned() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Merges while the policy asks for it. On the background thread only.
     pub(super) fn merge_as_needed(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = |_| {
-            if self.stopping() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
+        let progress = |_| self.background_progress();
         loop {
             self.tidy()?;
             let pinned = self.snapshot();
@@ -148,16 +150,10 @@ impl CollectionStore {
         }
     }
 
-    /// Trains a codebook and codes the raw segments with it.
+    /// Trains a codebook and codes the raw segments with it. On the background thread only.
     pub(super) fn train_in_background(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = |_| {
-            if self.stopping() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
+        let progress = |_| self.background_progress();
         let pinned = self.snapshot();
         let Some(codebook) = self.train_if_due(&pinned, false, false, &progress)? else {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     running: Mutex<Option<Running>>,
     stopping: AtomicBool,
+    collection: OnceLock<Weak<CollectionStore>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl Worker {
     pub(super) fn start(&self, collection: &Arc<CollectionStore>) -> Result<()> {
         let (wake, woken) = bounded(1);
         let weak = Arc::downgrade(collection);
+        let _ = self.collection.set(Weak::clone(&weak));
         let spawned = std::thread::Builder::new()
             .name("latewood-worker".to_owned())
             .spawn(move || work(&weak, &woken));
@@ -51,6 +53,14 @@ impl Worker {
     /// Whether the thread is being stopped: long work breaks off.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether, seen from the thread at work, no one else holds the collection: its work breaks off as well, so that the
+    /// database is not kept locked by it.
+    pub(super) fn abandoned(&self) -> bool {
+        self.collection
+            .get()
+            .is_some_and(|collection| collection.strong_count() <= 1)
     }
 
     /// Ends the thread; long work breaks off at its next report.
