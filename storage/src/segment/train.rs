@@ -23,7 +23,7 @@ use crate::schema::{Schema, TokensSpec};
 
 /// The passes of k-means: over how many tokens a centroid each goes. The first move the centroids to where tokens are,
 /// for which few tokens do; the last settle them.
-const PASSES: [usize; 4] = [16, 32, 64, 64];
+const PASSES: [usize; 5] = [8, 8, 16, 32, 64];
 /// Most bytes of training tokens in memory: beyond, the last passes have fewer tokens a centroid.
 const MOST_SAMPLE_BYTES: usize = 512 << 20;
 /// Most tokens that the buckets are fitted to.

@@ -183,7 +183,7 @@ impl<'d> Draft<'d> {
         let file = self.open(Component::Dense)?;
         let dense = Dense::new(&file, spec, self.rows).rows()?;
         // Building compares rows a few thousand times each, at random: in a byte a number they stay near the processor,
-        // and the links come out as good (docs/decisions/0004-graph-build.md).
+        // and the links come out as good (docs/decisions/0005-graph-build.md).
         let copy = match spec.codec {
             DenseCodec::Int8 => None,
             _ => Some(Int8Copy::of(dense, &self.options.pool)?),
