@@ -2,9 +2,8 @@
 //!
 //! Passages are drawn by the reference's formula, the number of centroids follows from the tokens that the sample lets
 //! expect, and 5% of the sample (at most 50,000 tokens) are held out for the buckets; see
-//! [`ResidualCodec`](latewood_codecs::ResidualCodec). Unlike the reference, k-means sees at most
-//! [`TOKENS_PER_CENTROID`] tokens a centroid and runs [`ITERATIONS`] times: docs/decisions/0003-kmeans.md has what that
-//! costs in quality and saves in time.
+//! [`ResidualCodec`](latewood_codecs::ResidualCodec). Unlike the reference, k-means makes a few passes over growing
+//! parts of the sample, [`PASSES`]: docs/decisions/0003-kmeans.md has what that costs in quality and saves in time.
 
 use std::sync::Arc;
 
@@ -22,10 +21,11 @@ use crate::document::Record;
 use crate::error::{Result, StorageError};
 use crate::schema::{Schema, TokensSpec};
 
-/// Most training tokens for each centroid.
-const TOKENS_PER_CENTROID: usize = 32;
-/// Passes of k-means over the sample.
-const ITERATIONS: usize = 5;
+/// The passes of k-means: over how many tokens a centroid each goes. The first move the centroids to where tokens are,
+/// for which few tokens do; the last settle them.
+const PASSES: [usize; 5] = [8, 8, 16, 32, 64];
+/// Most bytes of training tokens in memory: beyond, the last passes have fewer tokens a centroid.
+const MOST_SAMPLE_BYTES: usize = 512 << 20;
 /// Most tokens that the buckets are fitted to.
 const MOST_HELD_OUT: usize = 50_000;
 /// Tokens that one task assigns.
@@ -59,43 +59,8 @@ pub fn train_codebook(
         let reason = "a codebook was asked for, expected a tokens field, got none; declare one".to_owned();
         return Err(StorageError::InvalidSchema { reason });
     };
-    train(
-        id,
-        spec,
-        sources,
-        memtable,
-        seed,
-        pool,
-        progress,
-        TOKENS_PER_CENTROID,
-        ITERATIONS,
-    )
-}
-
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the public arguments and the two that are measured"
-)]
-pub(super) fn train(
-    id: u64,
-    spec: &TokensSpec,
-    sources: &[SegmentView],
-    memtable: &[Arc<Record>],
-    seed: u64,
-    pool: &ThreadPool,
-    progress: &ProgressFn<'_>,
-    tokens_per_centroid: usize,
-    iterations: usize,
-) -> Result<Codebook> {
     let mut random = SplitMix64::new(seed);
-    let sample = Sample::draw(
-        spec,
-        sources,
-        memtable,
-        tokens_per_centroid,
-        &mut random,
-        progress,
-    )?;
+    let sample = Sample::draw(spec, sources, memtable, &mut random, progress)?;
     let dim = spec.dim;
     let (heldout, training) = sample.values.split_at(sample.heldout * dim);
     // A sample too small to hold anything out is learnt and measured whole.
@@ -104,9 +69,12 @@ pub(super) fn train(
     let rows = training.len() / dim;
     let k = sample.centroids.min(1 << rows.max(1).ilog2());
     let mut kmeans = pool.install(|| KMeans::new(dim, k, training, random.next_u64()))?;
-    for iteration in 0..iterations {
+    let passes = PASSES.map(|tokens| tokens.saturating_mul(k).min(rows));
+    let (mut done, total) = (0, passes.iter().sum());
+    for rows in passes {
+        let part = training.get(..rows * dim).unwrap_or(training);
         let mut codes = Vec::with_capacity(rows);
-        for block in training.chunks(TASK_TOKENS * TASKS_AT_ONCE * dim) {
+        for block in part.chunks(TASK_TOKENS * TASKS_AT_ONCE * dim) {
             let tasks = || {
                 block
                     .par_chunks(TASK_TOKENS * dim)
@@ -115,14 +83,10 @@ pub(super) fn train(
             };
             let assigned: Vec<Vec<u32>> = pool.install(tasks);
             codes.extend(assigned.into_iter().flatten());
-            report(
-                progress,
-                Stage::Centroids,
-                iteration * rows + codes.len(),
-                iterations * rows,
-            )?;
+            done += block.len() / dim;
+            report(progress, Stage::Centroids, done, total)?;
         }
-        kmeans.update(training, &codes);
+        kmeans.update(part, &codes);
     }
     let codec = ResidualCodec::fit_buckets(spec.bits, dim, kmeans.finish(), heldout)?;
     Ok(Codebook {
@@ -134,7 +98,7 @@ pub(super) fn train(
 
 /// The tokens to learn from.
 struct Sample {
-    /// Rows of tokens, those held out first.
+    /// Rows of tokens in random order, the first of them held out.
     values: Vec<f32>,
     heldout: usize,
     centroids: usize,
@@ -146,7 +110,6 @@ impl Sample {
         spec: &TokensSpec,
         sources: &[SegmentView],
         memtable: &[Arc<Record>],
-        tokens_per_centroid: usize,
         random: &mut SplitMix64,
         progress: &ProgressFn<'_>,
     ) -> Result<Self> {
@@ -173,8 +136,9 @@ impl Sample {
         // The reference estimates the collection's tokens from the sample's documents; here they are known.
         let centroids = ResidualCodec::num_centroids(collection_tokens);
         let heldout = (tokens / 20).min(MOST_HELD_OUT);
-        let most = heldout.saturating_add(centroids.saturating_mul(tokens_per_centroid));
-        let mut picked = choose(tokens, most, random);
+        let wanted = centroids.saturating_mul(PASSES.into_iter().max().unwrap_or(1));
+        let most = wanted.min(MOST_SAMPLE_BYTES / (spec.dim * size_of::<f32>()).max(1));
+        let picked = choose(tokens, heldout.saturating_add(most), random);
         let mut values = Vec::with_capacity(picked.len() * spec.dim);
         let mut document = Vec::new();
         let mut first = 0;
@@ -201,8 +165,7 @@ impl Sample {
                 report(progress, Stage::Sample, at + 1, chosen.len())?;
             }
         }
-        picked.clear();
-        hold_out(&mut values, spec.dim, heldout, random);
+        shuffle_rows(&mut values, spec.dim, random);
         Ok(Self {
             values,
             heldout,
@@ -271,21 +234,20 @@ fn choose(of: usize, wanted: usize, random: &mut SplitMix64) -> Vec<usize> {
     chosen
 }
 
-/// Moves `heldout` rows, each equally likely, to the front.
-fn hold_out(values: &mut [f32], dim: usize, heldout: usize, random: &mut SplitMix64) {
-    let rows = values.len() / dim.max(1);
-    for row in 0..heldout.min(rows) {
-        let other = row + usize::try_from(random.below((rows - row) as u64)).unwrap_or(0);
+/// Puts rows in an order of which each is equally likely.
+fn shuffle_rows(values: &mut [f32], dim: usize, random: &mut SplitMix64) {
+    for row in (1..values.len() / dim.max(1)).rev() {
+        let other = usize::try_from(random.below(row as u64 + 1)).unwrap_or(row);
         if other != row {
-            let (front, back) = values.split_at_mut(other * dim);
-            front[row * dim..][..dim].swap_with_slice(&mut back[..dim]);
+            let (front, back) = values.split_at_mut(row * dim);
+            front[other * dim..][..dim].swap_with_slice(&mut back[..dim]);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{SplitMix64, choose, hold_out};
+    use super::{SplitMix64, choose, shuffle_rows};
 
     #[test]
     fn every_number_is_chosen_about_as_often() {
@@ -302,11 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn holding_out_moves_rows_and_loses_none() {
+    fn shuffling_moves_rows_and_loses_none() {
         let mut values: Vec<f32> = (0..20u8)
             .flat_map(|i| [f32::from(i), f32::from(i) + 0.5])
             .collect();
-        hold_out(&mut values, 2, 5, &mut SplitMix64::new(1));
+        let before = values.clone();
+        shuffle_rows(&mut values, 2, &mut SplitMix64::new(1));
+        assert_ne!(values, before);
         let mut rows: Vec<[f32; 2]> = values.chunks(2).map(|r| [r[0], r[1]]).collect();
         assert!(rows.iter().all(|r| r[1] == r[0] + 0.5));
         rows.sort_by(|a, b| a[0].total_cmp(&b[0]));

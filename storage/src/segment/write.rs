@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::TokenMatrix;
+use latewood_codecs::{DenseCodec, TokenMatrix};
 
 use super::codebook::Codebook;
 use super::columns::ColumnsWriter;
 use super::component::Component;
-use super::dense::{Dense, DenseWriter};
+use super::dense::{Dense, DenseWriter, Int8Copy};
 use super::documents::{DocumentsWriter, StoredDocument};
 use super::encode::Encoder;
 use super::graph;
@@ -182,6 +182,13 @@ impl<'d> Draft<'d> {
         }
         let file = self.open(Component::Dense)?;
         let dense = Dense::new(&file, spec, self.rows).rows()?;
+        // Building compares rows a few thousand times each, at random: in a byte a number they stay near the processor,
+        // and the links come out as good (docs/decisions/0005-graph-build.md).
+        let copy = match spec.codec {
+            DenseCodec::Int8 => None,
+            _ => Some(Int8Copy::of(dense, &self.options.pool)?),
+        };
+        let dense = copy.as_ref().map_or(Ok(dense), Int8Copy::rows)?;
         let score = |a: u32, b: u32| dense.pair_score(a as usize, b as usize);
         let cancelled = |done: usize| match self.report(Stage::Graph, done, total) {
             Ok(()) => ControlFlow::Continue(()),
