@@ -229,7 +229,7 @@ fn write_vectors(place: &Workplace) -> usize {
     let (mut tokens, mut lengths, mut dense) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..200 {
         let length = 1 + n % 3;
-        lengths.push(i64::try_from(length).unwrap());
+        lengths.push(i64::from(length));
         for token in 0..length {
             tokens.extend(unit_vector(&format!("word {n} {token}"), 16));
         }
