@@ -6,17 +6,15 @@ use std::time::Instant;
 use latewood_query::{RerankError, Reranker};
 use latewood_storage::ModelIdentity;
 
-use super::batch::{Batching, in_parallel};
+use super::batch::in_parallel;
 use super::cross::CrossSettings;
 use super::loaded::{Loaded, ModelOptions};
 use super::settings::Kind;
 use super::tokenize::{Input, Tokens};
 use super::{ModelError, RuntimeInfo};
 
-/// Pairs in a run of the graph. Small: between runs the deadline is looked at.
-const BATCH_ROWS: usize = 4;
-
-/// A cross-encoder over an ONNX graph.
+/// A cross-encoder over an ONNX graph. It runs one pair at a time: batches of 2 to 20 pairs were measured and are no
+/// faster in either runtime, they spend on padding what they save, and between runs the deadline is looked at.
 pub struct OnnxReranker {
     model: Loaded,
     settings: CrossSettings,
@@ -83,32 +81,23 @@ impl OnnxReranker {
         deadline: Option<Instant>,
     ) -> Result<RerankScores, ModelError> {
         let query = self.settings.query(&self.model.tokenizer, query)?;
-        let budget = budget.min(documents.len());
-        let rows = if self.model.batching(0, BATCH_ROWS) == Batching::Single {
-            1
-        } else {
-            BATCH_ROWS
-        };
-        let jobs: Vec<_> = documents.iter().take(budget).enumerate().collect::<Vec<_>>();
-        let jobs: Vec<_> = jobs.chunks(rows).collect();
         let mut out = RerankScores {
             scores: vec![None; documents.len()],
             scored: 0,
             input_tokens: 0,
         };
-        let work = |job: &&[(usize, &&str)]| match deadline {
-            Some(deadline) if Instant::now() >= deadline => Ok((Vec::new(), 0)),
-            _ => self.score_batch(&query, job),
+        let jobs: Vec<_> = documents.iter().take(budget).enumerate().collect();
+        let work = |&(index, document): &(usize, &&str)| match deadline {
+            Some(deadline) if Instant::now() >= deadline => Ok(None),
+            _ => self.score_pair(&query, document, index).map(Some),
         };
-        in_parallel(&jobs, self.model.pool.threads(), work, |_, (scores, tokens)| {
-            out.input_tokens += tokens;
-            for (index, score) in scores {
-                if let Some(slot) = out.scores.get_mut(index) {
-                    *slot = Some(score);
-                }
+        in_parallel(&jobs, self.model.pool.threads(), work, |job, pair| {
+            if let (Some((score, tokens)), Some(slot)) = (pair, out.scores.get_mut(job)) {
+                *slot = Some(score);
+                out.input_tokens += tokens;
             }
         })?;
-        // Two threads may look at the clock in another order than they took their batches.
+        // Two threads may look at the clock in another order than they took their pairs.
         out.scored = out.scores.iter().take_while(|score| score.is_some()).count();
         out.scores
             .iter_mut()
@@ -117,57 +106,30 @@ impl OnnxReranker {
         Ok(out)
     }
 
-    /// The scores of some documents with their positions, and the tokens read.
-    fn score_batch(
-        &self,
-        query: &Tokens,
-        job: &[(usize, &&str)],
-    ) -> Result<(Vec<(usize, f32)>, usize), ModelError> {
-        let mut scores = Vec::with_capacity(job.len());
-        let mut inputs: Vec<Input> = Vec::with_capacity(job.len());
-        let mut indices = Vec::with_capacity(job.len());
-        for &(index, document) in job {
-            match self.settings.pair(&self.model.tokenizer, query, document, index) {
-                Ok(input) => {
-                    inputs.push(input);
-                    indices.push(index);
-                }
-                Err(ModelError::EmptyText { .. }) => scores.push((index, f32::MIN)),
-                Err(error) => return Err(error),
-            }
+    /// The score of a document and the tokens read for it.
+    fn score_pair(&self, query: &Tokens, document: &str, index: usize) -> Result<(f32, usize), ModelError> {
+        match self.settings.pair(&self.model.tokenizer, query, document, index) {
+            Ok(input) => Ok((self.score_input(&input, index)?, input.ids.len())),
+            Err(ModelError::EmptyText { .. }) => Ok((f32::MIN, 0)),
+            Err(error) => Err(error),
         }
-        let tokens = inputs.iter().map(|input| input.ids.len()).sum();
-        scores.extend(indices.iter().copied().zip(self.score_inputs(&inputs, &indices)?));
-        Ok((scores, tokens))
     }
 
-    fn score_inputs(&self, inputs: &[Input], indices: &[usize]) -> Result<Vec<f32>, ModelError> {
-        if inputs.is_empty() {
-            return Ok(Vec::new());
+    fn score_input(&self, input: &Input, index: usize) -> Result<f32, ModelError> {
+        let output = self.model.pool.run(&[input], &[&self.output])?.pop();
+        let logits = output.as_ref().map(|o| o.row(0)).unwrap_or_default();
+        match self.settings.score(logits) {
+            Some(score) if score.is_finite() => Ok(score),
+            Some(_) => Err(ModelError::NotFinite {
+                model: self.model.name.clone(),
+                index,
+            }),
+            None => Err(ModelError::GraphMismatch {
+                model: self.model.name.clone(),
+                expected: format!("{} logits for a pair", self.settings.logits()),
+                got: format!("{}", logits.len()),
+            }),
         }
-        let rows: Vec<_> = inputs.iter().collect();
-        let output = self.model.pool.run(&rows, &[&self.output])?.pop();
-        let mut scores = Vec::with_capacity(rows.len());
-        for (row, &index) in indices.iter().enumerate() {
-            let logits = output.as_ref().map(|o| o.row(row)).unwrap_or_default();
-            match self.settings.score(logits) {
-                Some(score) if score.is_finite() => scores.push(score),
-                Some(_) => {
-                    return Err(ModelError::NotFinite {
-                        model: self.model.name.clone(),
-                        index,
-                    });
-                }
-                None => {
-                    return Err(ModelError::GraphMismatch {
-                        model: self.model.name.clone(),
-                        expected: format!("{} logits for a pair", self.settings.logits()),
-                        got: format!("{}", logits.len()),
-                    });
-                }
-            }
-        }
-        Ok(scores)
     }
 
     /// The input of one pair, for comparison with a reference.
@@ -202,7 +164,7 @@ impl OnnxReranker {
         };
         // One short pair shows whether the graph gives the logits that the settings promise.
         let probe = reranker.pair_input("a", "a")?;
-        reranker.score_inputs(&[probe], &[0])?;
+        reranker.score_input(&probe, 0)?;
         Ok(reranker)
     }
 }
