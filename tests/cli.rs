@@ -105,7 +105,9 @@ fn from_text_to_judged_hits() {
     ])
     .ok()
     .json();
-    for hit in filtered.as_array().unwrap() {
+    let filtered = filtered.as_array().unwrap();
+    assert!(!filtered.is_empty());
+    for hit in filtered {
         assert_eq!(hit["payload"]["section"], "python");
     }
     let explained = latewood(&[
@@ -126,6 +128,7 @@ fn from_text_to_judged_hits() {
         question,
         "--plan",
         "dense+rerank",
+        "--explain",
         "--analyze",
         "--json",
     ])

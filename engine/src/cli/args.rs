@@ -202,10 +202,10 @@ pub(super) struct SearchArgs {
     pub(super) plan: PlanChoice,
     #[command(flatten)]
     pub(super) tuning: TuningArgs,
-    /// Print the plan and why, and do not run it
-    #[arg(long, conflicts_with = "analyze")]
+    /// Print the plan and why; without --analyze, do not run it
+    #[arg(long)]
     pub(super) explain: bool,
-    /// Run it, and print what each stage did
+    /// Run it, and print the plan and what each stage did
     #[arg(long)]
     pub(super) analyze: bool,
     #[command(flatten)]

@@ -22,7 +22,8 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
         // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
         collection.calibrate()?;
     }
-    if args.explain {
+    // An analysis begins with the plan: it holds what an explanation says.
+    if args.explain && !args.analyze {
         let plan = query.explain()?;
         return if global.json {
             print_json(&json!({ "plan": plan }))
