@@ -1,0 +1,66 @@
+//! Times of single queries, condensed, and the load that they were taken under.
+
+/// Milliseconds of single queries.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    sorted: Vec<f64>,
+}
+
+impl Times {
+    /// From milliseconds in any order.
+    #[must_use]
+    pub fn new(mut milliseconds: Vec<f64>) -> Self {
+        milliseconds.sort_by(f64::total_cmp);
+        Self { sorted: milliseconds }
+    }
+
+    /// The time that a share of the queries (0 to 1) does not exceed, by nearest rank; NaN without queries.
+    #[must_use]
+    pub fn percentile(&self, share: f64) -> f64 {
+        let rank = (share * self.sorted.len() as f64).ceil() as usize;
+        let rank = rank.clamp(1, self.sorted.len().max(1));
+        self.sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The median.
+    #[must_use]
+    pub fn p50(&self) -> f64 {
+        self.percentile(0.5)
+    }
+
+    /// The 95th percentile.
+    #[must_use]
+    pub fn p95(&self) -> f64 {
+        self.percentile(0.95)
+    }
+}
+
+/// The median of numbers in any order; NaN of none.
+#[must_use]
+pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    Times::new(numbers.into_iter().collect()).p50()
+}
+
+/// The load averages of 1, 5 and 15 minutes, where the system tells them.
+#[must_use]
+pub fn load() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let averages: Vec<&str> = text.split_whitespace().take(3).collect();
+    Some(averages.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let times = Times::new((1..=20).rev().map(f64::from).collect());
+        assert_eq!(times.p50(), 10.0);
+        assert_eq!(times.p95(), 19.0);
+        assert_eq!((times.percentile(0.0), times.percentile(1.0)), (1.0, 20.0));
+        assert_eq!(Times::new(vec![3.0]).p95(), 3.0);
+        assert!(Times::default().p50().is_nan());
+        assert_eq!(median([9.0, 1.0, 2.0]), 2.0);
+    }
+}

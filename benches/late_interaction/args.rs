@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread::available_parallelism;
+
+use clap::Parser;
+use latewood::OriginalCodec;
+
+/// Recall, latency and size of late interaction, beside other engines
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    /// Folder with documents.npy, doclens.npy, queries.npy
+    pub(crate) data: PathBuf,
+    /// Codecs to measure, such as 2 or 1,2,4,2+f16: bits of residual, and the original tier if it is kept
+    #[arg(long, default_value = "2", value_delimiter = ',')]
+    pub(crate) bits: Vec<Codec>,
+    /// Only the first so many documents
+    #[arg(long, value_name = "DOCUMENTS")]
+    pub(crate) limit: Option<usize>,
+    /// Only the first so many queries
+    #[arg(long, value_name = "N")]
+    pub(crate) queries: Option<usize>,
+    /// Recalls to reach, against the exhaustive answer over the same codes
+    #[arg(long, default_value = "0.9,0.95,0.99,0.999", value_delimiter = ',')]
+    pub(crate) targets: Vec<f64>,
+    /// Folder of the databases, used again when they are there; without it they are temporary
+    #[arg(long, value_name = "DIR")]
+    pub(crate) db: Option<PathBuf>,
+    /// Threads that build; default: all
+    #[arg(long)]
+    pub(crate) threads: Option<usize>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a plot of latency against recall
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Figures of other engines on the same data, as benches/README.md says
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) peers: Vec<PathBuf>,
+    /// Leave out the exact ranking in float32 and all that is compared with it
+    #[arg(long)]
+    pub(crate) no_float32: bool,
+}
+
+impl Args {
+    pub(crate) fn threads(&self) -> usize {
+        let all = || available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(all)
+    }
+}
+
+/// How tokens are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Codec {
+    pub(crate) bits: u8,
+    pub(crate) original: Option<OriginalCodec>,
+}
+
+impl FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (bits, original) = match text.split_once('+') {
+            Some((bits, original)) => (bits, Some(original)),
+            None => (text, None),
+        };
+        let original = match original {
+            None => None,
+            Some("f16") => Some(OriginalCodec::F16),
+            Some("int8") => Some(OriginalCodec::Int8),
+            Some(other) => return Err(format!("expected f16 or int8 after the +, got {other}")),
+        };
+        let bits = bits
+            .parse()
+            .map_err(|_| format!("expected bits such as 2, got {bits}"))?;
+        Ok(Self { bits, original })
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bits)?;
+        self.original
+            .map_or(Ok(()), |original| write!(f, "+{}", original.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_codecs_are_read_as_they_are_written() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+        for text in ["1", "2+f16", "4+int8"] {
+            assert_eq!(text.parse::<Codec>().unwrap().to_string(), text);
+        }
+        assert!("2+f32".parse::<Codec>().is_err() && "two".parse::<Codec>().is_err());
+        let args = Args::parse_from(["late_interaction", "DATA", "--bits", "2,4", "--peers", "a", "b"]);
+        assert_eq!((args.bits.len(), args.peers.len(), args.targets.len()), (2, 2, 4));
+    }
+}
