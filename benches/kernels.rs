@@ -7,7 +7,7 @@ use half::slice::HalfFloatSliceExt;
 use latewood_codecs::kernel::Isa;
 use latewood_codecs::{
     CodecError, DenseCodec, DenseQuery, DenseRows, MaxSimQuery, Metric, ResidualCodec, ResidualCodes,
-    ResidualQuery,
+    ResidualQuery, TokenCodec,
 };
 use simsimd::SpatialSimilarity;
 use std::hint::black_box;
@@ -26,6 +26,18 @@ fn main() -> Result<(), CodecError> {
     bench.residual()?;
     bench.assign()?;
     bench.dense()
+}
+
+fn fitted(
+    kind: TokenCodec,
+    bits: u8,
+    centroids: &[f32],
+    heldout: &[f32],
+) -> Result<ResidualCodec, CodecError> {
+    match kind {
+        TokenCodec::Buckets => ResidualCodec::fit_buckets(bits, DIM, centroids.to_vec(), heldout),
+        TokenCodec::Trellis => ResidualCodec::fit_trellis(bits, DIM, centroids, heldout),
+    }
 }
 
 struct Bench {
@@ -77,17 +89,20 @@ impl Bench {
         let centroids = unit_rows(CENTROIDS, DIM, 3);
         let tokens = near(&centroids, 10_240, 4);
         let query = unit_rows(QUERY, DIM, 5);
-        for bits in [1u8, 2, 4] {
-            let codec = ResidualCodec::fit_buckets(bits, DIM, centroids.clone(), &tokens[..512 * DIM])?;
+        for (kind, bits) in TokenCodec::ALL
+            .into_iter()
+            .flat_map(|kind| [1u8, 2, 4].map(|bits| (kind, bits)))
+        {
+            let codec = fitted(kind, bits, &centroids, &tokens[..512 * DIM])?;
             let mut codes = ResidualCodes::default();
             codec.encode(&tokens, &mut codes);
             for isa in Isa::available() {
                 let query = MaxSimQuery::with_isa(DIM, &query, isa)?;
                 let isa = isa.to_string();
-                if bits == 2 {
+                if bits == 2 && kind == TokenCodec::Trellis {
                     let shape = format!("{QUERY} x {CENTROIDS} x {DIM}");
                     self.row(
-                        "centroid scores f32",
+                        "centroid scores int8",
                         &shape,
                         &isa,
                         QUERY * CENTROIDS * DIM,
@@ -100,7 +115,7 @@ impl Bench {
                 let (shape, macs) = (format!("{QUERY} x 80 x {DIM}"), QUERY * 80 * DIM);
                 let mut first = 0;
                 self.row(
-                    &format!("maxsim residual {bits} bits"),
+                    &format!("maxsim {} {bits} bits", kind.name()),
                     &shape,
                     &isa,
                     macs,
@@ -110,10 +125,16 @@ impl Bench {
                     },
                 );
                 if bits == 2 {
-                    self.row("maxsim residual exact", &shape, &isa, macs, || {
-                        black_box(bound.score_exact(codes.rows().slice(first..first + 80)));
-                        first = (first + 80) % 10_240;
-                    });
+                    self.row(
+                        &format!("maxsim {} exact", kind.name()),
+                        &shape,
+                        &isa,
+                        macs,
+                        || {
+                            black_box(bound.score_exact(codes.rows().slice(first..first + 80)));
+                            first = (first + 80) % 10_240;
+                        },
+                    );
                     self.row(
                         "centroid interaction",
                         &format!("{QUERY} x 80"),
@@ -136,30 +157,22 @@ impl Bench {
     fn assign(&self) -> Result<(), CodecError> {
         let centroids = unit_rows(CENTROIDS, DIM, 3);
         let tokens = near(&centroids, 96, 6);
-        let codec = ResidualCodec::fit_buckets(2, DIM, centroids, &tokens[..64 * DIM])?;
-        let mut codes = Vec::new();
         let shape = format!("96 x {CENTROIDS} x {DIM}");
-        self.row(
-            "assign",
-            &shape,
-            &Isa::best().to_string(),
-            96 * CENTROIDS * DIM,
-            || {
-                codes.clear();
-                codec.assign(black_box(&tokens), &mut codes);
-            },
-        );
-        let mut out = ResidualCodes::default();
-        self.row(
-            "encode",
-            &shape,
-            &Isa::best().to_string(),
-            96 * CENTROIDS * DIM,
-            || {
+        let (best, macs) = (Isa::best().to_string(), 96 * CENTROIDS * DIM);
+        let mut codes = Vec::new();
+        for kind in TokenCodec::ALL {
+            let codec = fitted(kind, 2, &centroids, &tokens[..64 * DIM])?;
+            let mut out = ResidualCodes::default();
+            self.row(&format!("encode {}", kind.name()), &shape, &best, macs, || {
                 out = ResidualCodes::default();
                 codec.encode(black_box(&tokens), &mut out);
-            },
-        );
+            });
+        }
+        let codec = fitted(TokenCodec::Trellis, 2, &centroids, &tokens[..64 * DIM])?;
+        self.row("assign", &shape, &best, macs, || {
+            codes.clear();
+            codec.assign(black_box(&tokens), &mut codes);
+        });
         for isa in Isa::available()
             .into_iter()
             .skip(1)

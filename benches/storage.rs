@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use half::f16;
-use latewood_codecs::{DenseCodec, Metric, TokenMatrix};
+use latewood_codecs::{DenseCodec, Metric, TokenCodec, TokenMatrix};
 use latewood_storage::{
     DenseSpec, Maintenance, Operation, Payload, Record, Schema, Store, StoreOptions, TokensSpec,
 };
@@ -30,6 +30,7 @@ fn schema() -> Schema {
         tokens: Some(TokensSpec {
             dim: TOKEN_DIM,
             bits: 2,
+            codec: TokenCodec::default(),
             original: None,
         }),
         ..Schema::default()

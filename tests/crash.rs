@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use latewood_codecs::{DenseCodec, Metric, TokenMatrix};
+use latewood_codecs::{DenseCodec, Metric, TokenCodec, TokenMatrix};
 use latewood_storage::{
     CollectionStore, DenseSpec, DocumentId, Operation, OptimizeOptions, Payload, Record, Schema, Store,
     StoreOptions, TokensSpec,
@@ -46,6 +46,7 @@ fn schema() -> Schema {
         tokens: Some(TokensSpec {
             dim: 8,
             bits: 2,
+            codec: TokenCodec::default(),
             original: None,
         }),
         ..Schema::default()

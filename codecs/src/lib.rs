@@ -8,6 +8,7 @@
 //!   tokens of the greatest dot product with any document token (Khattab and Zaharia, ColBERT, SIGIR 2020).
 //! * [`ResidualCodec`], [`ResidualQuery`]: the residual compression of ColBERTv2 (Santhanam et al., NAACL 2022), byte for
 //!   byte, and MaxSim computed from its codes without decompressing them.
+//! * [`Trellis`]: another quantizer of those residuals, with less loss from the same bytes.
 //! * [`OriginalCodec`], [`OriginalRows`]: the tokens kept beside the codes, for exact rescoring.
 //! * [`kmeans`]: the spherical k-means that trains the centroids.
 //!
@@ -34,6 +35,7 @@ mod maxsim;
 mod metric;
 mod original;
 mod residual;
+mod rotation;
 mod tokens;
 
 pub use dense::{DenseCodec, DenseQuery, DenseRows};
@@ -41,5 +43,8 @@ pub use error::CodecError;
 pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;
 pub use original::{OriginalCodec, OriginalRows};
-pub use residual::{Codes, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows};
+pub use residual::{
+    Buckets, CentroidBytes, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
+    TokenCodec, Trellis,
+};
 pub use tokens::{MAX_DOCUMENT_TOKENS, MAX_TOKEN_DIM, TokenMatrix};

@@ -3,7 +3,9 @@
 
 use half::f16;
 use latewood_codecs::kmeans::KMeans;
-use latewood_codecs::{CodecError, MaxSimQuery, Metric, ResidualCodec, ResidualCodes, ResidualQuery, maxsim};
+use latewood_codecs::{
+    CodecError, MaxSimQuery, Metric, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, maxsim,
+};
 use proptest::prelude::*;
 
 /// Clusters of unit vectors, by a seed: centroids of `k` directions and tokens around them.
@@ -53,6 +55,23 @@ fn encode(codec: &ResidualCodec, tokens: &[f32]) -> ResidualCodes {
     codes
 }
 
+fn decode(codec: &ResidualCodec, codes: &ResidualCodes, at: usize, out: &mut [f32]) {
+    let bytes = codec.residual_bytes();
+    codec.decode(
+        codes.codes[at],
+        &codes.residuals[at * bytes..][..bytes],
+        codes.factors[at],
+        out,
+    );
+}
+
+fn both(bits: u8, dim: usize, centroids: &[f32], heldout: &[f32]) -> [ResidualCodec; 2] {
+    [
+        ResidualCodec::fit_buckets(bits, dim, centroids.to_vec(), heldout).unwrap(),
+        ResidualCodec::fit_trellis(bits, dim, centroids, heldout).unwrap(),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -72,21 +91,31 @@ proptest! {
     fn the_error_shrinks_with_bits_and_reconstructions_have_unit_length(seed in any::<u64>()) {
         let dim = 64;
         let (centroids, tokens) = sample(dim, 12, 200, seed);
-        let mut errors = Vec::new();
-        for bits in [1u8, 2, 4] {
-            let codec = ResidualCodec::fit_buckets(bits, dim, centroids.clone(), &tokens).unwrap();
-            let codes = encode(&codec, &tokens);
-            prop_assert_eq!(codes.residuals.len(), 200 * codec.residual_bytes());
-            let (mut error, mut out) = (0.0, vec![0.0; dim]);
-            for (at, token) in tokens.chunks_exact(dim).enumerate() {
-                codec.decode(codes.codes[at], &codes.residuals[at * codec.residual_bytes()..][..codec.residual_bytes()], &mut out);
-                prop_assert!((Metric::InnerProduct.score(&out, &out) - 1.0).abs() < 1e-5);
-                error -= Metric::L2.score(token, &out);
+        let mut errors = [[0.0; 3]; 2];
+        for (at, bits) in [1u8, 2, 4].into_iter().enumerate() {
+            for (of, codec) in both(bits, dim, &centroids, &tokens).into_iter().enumerate() {
+                let codes = encode(&codec, &tokens);
+                prop_assert_eq!(codes.residuals.len(), 200 * codec.residual_bytes());
+                prop_assert_eq!(codes.factors.len(), 200);
+                let mut out = vec![0.0; dim];
+                // A trellis keeps the reciprocal norm in 5 or 6 bits.
+                let unit = [1e-5, 0.06][of];
+                for (row, token) in tokens.chunks_exact(dim).enumerate() {
+                    decode(&codec, &codes, row, &mut out);
+                    prop_assert!((Metric::InnerProduct.score(&out, &out) - 1.0).abs() < unit);
+                    errors[of][at] -= Metric::L2.score(token, &out);
+                }
             }
-            errors.push(error);
         }
-        prop_assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
-        prop_assert!(errors[2] < 0.1 * errors[0], "{errors:?}");
+        for errors in errors {
+            prop_assert!(errors[0] > errors[1] && errors[1] > errors[2], "{errors:?}");
+            prop_assert!(errors[2] < 0.1 * errors[0], "{errors:?}");
+        }
+        let [buckets, trellis] = errors;
+        // The scale that leaves dot products unbiased costs some squared error, most of it at 1 bit.
+        for ((buckets, trellis), share) in buckets.iter().zip(trellis).zip([1.0, 0.7, 0.5]) {
+            prop_assert!(trellis < share * buckets, "{errors:?}");
+        }
     }
 
     #[test]
@@ -94,9 +123,9 @@ proptest! {
         let dim = 64;
         let (centroids, tokens) = sample(dim, 12, 240, seed);
         let query = &tokens[17 * dim..25 * dim];
-        let codec = ResidualCodec::fit_buckets(4, dim, centroids, &tokens).unwrap();
-        let codes = encode(&codec, &tokens);
         let matrix = MaxSimQuery::new(dim, query).unwrap();
+        for codec in both(4, dim, &centroids, &tokens) {
+        let codes = encode(&codec, &tokens);
         let bound = ResidualQuery::new(&codec, &matrix).unwrap();
         let mut out = vec![0.0; dim];
         let mut documents = Vec::new();
@@ -104,7 +133,7 @@ proptest! {
             // A unit query token sees no more of a token's error than its length.
             let mut error = 0.0f32;
             for (at, token) in (first..).zip(document.chunks_exact(dim)) {
-                codec.decode(codes.codes[at], &codes.residuals[at * codec.residual_bytes()..][..codec.residual_bytes()], &mut out);
+                decode(&codec, &codes, at, &mut out);
                 error = error.max((-Metric::L2.score(token, &out)).sqrt());
             }
             let rows = codes.rows().slice(first..first + 12);
@@ -121,20 +150,22 @@ proptest! {
                 }
             }
         }
+        }
     }
 
     #[test]
     fn documents_score_the_same_alone_and_within_a_segment(seed in any::<u64>(), cut in 1usize..119) {
         let dim = 24;
         let (centroids, tokens) = sample(dim, 7, 120, seed);
-        let codec = ResidualCodec::fit_buckets(2, dim, centroids, &tokens).unwrap();
-        let all = encode(&codec, &tokens);
-        let alone = encode(&codec, &tokens[cut * dim..]);
-        prop_assert_eq!(&all.codes[cut..], &alone.codes[..]);
         let query = MaxSimQuery::new(dim, &tokens[..3 * dim]).unwrap();
-        let bound = ResidualQuery::new(&codec, &query).unwrap();
-        prop_assert_eq!(bound.score(all.rows().slice(cut..120)), bound.score(alone.rows()));
-        prop_assert_eq!(bound.score_exact(all.rows().slice(cut..120)), bound.score_exact(alone.rows()));
+        for codec in both(2, dim, &centroids, &tokens) {
+            let all = encode(&codec, &tokens);
+            let alone = encode(&codec, &tokens[cut * dim..]);
+            prop_assert_eq!(&all.codes[cut..], &alone.codes[..]);
+            let bound = ResidualQuery::new(&codec, &query).unwrap();
+            prop_assert_eq!(bound.score(all.rows().slice(cut..120)), bound.score(alone.rows()));
+            prop_assert_eq!(bound.score_exact(all.rows().slice(cut..120)), bound.score_exact(alone.rows()));
+        }
     }
 }
 
@@ -173,10 +204,14 @@ fn quantiles_are_interpolated() {
         let value = |rank: f64| (rank / 8.0).floor() * 0.125;
         value(below) + (value(below + 1.0) - value(below)) * (rank - below)
     };
-    for (cutoff, q) in codec.cutoffs().iter().zip([0.25, 0.5, 0.75]) {
+    let Quantizer::Buckets(buckets) = codec.quantizer() else {
+        panic!("buckets were fitted");
+    };
+    let (cutoffs, weights) = (buckets.cutoffs(), buckets.weights());
+    for (cutoff, q) in cutoffs.iter().zip([0.25, 0.5, 0.75]) {
         assert!((f64::from(*cutoff) - quantile(q)).abs() < 1e-6);
     }
-    for (weight, q) in codec.weights().iter().zip([0.125, 0.375, 0.625, 0.875]) {
+    for (weight, q) in weights.iter().zip([0.125, 0.375, 0.625, 0.875]) {
         assert!((f64::from(*weight) - quantile(q)).abs() < 1e-6);
     }
 }
@@ -260,14 +295,59 @@ fn bad_queries_are_refused() {
 #[test]
 fn codes_of_another_codebook_do_not_panic() {
     let (centroids, tokens) = sample(16, 4, 40, 5);
-    let codec = ResidualCodec::fit_buckets(2, 16, centroids, &tokens).unwrap();
-    let mut codes = encode(&codec, &tokens);
-    codes.codes.fill(u32::MAX);
     let query = MaxSimQuery::new(16, &tokens[..32]).unwrap();
-    let bound = ResidualQuery::new(&codec, &query).unwrap();
-    assert!(bound.score(codes.rows()).is_finite());
-    assert!(bound.score_exact(codes.rows()).is_finite());
-    assert!(bound.centroid_interaction(codes.rows().codes).is_finite());
+    for codec in both(2, 16, &centroids, &tokens) {
+        let mut codes = encode(&codec, &tokens);
+        codes.codes.fill(u32::MAX);
+        let bound = ResidualQuery::new(&codec, &query).unwrap();
+        assert!(bound.score(codes.rows()).is_finite());
+        assert!(bound.score_exact(codes.rows()).is_finite());
+        assert!(bound.centroid_interaction(codes.rows().codes).is_finite());
+    }
+}
+
+#[test]
+fn a_trellis_codec_is_its_parts() {
+    let (centroids, tokens) = sample(24, 5, 60, 8);
+    for bits in [1, 2, 4] {
+        let codec = ResidualCodec::fit_trellis(bits, 24, &centroids, &tokens).unwrap();
+        let Quantizer::Trellis(trellis) = codec.quantizer() else {
+            panic!("a trellis was fitted");
+        };
+        let (scales, norms) = (trellis.scales().to_vec(), trellis.inverse_norms().to_vec());
+        let again =
+            ResidualCodec::from_trellis(24, bits, codec.centroid_bytes(), scales.clone(), norms.clone());
+        let again = again.unwrap();
+        assert_eq!(again.centroids(), codec.centroids());
+        assert_eq!(encode(&again, &tokens), encode(&codec, &tokens));
+        let bad = |scales: Vec<f32>, norms: Vec<f32>| {
+            ResidualCodec::from_trellis(24, bits, codec.centroid_bytes(), scales, norms).map(|_| ())
+        };
+        assert!(matches!(
+            bad(scales[1..].to_vec(), norms.clone()),
+            Err(CodecError::Length { .. })
+        ));
+        assert!(matches!(
+            bad(scales.clone(), norms[1..].to_vec()),
+            Err(CodecError::Length { .. })
+        ));
+        let reversed: Vec<f32> = scales.iter().rev().copied().collect();
+        assert!(matches!(
+            bad(reversed, norms),
+            Err(CodecError::Cutoffs { index: 1 })
+        ));
+    }
+    // Tokens that are their centroid have no residual to spread.
+    let codec = ResidualCodec::fit_trellis(2, 24, &centroids, &centroids).unwrap();
+    let codes = encode(&codec, &centroids);
+    let mut out = vec![0.0; 24];
+    for (at, centroid) in centroids.chunks_exact(24).enumerate() {
+        decode(&codec, &codes, at, &mut out);
+        assert!(
+            Metric::L2.score(centroid, &out) > -1e-3,
+            "{out:?} for {centroid:?}"
+        );
+    }
 }
 
 fn objective(tokens: &[f32], centroids: &[f32], dim: usize) -> f64 {

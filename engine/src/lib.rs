@@ -32,7 +32,8 @@
 //!
 //! What is where:
 //! - open and configure: [`Database`], [`DatabaseOptions`], [`Durability`]
-//! - declare: [`SchemaBuilder`], [`FieldType`], [`Metric`], [`DenseCodec`], [`OriginalCodec`]
+//! - declare: [`SchemaBuilder`], [`FieldType`], [`Metric`], [`DenseCodec`], [`TokenCodec`],
+//!   [`OriginalCodec`]
 //! - write: [`Document`], [`Batch`], [`Ingest`], and readers of files in [`import`]
 //! - read: [`Query`], [`Filter`], [`Scroll`], [`Documents`]
 //! - understand: [`Plan`], [`Profile`], [`Stats`], and measures of rankings in [`evaluation`]
@@ -76,7 +77,7 @@ pub use options::DatabaseOptions;
 pub use schema::SchemaBuilder;
 pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query, QueryTokens};
 
-pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenMatrix};
+pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 pub use latewood_query::{
     CostModel, Filter, Plan, PlanChoice, PlanName, Profile, QueryError, RerankError, Reranker, StageName,
     StageProfile, Value,

@@ -1,6 +1,6 @@
 //! Declaring what a collection holds.
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
 use latewood_storage::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec};
 
 use crate::error::Error;
@@ -25,6 +25,7 @@ pub struct SchemaBuilder {
     dense_codec: Option<DenseCodec>,
     token_dim: Option<usize>,
     bits: Option<u8>,
+    token_codec: Option<TokenCodec>,
     original: Option<OriginalCodec>,
     without_dense: bool,
     without_tokens: bool,
@@ -83,6 +84,13 @@ impl SchemaBuilder {
     #[must_use]
     pub fn bits(mut self, bits: u8) -> Self {
         self.bits = Some(bits);
+        self
+    }
+
+    /// How residuals are coded. Default: [`TokenCodec::Trellis`].
+    #[must_use]
+    pub fn token_codec(mut self, codec: TokenCodec) -> Self {
+        self.token_codec = Some(codec);
         self
     }
 
@@ -176,15 +184,17 @@ impl SchemaBuilder {
             .and_then(TextEncoder::token_dim)
             .filter(|_| !self.without_tokens);
         let dim = agree("token matrix", self.token_dim, offered, encoder)?;
-        if dim.is_none() && (self.bits.is_some() || self.original.is_some()) {
+        let said = self.bits.is_some() || self.token_codec.is_some() || self.original.is_some();
+        if dim.is_none() && said {
             return Err(schema(
-                "bits or originals of token matrices, but no dimension of them: declare it as well",
+                "bits, a codec or originals of token matrices, but no dimension of them: declare it as well",
             ));
         }
         const BITS: u8 = 2;
         Ok(dim.map(|dim| TokensSpec {
             dim,
             bits: self.bits.unwrap_or(BITS),
+            codec: self.token_codec.unwrap_or_default(),
             original: self.original,
         }))
     }

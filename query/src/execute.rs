@@ -232,6 +232,9 @@ impl Run<'_> {
         let mut scorer = TokenScorer::new(self.snapshot, &query)?;
         let units = Units::of(self.snapshot, &query);
         if self.request.exact {
+            if scorer.ends_in_codes() {
+                self.bind(&mut scorer, units)?;
+            }
             let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Best, keep, |_| true);
             let found = scanned.top.into_sorted();
             let stage = units.best("maxsim scan", self.matches.count(), found.len(), scanned.tokens);
@@ -388,8 +391,11 @@ impl Run<'_> {
 
     fn rescore(&mut self, found: &mut Vec<Scored>, keep: usize) -> Result<(), QueryError> {
         let query = self.maxsim_query()?;
-        let scorer = TokenScorer::new(self.snapshot, &query)?;
+        let mut scorer = TokenScorer::new(self.snapshot, &query)?;
         let units = Units::of(self.snapshot, &query);
+        if scorer.ends_in_codes() {
+            self.bind(&mut scorer, units)?;
+        }
         self.finish_exactly(&scorer, units, "maxsim rescore", found, keep);
         Ok(())
     }

@@ -60,6 +60,14 @@ impl<'a> TokenScorer<'a> {
         })
     }
 
+    /// Whether a best tier is residual codes, which are quickest scored exactly once centroids are.
+    pub(crate) fn ends_in_codes(&self) -> bool {
+        let tiers = self.codebook.iter().zip(&self.originals);
+        tiers
+            .into_iter()
+            .any(|(codebook, original)| codebook.is_some() && original.is_none())
+    }
+
     /// Scores the query against the centroids of every codebook, which scoring from codes needs. Segments of one
     /// codebook share it. Returns how many centroids there are.
     pub(crate) fn bind(&mut self) -> Result<u64, QueryError> {
@@ -150,22 +158,27 @@ impl<'a> TokenScorer<'a> {
                 .query
                 .score_original(original.slice(view.range(position.ordinal)));
         }
-        match (view.rows, view.residual(position.ordinal)) {
-            (TokenRows::Residual { codebook, .. }, Some(rows)) => self.reconstructed(codebook, rows),
+        match (view.rows, self.residual(position)) {
+            (TokenRows::Residual { codebook, .. }, Some((number, rows))) => match self.bound.get(number) {
+                Some(bound) => bound.score_exact(rows),
+                None => self.reconstructed(codebook, rows),
+            },
             _ => view
                 .raw(position.ordinal)
                 .map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens)),
         }
     }
 
-    /// The reference's score: MaxSim over the reconstructed tokens. It needs no centroid scores.
+    /// MaxSim over the reconstructed tokens. It needs no centroid scores.
     fn reconstructed(&self, codebook: &Codebook, rows: ResidualRows<'_>) -> f32 {
         let (dim, bytes) = (self.query.dim(), codebook.codec.residual_bytes());
         DECODED.with_borrow_mut(|decoded| {
             decoded.resize(rows.len() * dim, 0.0);
             let residuals = rows.residuals.chunks_exact(bytes);
             for ((at, residual), out) in residuals.enumerate().zip(decoded.chunks_exact_mut(dim)) {
-                codebook.codec.decode(rows.codes.get(at), residual, out);
+                codebook
+                    .codec
+                    .decode(rows.codes.get(at), residual, rows.factors[at], out);
             }
             self.query.score_f32(decoded)
         })

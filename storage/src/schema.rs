@@ -1,7 +1,7 @@
 //! The schema of a collection: which vectors a document carries, how they are coded, and which payload fields can be
 //! filtered on.
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
 use serde::{Deserialize, Serialize};
 
 /// What a collection holds. Fixed when the collection is created.
@@ -37,6 +37,9 @@ pub struct TokensSpec {
     pub dim: usize,
     /// Bits of residual a dimension: 1, 2 or 4.
     pub bits: u8,
+    /// How the residual is coded.
+    #[serde(default = "TokenCodec::first")]
+    pub codec: TokenCodec,
     /// The tokens kept beside the codes, for exact rescoring.
     pub original: Option<OriginalCodec>,
 }

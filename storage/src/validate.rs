@@ -279,6 +279,7 @@ mod tests {
             tokens: Some(TokensSpec {
                 dim: 8,
                 bits: 2,
+                codec: latewood_codecs::TokenCodec::default(),
                 original: None,
             }),
             fields: vec![

@@ -4,7 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, LANES, Panels, ResidualTile, Unpack};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, trellis};
 use std::arch::x86_64::*;
 
 /// Rows that a register tile of f32 holds: 2 x 6 of the 16 registers.
@@ -197,18 +197,19 @@ unsafe fn residual_tile<const R: usize>(
                 _mm256_loadu_ps(query.scales.as_ptr().add(lane)),
             )
         };
-        let scale = _mm256_mul_ps(scale, _mm256_set1_ps(tile.weight_scale));
         // SAFETY: precondition 3.
         let mut most = unsafe { _mm256_loadu_ps(at) };
         for (r, dot) in dots.iter().enumerate() {
             // SAFETY: precondition 4.
-            let (centroid, inverse) = unsafe {
+            let (centroid, inverse, factor) = unsafe {
                 let start = *tile.centroids.get_unchecked(first + r) + lane;
                 (
                     _mm256_loadu_ps(tile.centroid_scores.as_ptr().add(start)),
                     *tile.inverse_norms.get_unchecked(first + r),
+                    *tile.weight_scales.get_unchecked(first + r),
                 )
             };
+            let scale = _mm256_mul_ps(scale, _mm256_set1_ps(factor));
             let score = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[half]), scale, centroid);
             most = _mm256_max_ps(most, _mm256_mul_ps(score, _mm256_set1_ps(inverse)));
         }
@@ -228,6 +229,70 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
             unsafe { for_rows!(some, residual_tile(query, tile, panel, row, maxima)) };
         }
     }
+}
+
+/// Writes the scaled dot products of a panel with `R` rows of bytes.
+///
+/// # Safety
+/// As [`dots_i8`] with the query's `panel` and the rows from `first`; 3. `first + R` rows have a scale.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn byte_scores_tile<const R: usize>(
+    query: &BytePanels,
+    panel: usize,
+    rows: &ByteRows,
+    first: usize,
+    out: &mut [f32; BYTE_ROWS * LANES],
+) {
+    let dim = query.dim;
+    // SAFETY: preconditions 1 and 2.
+    let dots = unsafe {
+        let values = query.values.as_ptr().add(panel * LANES * dim);
+        dots_i8::<R>(values, rows.values.as_ptr().add(first * dim), dim)
+    };
+    for half in 0..2 {
+        // SAFETY: precondition 1: there is a scale for each lane of the panel.
+        let scale = unsafe { _mm256_loadu_ps(query.scales.as_ptr().add(panel * LANES + half * 8)) };
+        for (r, dot) in dots.iter().enumerate() {
+            // SAFETY: precondition 3; `out` has LANES numbers a row.
+            unsafe {
+                let factor = _mm256_set1_ps(*rows.scales.get_unchecked(first + r));
+                let score = _mm256_mul_ps(_mm256_cvtepi32_ps(dot[half]), scale);
+                _mm256_storeu_ps(
+                    out.as_mut_ptr().add(r * LANES + half * 8),
+                    _mm256_mul_ps(score, factor),
+                );
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    let (count, panels) = (rows.scales.len(), query.panels());
+    assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
+    assert_eq!(tokens.div_ceil(LANES), panels);
+    let mut scores = [0.0; BYTE_ROWS * LANES];
+    for (row, out) in (0..count)
+        .step_by(BYTE_ROWS)
+        .zip(out.chunks_mut(BYTE_ROWS * tokens))
+    {
+        let some = BYTE_ROWS.min(count - row);
+        for panel in 0..panels {
+            // SAFETY: `panel` is one of the query's, quantised to -127..=127 as the rows are; `some` rows are left, and
+            // each has a scale.
+            unsafe { for_rows!(some, byte_scores_tile(query, panel, rows, row, &mut scores)) };
+            let width = LANES.min(tokens - panel * LANES);
+            for (row, out) in out.chunks_exact_mut(tokens).take(some).enumerate() {
+                out[panel * LANES..][..width].copy_from_slice(&scores[row * LANES..][..width]);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn trellis_search(bits: u8, row: &[f32], by_branch: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+    trellis::search_any(bits, row, by_branch, back)
 }
 
 /// Unpacks whole groups of 32 fields; returns the packed bytes that it took.

@@ -4,7 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, LANES, Panels, ResidualTile, Unpack};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, trellis};
 use std::arch::x86_64::*;
 
 /// Rows that a register tile holds: 2 panels x 12 rows are 24 of the 32 registers.
@@ -227,18 +227,19 @@ unsafe fn residual_tile<const P: usize, const R: usize>(
                 _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)),
             )
         };
-        let scale = _mm512_mul_ps(scale, _mm512_set1_ps(tile.weight_scale));
         // SAFETY: precondition 5.
         let mut most = unsafe { _mm512_loadu_ps(at) };
         for (r, dot) in dots.iter().enumerate() {
             // SAFETY: precondition 6.
-            let (centroid, inverse) = unsafe {
+            let (centroid, inverse, factor) = unsafe {
                 let start = *tile.centroids.get_unchecked(first + r) + (panel + p) * LANES;
                 (
                     _mm512_loadu_ps(tile.centroid_scores.as_ptr().add(start)),
                     *tile.inverse_norms.get_unchecked(first + r),
+                    *tile.weight_scales.get_unchecked(first + r),
                 )
             };
+            let scale = _mm512_mul_ps(scale, _mm512_set1_ps(factor));
             let score = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[p]), scale, centroid);
             most = _mm512_max_ps(most, _mm512_mul_ps(score, _mm512_set1_ps(inverse)));
         }
@@ -266,6 +267,129 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
             }
         }
     }
+}
+
+/// Writes the scaled dot products of `P` panels with `R` rows of bytes, `tokens` numbers apart; of each row the first
+/// `width`.
+///
+/// # Safety
+/// As [`dots_i8`] with the query's panels from `panel` and the rows from `first`; 4. `out` points to `R` rows that are
+/// `tokens` apart and have room for `width <= P * LANES` numbers; 5. `first + R` rows have a scale.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn byte_scores_tile<const P: usize, const R: usize>(
+    query: &BytePanels,
+    panel: usize,
+    rows: &ByteRows,
+    first: usize,
+    out: *mut f32,
+    tokens: usize,
+    width: usize,
+) {
+    let dim = query.dim;
+    // SAFETY: preconditions 1 to 3.
+    let dots = unsafe {
+        let panels = query.values.as_ptr().add(panel * LANES * dim);
+        let offsets = query.offsets.as_ptr().add(panel * LANES);
+        dots_i8::<P, R>(panels, offsets, rows.values.as_ptr().add(first * dim), dim)
+    };
+    for p in 0..P {
+        let mask = u16::MAX >> (LANES - LANES.min(width - p * LANES));
+        // SAFETY: precondition 1: there is a scale for each lane of each panel.
+        let scale = unsafe { _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)) };
+        for (r, dot) in dots.iter().enumerate() {
+            // SAFETY: precondition 5.
+            let factor = unsafe { *rows.scales.get_unchecked(first + r) };
+            let score = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p]), scale);
+            let score = _mm512_mul_ps(score, _mm512_set1_ps(factor));
+            // SAFETY: precondition 4; the mask leaves out what is beyond `width`.
+            unsafe { _mm512_mask_storeu_ps(out.add(r * tokens + p * LANES), mask, score) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    let (count, panels) = (rows.scales.len(), query.panels());
+    assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
+    assert_eq!(tokens.div_ceil(LANES), panels);
+    for row in (0..count).step_by(ROWS) {
+        let some = ROWS.min(count - row);
+        for panel in (0..panels).step_by(2) {
+            let width = (tokens - panel * LANES).min(2 * LANES);
+            let out = out[row * tokens + panel * LANES..].as_mut_ptr();
+            // SAFETY: `panel` and the one after it, where there is one, are panels; `some` rows are left in `rows` and
+            // `out`, `width` numbers of each from `panel` on.
+            unsafe {
+                if panel + 1 < panels {
+                    for_rows!(
+                        some,
+                        byte_scores_tile::<2>(query, panel, rows, row, out, tokens, width)
+                    );
+                } else {
+                    for_rows!(
+                        some,
+                        byte_scores_tile::<1>(query, panel, rows, row, out, tokens, width)
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,fma")]
+pub(super) fn trellis_search(bits: u8, row: &[f32], by_branch: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+    trellis::search_any(bits, row, by_branch, back)
+}
+
+/// Looks up whole groups of 64 windows; returns the packed bytes that it took.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+pub(super) fn trellis_unpack(
+    bits: u8,
+    table: &[u8; WINDOWS],
+    mut before: u8,
+    packed: &[u8],
+    out: &mut [u8],
+) -> usize {
+    let step = 8 * usize::from(bits);
+    let groups = (packed.len() / step).min(out.len() / 64);
+    // SAFETY: the table has 256 bytes.
+    let quarters: [__m512i; 4] =
+        std::array::from_fn(|q| unsafe { _mm512_loadu_si512(table.as_ptr().add(q * 64).cast()) });
+    // The bytes of 8 numbers and the one before them, last first, make a 64-bit number: the windows lie in it at shifts
+    // that are `bits` apart.
+    let (mut bytes, mut shifts) = ([0u8; 64], [0u8; 64]);
+    for (at, (byte, shift)) in (0u8..).zip(bytes.iter_mut().zip(&mut shifts)) {
+        let (eight, place) = (at / 8, at % 8);
+        // Byte 63 of the source is the one before the first; where nothing is wanted the same is read.
+        *byte = match (eight + 1) * bits {
+            end if place <= bits && end > place => end - 1 - place,
+            _ => 63,
+        };
+        *shift = 8 * bits - bits * (place + 1);
+    }
+    // SAFETY: both arrays have 64 bytes.
+    let (bytes, shifts) = unsafe {
+        (
+            _mm512_loadu_si512(bytes.as_ptr().cast()),
+            _mm512_loadu_si512(shifts.as_ptr().cast()),
+        )
+    };
+    let mask = u64::MAX >> (64 - step);
+    for group in 0..groups {
+        let from = &packed[group * step..][..step];
+        // SAFETY: `step` bytes are left, and the mask reads no more.
+        let source = unsafe { _mm512_maskz_loadu_epi8(mask, from.as_ptr().cast()) };
+        let source = _mm512_mask_set1_epi8(source, 1 << 63, before.cast_signed());
+        let windows = _mm512_multishift_epi64_epi8(shifts, _mm512_permutexvar_epi8(bytes, source));
+        let low = _mm512_permutex2var_epi8(quarters[0], windows, quarters[1]);
+        let high = _mm512_permutex2var_epi8(quarters[2], windows, quarters[3]);
+        let values = _mm512_mask_blend_epi8(_mm512_movepi8_mask(windows), low, high);
+        // SAFETY: 64 bytes are left in `out`.
+        unsafe { _mm512_storeu_si512(out[group * 64..].as_mut_ptr().cast(), values) };
+        before = from[step - 1];
+    }
+    groups * step
 }
 
 /// Unpacks whole groups of 64 fields; returns the packed bytes that it took.

@@ -15,15 +15,17 @@ mod neon;
 mod panels;
 mod scalar;
 mod tile;
+mod trellis;
 
 use crate::error::CodecError;
 use ::half::f16;
-pub(crate) use panels::{BytePanels, LANES, Panels, quantize};
+pub(crate) use panels::{BytePanels, ByteRows, LANES, Panels, quantize};
 pub(crate) use scalar::exact_dot;
 use simsimd::SpatialSimilarity;
 use std::fmt;
 use std::ops::Range;
 pub(crate) use tile::{ResidualTile, Unpack};
+pub(crate) use trellis::{WINDOWS, back_len, low_byte};
 
 /// Document rows that a caller widens and scores at once: enough to fill every register tile, few enough for the L1
 /// cache at 128 dimensions.
@@ -212,6 +214,57 @@ impl Kernel {
     /// Dot products of each row with each query token: `out[row * tokens + token]`.
     pub(crate) fn scores_f32(self, query: &Panels, rows: &[f32], out: &mut [f32]) {
         by_isa!(self, scores_f32(query, rows, out));
+    }
+
+    /// Dot products of each row of bytes with the first `tokens` rows of the panels: `out[row * tokens + token]`.
+    pub(crate) fn scores_i8(self, query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+        by_isa!(self, scores_i8(query, tokens, rows, out));
+    }
+
+    /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; see [`trellis::search`].
+    pub(crate) fn trellis_search(
+        self,
+        bits: u8,
+        row: &[f32],
+        by_branch: &[f32; WINDOWS],
+        back: &mut [u8],
+    ) -> usize {
+        assert_eq!(back.len(), back_len(bits, row.len()));
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { avx512::trellis_search(bits, row, by_branch, back) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { avx2::trellis_search(bits, row, by_branch, back) },
+            _ => trellis::search_any(bits, row, by_branch, back),
+        }
+    }
+
+    /// Unpacks one row of trellis codes to biased bytes, `8 / bits` of them a packed byte; the low bits of `before` precede
+    /// the first.
+    pub(crate) fn trellis_unpack(
+        self,
+        bits: u8,
+        table: &[u8; WINDOWS],
+        before: u8,
+        packed: &[u8],
+        out: &mut [u8],
+    ) {
+        debug_assert_eq!(packed.len() * 8, out.len() * usize::from(bits));
+        #[cfg(target_arch = "x86_64")]
+        let done = match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it, and the rest is asked for.
+            Isa::Avx512Vnni if is_x86_feature_detected!("avx512vbmi") => unsafe {
+                avx512::trellis_unpack(bits, table, before, packed, out)
+            },
+            _ => 0,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        let before = if done == 0 { before } else { packed[done - 1] };
+        let out = &mut out[done * 8 / usize::from(bits)..];
+        trellis::unpack(bits, table, before, &packed[done..], out);
     }
 
     /// Raises `maxima` to the scores of a tile of residual codes.

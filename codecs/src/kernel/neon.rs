@@ -4,7 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, LANES, Panels, ResidualTile, Unpack};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack};
 use std::arch::aarch64::*;
 
 /// Rows that a register tile of f32 holds: 4 x 5 of the 32 registers.
@@ -189,11 +189,12 @@ unsafe fn residual_tile<const R: usize>(
         let dots = dots_i8::<R>(values, tile.weights.as_ptr().add(first * dim), dim);
         for quarter in 0..4 {
             let (at, lane) = (maxima.add(quarter * 4), panel * LANES + quarter * 4);
-            let scale = vmulq_n_f32(vld1q_f32(query.scales.as_ptr().add(lane)), tile.weight_scale);
+            let scale = vld1q_f32(query.scales.as_ptr().add(lane));
             let mut most = vld1q_f32(at);
             for (r, dot) in dots.iter().enumerate() {
                 let start = *tile.centroids.get_unchecked(first + r) + lane;
                 let centroid = vld1q_f32(tile.centroid_scores.as_ptr().add(start));
+                let scale = vmulq_n_f32(scale, *tile.weight_scales.get_unchecked(first + r));
                 let score = vfmaq_f32(centroid, vcvtq_f32_s32(dot[quarter]), scale);
                 most = vmaxq_f32(
                     most,
@@ -214,6 +215,58 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
             // SAFETY: `panel` is one of the query, quantised to -127..=127 as the weights are; `some` rows are left;
             // `check` saw that every column has them, and that every centroid score can be read with its fill.
             unsafe { for_rows!(some, residual_tile(query, tile, panel, row, maxima)) };
+        }
+    }
+}
+
+/// Writes the scaled dot products of a panel with `R` rows of bytes.
+///
+/// # Safety
+/// As [`dots_i8`] with the query's `panel` and the rows from `first`; 3. `first + R` rows have a scale.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn byte_scores_tile<const R: usize>(
+    query: &BytePanels,
+    panel: usize,
+    rows: &ByteRows,
+    first: usize,
+    out: &mut [f32; BYTE_ROWS * LANES],
+) {
+    // SAFETY: preconditions 1 to 3; there is a scale for each lane of the panel; `out` has LANES numbers a row.
+    unsafe {
+        let dim = query.dim;
+        let values = query.values.as_ptr().add(panel * LANES * dim);
+        let dots = dots_i8::<R>(values, rows.values.as_ptr().add(first * dim), dim);
+        for quarter in 0..4 {
+            let scale = vld1q_f32(query.scales.as_ptr().add(panel * LANES + quarter * 4));
+            for (r, dot) in dots.iter().enumerate() {
+                let score = vmulq_f32(vcvtq_f32_s32(dot[quarter]), scale);
+                let score = vmulq_n_f32(score, *rows.scales.get_unchecked(first + r));
+                vst1q_f32(out.as_mut_ptr().add(r * LANES + quarter * 4), score);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    let (count, panels) = (rows.scales.len(), query.panels());
+    assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
+    assert_eq!(tokens.div_ceil(LANES), panels);
+    let mut scores = [0.0; BYTE_ROWS * LANES];
+    for (row, out) in (0..count)
+        .step_by(BYTE_ROWS)
+        .zip(out.chunks_mut(BYTE_ROWS * tokens))
+    {
+        let some = BYTE_ROWS.min(count - row);
+        for panel in 0..panels {
+            // SAFETY: `panel` is one of the query's, quantised to -127..=127 as the rows are; `some` rows are left, and
+            // each has a scale.
+            unsafe { for_rows!(some, byte_scores_tile(query, panel, rows, row, &mut scores)) };
+            let width = LANES.min(tokens - panel * LANES);
+            for (row, out) in out.chunks_exact_mut(tokens).take(some).enumerate() {
+                out[panel * LANES..][..width].copy_from_slice(&scores[row * LANES..][..width]);
+            }
         }
     }
 }

@@ -85,6 +85,42 @@ impl BytePanels {
     }
 }
 
+/// Rows in int8, each by its own scale, one after another: what is scored against panels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ByteRows {
+    /// `dim` bytes a row: the code plus 128.
+    pub(crate) values: Vec<u8>,
+    /// What each row's codes are multiplied by.
+    pub(crate) scales: Vec<f32>,
+}
+
+impl ByteRows {
+    /// Rounds rows of `dim` numbers.
+    pub(crate) fn new(rows: &[f32], dim: usize) -> Self {
+        let mut codes = vec![0i8; dim];
+        let mut out = Self {
+            values: Vec::with_capacity(rows.len()),
+            scales: Vec::with_capacity(rows.len() / dim),
+        };
+        for row in rows.chunks_exact(dim) {
+            out.scales.push(quantize(row, &mut codes));
+            out.values.extend(codes.iter().map(|c| c.cast_unsigned() ^ 0x80));
+        }
+        out
+    }
+
+    /// The rows as they were rounded.
+    pub(crate) fn decode(&self) -> Vec<f32> {
+        let dim = self.values.len() / self.scales.len().max(1);
+        let rows = self.values.chunks_exact(dim.max(1)).zip(&self.scales);
+        rows.flat_map(|(row, scale)| {
+            row.iter()
+                .map(move |b| f32::from((b ^ 0x80).cast_signed()) * scale)
+        })
+        .collect()
+    }
+}
+
 /// Rounds a row to int8 by its own scale: the greatest magnitude becomes 127, and every number is off by at most half
 /// the returned scale. A row of zeros has scale 0.
 pub(crate) fn quantize(row: &[f32], out: &mut [i8]) -> f32 {

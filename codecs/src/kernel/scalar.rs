@@ -1,6 +1,6 @@
 //! The kernels in plain Rust: right on every machine, and the oracle of the others.
 
-use super::{BytePanels, LANES, Panels, ResidualTile, Unpack};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack};
 use half::f16;
 
 /// A dot product whose rounding is the same on every machine: what decides between near ties.
@@ -113,6 +113,18 @@ fn panel_scores(panels: &BytePanels, panel: usize, row: &[u8]) -> [f32; LANES] {
     std::array::from_fn(|lane| dots[lane] as f32 * panels.scales[panel * LANES + lane])
 }
 
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    let each = rows.values.chunks_exact(query.dim).zip(&rows.scales);
+    for ((row, scale), out) in each.zip(out.chunks_exact_mut(tokens)) {
+        for (panel, out) in out.chunks_mut(LANES).enumerate() {
+            let scores = panel_scores(query, panel, row);
+            out.iter_mut()
+                .zip(scores)
+                .for_each(|(to, score)| *to = score * scale);
+        }
+    }
+}
+
 pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxima: &mut [f32]) {
     let count = tile.check(query, maxima);
     for (panel, maxima) in maxima.chunks_exact_mut(LANES).enumerate() {
@@ -120,7 +132,7 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
             let dots = panel_scores(query, panel, &tile.weights[row * query.dim..][..query.dim]);
             let centroid = &tile.centroid_scores[tile.centroids[row] + panel * LANES..][..LANES];
             for (lane, most) in maxima.iter_mut().enumerate() {
-                let score = centroid[lane] + dots[lane] * tile.weight_scale;
+                let score = centroid[lane] + dots[lane] * tile.weight_scales[row];
                 *most = most.max(score * tile.inverse_norms[row]);
             }
         }

@@ -34,10 +34,10 @@ impl Unpack {
 /// Some tokens of a document, ready to be scored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResidualTile<'a> {
-    /// `dim` biased bytes a token: its bucket weights.
+    /// `dim` biased bytes a token: its residual.
     pub(crate) weights: &'a [u8],
-    /// What the bucket weights are multiplied by.
-    pub(crate) weight_scale: f32,
+    /// What the weights of each token are multiplied by.
+    pub(crate) weight_scales: &'a [f32],
     /// Where in `centroid_scores` each token's centroid starts.
     pub(crate) centroids: &'a [usize],
     /// Query tokens' scores with the centroids, followed by one panel of fill.
@@ -52,6 +52,7 @@ impl ResidualTile<'_> {
         let count = self.centroids.len();
         let lanes = query.panels() * LANES;
         assert!(self.weights.len() == count * query.dim && self.inverse_norms.len() == count);
+        assert_eq!(self.weight_scales.len(), count);
         assert!(
             maxima.len() == lanes
                 && self

@@ -1,32 +1,48 @@
-//! Centroids and buckets: how a token becomes a code and residual bits, and back.
+//! Centroids and a quantizer: how a token becomes a code and residual bits, and back.
 
 use super::assign::Assigner;
+use super::buckets::{self, Buckets};
 use super::codes::ResidualCodes;
-use super::pack;
+use super::trellis::{self, Trellis};
 use crate::error::{CodecError, all_finite, length, whole_rows};
-use crate::kernel::{Isa, Kernel};
-use crate::metric::{normalize, squared_norm};
+use crate::kernel::{ByteRows, Isa, Kernel};
 use crate::tokens::check_dim;
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use std::sync::OnceLock;
 
-/// The residual codec of ColBERTv2 (Santhanam et al., NAACL 2022; `residual.py` of its reference implementation).
+/// Residual compression of token vectors: a token `x` is coded as the centroid `c` of greatest dot product and a few bits
+/// a dimension of `x - c`, and reconstructed as their sum brought to unit length; that length is part of the score.
 ///
-/// A token `x` is coded as the centroid `c` of greatest dot product and, for each dimension, the bucket of `x - c` among
-/// `2^bits` that are cut at global quantiles of held-out residuals. It is reconstructed as `c` plus the buckets' weights,
-/// brought to unit length; that length is part of the score.
+/// The bits are those of a [`Quantizer`]: the buckets of ColBERTv2 (Santhanam et al., NAACL 2022; `residual.py` of its
+/// reference implementation), byte for byte, or a trellis code, which loses less.
 #[derive(Clone, Debug)]
 pub struct ResidualCodec {
     dim: usize,
     bits: u8,
     centroids: Vec<f32>,
-    cutoffs: Vec<f32>,
-    weights: Vec<f32>,
-    /// The `8 / bits` weights of each residual byte.
-    byte_weights: Vec<f32>,
+    quantizer: Quantizer,
     /// Made on the first assignment: a codec that only reads pays neither its time nor its memory.
     assigner: OnceLock<Assigner>,
+    /// The centroids in int8: of a trellis codec just what they are, of buckets made on the first query.
+    bytes: OnceLock<ByteRows>,
+}
+
+/// How the residual of a token becomes bits.
+#[derive(Clone, Debug)]
+pub enum Quantizer {
+    /// The reference's. Its centroids are numbers of half precision.
+    Buckets(Buckets),
+    /// Trellis-coded quantisation. Its centroids are int8, each by a scale of its own.
+    Trellis(Trellis),
+}
+
+/// Centroids in int8: `dim` bytes a row, each its code plus 128, and a scale a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CentroidBytes {
+    /// Row after row.
+    pub values: Vec<u8>,
+    /// What each row's codes are multiplied by.
+    pub scales: Vec<f32>,
 }
 
 impl ResidualCodec {
@@ -42,28 +58,52 @@ impl ResidualCodec {
         cutoffs: Vec<f32>,
         weights: Vec<f32>,
     ) -> Result<Self, CodecError> {
+        check_shape(dim, bits, &centroids)?;
+        let buckets = Buckets::new(bits, cutoffs, weights)?;
+        round_to_half(&mut centroids);
+        Self::new(dim, bits, centroids, Quantizer::Buckets(buckets))
+    }
+
+    /// A trellis codec of given centroids and the tables that a token's factors index: `2^4`, `2^5` or `2^6` scales and
+    /// `2^5`, `2^5` or `2^6` reciprocal norms for 1, 2 or 4 bits, ascending.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_trellis(
+        dim: usize,
+        bits: u8,
+        centroids: CentroidBytes,
+        scales: Vec<f32>,
+        inverse_norms: Vec<f32>,
+    ) -> Result<Self, CodecError> {
         check_dim(dim)?;
         check_bits(bits)?;
-        let rows = whole_rows(centroids.len(), dim)?;
-        length("centroids", rows.clamp(1, 1 << 31), rows)?;
-        length("bucket cutoffs", (1 << bits) - 1, cutoffs.len())?;
-        length("bucket weights", 1 << bits, weights.len())?;
-        round_to_half(&mut centroids);
+        length(
+            "centroid scales",
+            whole_rows(centroids.values.len(), dim)?,
+            centroids.scales.len(),
+        )?;
+        let rows = ByteRows {
+            values: centroids.values,
+            scales: centroids.scales,
+        };
+        let trellis = Trellis::new(bits, dim, scales, inverse_norms)?;
+        let codec = Self::new(dim, bits, rows.decode(), Quantizer::Trellis(trellis))?;
+        // A new cell takes what it is given.
+        let _ = codec.bytes.set(rows);
+        Ok(codec)
+    }
+
+    fn new(dim: usize, bits: u8, centroids: Vec<f32>, quantizer: Quantizer) -> Result<Self, CodecError> {
+        check_shape(dim, bits, &centroids)?;
         all_finite(&centroids, dim)?;
-        all_finite(&cutoffs, cutoffs.len())?;
-        all_finite(&weights, weights.len())?;
-        if let Some(at) = cutoffs.windows(2).position(|pair| pair[1] < pair[0]) {
-            return Err(CodecError::Cutoffs { index: at + 1 });
-        }
-        let byte_weights = byte_weights(bits, &weights);
         Ok(Self {
             dim,
             bits,
             centroids,
-            cutoffs,
-            weights,
-            byte_weights,
+            quantizer,
             assigner: OnceLock::new(),
+            bytes: OnceLock::new(),
         })
     }
 
@@ -94,31 +134,50 @@ impl ResidualCodec {
     pub fn fit_buckets(
         bits: u8,
         dim: usize,
-        centroids: Vec<f32>,
+        mut centroids: Vec<f32>,
         heldout: &[f32],
     ) -> Result<Self, CodecError> {
-        check_bits(bits)?;
-        let rows = whole_rows(heldout.len(), dim)?;
-        length("held-out tokens", rows.max(1), rows)?;
-        all_finite(heldout, dim)?;
-        let buckets = 1usize << bits;
-        let mut codec = Self::from_parts(dim, bits, centroids, vec![0.0; buckets - 1], vec![0.0; buckets])?;
-        let mut codes = Vec::with_capacity(rows);
-        codec.assign(heldout, &mut codes);
-        let mut residuals = vec![0.0; heldout.len()];
-        let tokens = heldout.chunks_exact(dim).zip(residuals.chunks_exact_mut(dim));
-        let mut half = vec![f16::ZERO; dim];
-        for ((token, residual), code) in tokens.zip(&codes) {
-            subtract(token, codec.centroid(*code), &mut half, residual);
+        check_shape(dim, bits, &centroids)?;
+        round_to_half(&mut centroids);
+        let blank = Buckets::new(bits, vec![0.0; (1 << bits) - 1], vec![0.0; 1 << bits])?;
+        let mut codec = Self::new(dim, bits, centroids, Quantizer::Buckets(blank))?;
+        let codes = codec.assign_heldout(heldout)?;
+        let mut residuals = Vec::with_capacity(heldout.len());
+        let mut row = buckets::Row::new(dim);
+        for (token, code) in heldout.chunks_exact(dim).zip(&codes) {
+            buckets::subtract(token, codec.centroid(*code), &mut row);
+            residuals.extend_from_slice(&row.residual);
         }
-        residuals.sort_unstable_by(f32::total_cmp);
-        let steps = 2 * buckets;
-        codec.cutoffs = (1..buckets).map(|i| quantile(&residuals, 2 * i, steps)).collect();
-        codec.weights = (0..buckets)
-            .map(|i| quantile(&residuals, 2 * i + 1, steps))
-            .collect();
-        codec.byte_weights = byte_weights(bits, &codec.weights);
+        codec.quantizer = Quantizer::Buckets(Buckets::fit(bits, residuals)?);
         Ok(codec)
+    }
+
+    /// A trellis codec of given centroids (rounded to int8), whose scales and norms span those of held-out tokens.
+    ///
+    /// # Errors
+    /// As [`fit_buckets`](Self::fit_buckets).
+    pub fn fit_trellis(bits: u8, dim: usize, centroids: &[f32], heldout: &[f32]) -> Result<Self, CodecError> {
+        check_shape(dim, bits, centroids)?;
+        all_finite(centroids, dim)?;
+        let rows = ByteRows::new(centroids, dim);
+        let blank = Buckets::new(bits, vec![0.0; (1 << bits) - 1], vec![0.0; 1 << bits])?;
+        let mut codec = Self::new(dim, bits, rows.decode(), Quantizer::Buckets(blank))?;
+        let codes = codec.assign_heldout(heldout)?;
+        let centroids = codes.iter().map(|code| codec.centroid(*code));
+        let trellis = Trellis::fit(bits, dim, heldout.chunks_exact(dim).zip(centroids))?;
+        codec.quantizer = Quantizer::Trellis(trellis);
+        // A new cell takes what it is given.
+        let _ = codec.bytes.set(rows);
+        Ok(codec)
+    }
+
+    fn assign_heldout(&self, heldout: &[f32]) -> Result<Vec<u32>, CodecError> {
+        let rows = whole_rows(heldout.len(), self.dim)?;
+        length("held-out tokens", rows.max(1), rows)?;
+        all_finite(heldout, self.dim)?;
+        let mut codes = Vec::with_capacity(rows);
+        self.assign(heldout, &mut codes);
+        Ok(codes)
     }
 
     /// Numbers a token.
@@ -151,7 +210,13 @@ impl ResidualCodec {
         self.dim * usize::from(self.bits) / 8
     }
 
-    /// The centroids, row after row; each number is one of half precision.
+    /// How residuals become bits.
+    #[must_use]
+    pub fn quantizer(&self) -> &Quantizer {
+        &self.quantizer
+    }
+
+    /// The centroids, row after row: numbers of half precision with buckets, of int8 by a scale a row with a trellis.
     #[must_use]
     pub fn centroids(&self) -> &[f32] {
         &self.centroids
@@ -164,16 +229,19 @@ impl ResidualCodec {
         &self.centroids[(code as usize).min(self.len() - 1) * self.dim..][..self.dim]
     }
 
-    /// The bounds between buckets, ascending.
+    /// The centroids in int8: exact with a trellis, rounded with buckets.
     #[must_use]
-    pub fn cutoffs(&self) -> &[f32] {
-        &self.cutoffs
+    pub fn centroid_bytes(&self) -> CentroidBytes {
+        let rows = self.byte_rows().clone();
+        CentroidBytes {
+            values: rows.values,
+            scales: rows.scales,
+        }
     }
 
-    /// What each bucket stands for.
-    #[must_use]
-    pub fn weights(&self) -> &[f32] {
-        &self.weights
+    pub(crate) fn byte_rows(&self) -> &ByteRows {
+        self.bytes
+            .get_or_init(|| ByteRows::new(&self.centroids, self.dim))
     }
 
     /// Appends to `codes` the centroid of greatest dot product of each token; ties go to the lowest.
@@ -199,37 +267,37 @@ impl ResidualCodec {
         debug_assert!(tokens.len().is_multiple_of(self.dim));
         let first = out.codes.len();
         self.assign(tokens, &mut out.codes);
-        let dim = self.dim;
-        let (mut half, mut row) = (vec![f16::ZERO; dim], vec![0.0f32; dim]);
-        let mut values = vec![0u8; dim];
-        for (token, code) in tokens.chunks_exact(dim).zip(&out.codes[first..]) {
-            let centroid = self.centroid(*code);
-            subtract(token, centroid, &mut half, &mut row);
-            values.fill(0);
-            // Counting the cutoffs below is torch.bucketize with right=False.
-            for cutoff in &self.cutoffs {
-                for (value, residual) in values.iter_mut().zip(&row) {
-                    *value += u8::from(cutoff < residual);
-                }
+        let codes = &out.codes[first..];
+        let rows = tokens.chunks_exact(self.dim).zip(codes);
+        let (residuals, factors) = (&mut out.residuals, &mut out.factors);
+        match &self.quantizer {
+            Quantizer::Buckets(buckets) => {
+                let mut row = buckets::Row::new(self.dim);
+                factors.extend(
+                    rows.map(|(token, code)| {
+                        buckets.encode(token, self.centroid(*code), &mut row, residuals)
+                    }),
+                );
             }
-            for ((sum, value), c) in row.iter_mut().zip(&values).zip(centroid) {
-                *sum = c + self.weights[usize::from(*value)];
+            Quantizer::Trellis(trellis) => {
+                let mut row = trellis::Row::new(self.bits, self.dim);
+                factors.extend(
+                    rows.map(|(token, code)| {
+                        trellis.encode(token, self.centroid(*code), &mut row, residuals)
+                    }),
+                );
             }
-            pack::pack(&values, self.bits, &mut out.residuals);
-            out.inverse_norms
-                .push(pack::inverse_norm_code(1.0 / squared_norm(&row).sqrt()));
         }
     }
 
-    /// Reconstructs a token from its code and residual bytes, at unit length.
-    pub fn decode(&self, code: u32, residual: &[u8], out: &mut [f32]) {
-        let each = 8 / usize::from(self.bits);
+    /// Reconstructs a token from its code, residual bytes and factors, at unit length (with a trellis to within the steps
+    /// of its reciprocal norms).
+    pub fn decode(&self, code: u32, residual: &[u8], factors: u16, out: &mut [f32]) {
         out.copy_from_slice(self.centroid(code));
-        for (out, byte) in out.chunks_exact_mut(each).zip(residual) {
-            let weights = &self.byte_weights[usize::from(*byte) * each..][..each];
-            out.iter_mut().zip(weights).for_each(|(v, w)| *v += w);
+        match &self.quantizer {
+            Quantizer::Buckets(buckets) => buckets.decode(residual, out),
+            Quantizer::Trellis(trellis) => trellis.decode(residual, factors, out),
         }
-        normalize(out);
     }
 }
 
@@ -241,33 +309,13 @@ fn check_bits(bits: u8) -> Result<(), CodecError> {
     }
 }
 
-/// The weights of the values of every byte, in order.
-fn byte_weights(bits: u8, weights: &[f32]) -> Vec<f32> {
-    let bytes: Vec<u8> = (0..=u8::MAX).collect();
-    pack::unpack(&bytes, bits)
-        .map(|value| weights[usize::from(value)])
-        .collect()
-}
-
-/// The residual of a token, rounded to half precision, as the reference computes it on a GPU.
-fn subtract(token: &[f32], centroid: &[f32], half: &mut [f16], residual: &mut [f32]) {
-    for ((r, x), c) in residual.iter_mut().zip(token).zip(centroid) {
-        *r = x - c;
-    }
-    half.convert_from_f32_slice(residual);
-    half.convert_to_f32_slice(residual);
+fn check_shape(dim: usize, bits: u8, centroids: &[f32]) -> Result<(), CodecError> {
+    check_dim(dim)?;
+    check_bits(bits)?;
+    let rows = whole_rows(centroids.len(), dim)?;
+    length("centroids", rows.clamp(1, 1 << 31), rows)
 }
 
 fn round_to_half(values: &mut [f32]) {
     values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
-}
-
-/// The quantile `part / whole` of sorted numbers, interpolated between neighbours.
-fn quantile(sorted: &[f32], part: usize, whole: usize) -> f32 {
-    let last = sorted.len() - 1;
-    let (low, rest) = (last * part / whole, last * part % whole);
-    let (a, b) = (sorted[low], sorted[(low + 1).min(last)]);
-    #[expect(clippy::cast_precision_loss, reason = "rest and whole are below 33")]
-    let fraction = rest as f32 / whole as f32;
-    a + (b - a) * fraction
 }

@@ -9,8 +9,9 @@ pub struct ResidualCodes {
     pub codes: Vec<u32>,
     /// The packed residuals: `dim * bits / 8` bytes a token.
     pub residuals: Vec<u8>,
-    /// The reciprocal norm of each reconstruction, as 16 bits.
-    pub inverse_norms: Vec<u16>,
+    /// 16 bits a token beside its residual: the reciprocal norm of its reconstruction, or what [`Trellis`](crate::Trellis)
+    /// keeps there.
+    pub factors: Vec<u16>,
 }
 
 impl ResidualCodes {
@@ -32,7 +33,7 @@ impl ResidualCodes {
         ResidualRows {
             codes: Codes::U32(&self.codes),
             residuals: &self.residuals,
-            inverse_norms: &self.inverse_norms,
+            factors: &self.factors,
         }
     }
 }
@@ -89,8 +90,9 @@ pub struct ResidualRows<'a> {
     pub codes: Codes<'a>,
     /// The packed residuals: `dim * bits / 8` bytes a token.
     pub residuals: &'a [u8],
-    /// The reciprocal norm of each reconstruction, as 16 bits.
-    pub inverse_norms: &'a [u16],
+    /// 16 bits a token beside its residual: the reciprocal norm of its reconstruction, or what [`Trellis`](crate::Trellis)
+    /// keeps there.
+    pub factors: &'a [u16],
 }
 
 impl ResidualRows<'_> {
@@ -115,7 +117,7 @@ impl ResidualRows<'_> {
         Self {
             codes: self.codes.slice(start..end),
             residuals: &self.residuals[start * bytes..end * bytes],
-            inverse_norms: &self.inverse_norms[start..end],
+            factors: &self.factors[start..end],
         }
     }
 }

@@ -1,12 +1,19 @@
 //! The residual codec of ColBERTv2: a token is its nearest centroid and a few bits a dimension of what is left.
 
 mod assign;
+mod buckets;
 mod codec;
 mod codes;
 mod pack;
 mod query;
+mod token_codec;
+mod trellis;
+mod trellis_tables;
 
 pub(crate) use assign::Assigner;
-pub use codec::ResidualCodec;
+pub use buckets::Buckets;
+pub use codec::{CentroidBytes, Quantizer, ResidualCodec};
 pub use codes::{Codes, ResidualCodes, ResidualRows};
 pub use query::ResidualQuery;
+pub use token_codec::TokenCodec;
+pub use trellis::Trellis;

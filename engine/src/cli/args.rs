@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec};
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
 use latewood_query::PlanChoice;
 use latewood_storage::FieldType;
 
@@ -110,6 +110,9 @@ pub(super) struct CreateArgs {
     /// Bits of residual a number of a token: 1, 2 or 4; default: 2
     #[arg(long)]
     pub(super) bits: Option<u8>,
+    /// How residuals are coded; default: trellis
+    #[arg(long, value_name = "CODEC")]
+    pub(super) token_codec: Option<TokenCodecArg>,
     /// Keep the tokens beside their codes, for exact rescoring
     #[arg(long, value_name = "CODEC")]
     pub(super) keep_original: Option<OriginalArg>,
@@ -334,6 +337,23 @@ pub(super) enum OriginalArg {
     F16,
     /// 1 byte a number
     Int8,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum TokenCodecArg {
+    /// As ColBERTv2 does
+    Buckets,
+    /// Less loss in as many bytes
+    Trellis,
+}
+
+impl From<TokenCodecArg> for TokenCodec {
+    fn from(codec: TokenCodecArg) -> Self {
+        match codec {
+            TokenCodecArg::Buckets => Self::Buckets,
+            TokenCodecArg::Trellis => Self::Trellis,
+        }
+    }
 }
 
 impl From<OriginalArg> for OriginalCodec {

@@ -35,6 +35,9 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
     if let Some(bits) = args.bits {
         schema = schema.bits(bits);
     }
+    if let Some(codec) = args.token_codec {
+        schema = schema.token_codec(codec.into());
+    }
     if let Some(codec) = args.keep_original {
         schema = schema.keep_original(codec.into());
     }
@@ -70,7 +73,12 @@ pub(super) fn describe(schema: &Schema) -> String {
         let original = tokens
             .original
             .map_or_else(String::new, |codec| format!(", originals {}", codec.name()));
-        parts.push(format!("tokens {} at {} bits{original}", tokens.dim, tokens.bits));
+        parts.push(format!(
+            "tokens {} at {} bits ({}){original}",
+            tokens.dim,
+            tokens.bits,
+            tokens.codec.name()
+        ));
     }
     if let Some(encoder) = &schema.encoder {
         parts.push(format!("encoder {}", encoder.name));

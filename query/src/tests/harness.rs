@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenMatrix, maxsim};
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix, maxsim};
 use latewood_storage::{
     CollectionStore, DenseSpec, DocumentId, FieldSpec, FieldType, Maintenance, MemoryBackend, Operation,
     OptimizeOptions, Record, Schema, Snapshot, Store, StoreOptions, TokensSpec,
@@ -95,6 +95,7 @@ pub(super) fn schema(metric: Metric, codec: DenseCodec, bits: u8, original: Opti
         tokens: Some(TokensSpec {
             dim: TOKEN_DIM,
             bits,
+            codec: TokenCodec::default(),
             original,
         }),
         fields: vec![

@@ -1,10 +1,10 @@
-//! A codebook: the centroids and buckets that residual codes refer to, a file of its own that segments share.
+//! A codebook: the centroids and the quantizer that residual codes refer to, a file of its own that segments share.
 
 use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::ResidualCodec;
+use latewood_codecs::{CentroidBytes, CodecError, Quantizer, ResidualCodec, TokenCodec};
 
 use super::component::CODEBOOK_KIND;
 use super::reader::ComponentFile;
@@ -15,8 +15,12 @@ use crate::error::Result;
 const CENTROIDS: u32 = 1;
 const CUTOFFS: u32 = 2;
 const WEIGHTS: u32 = 3;
+const CENTROID_BYTES: u32 = 4;
+const CENTROID_SCALES: u32 = 5;
+const SCALES: u32 = 6;
+const INVERSE_NORMS: u32 = 7;
 
-/// Centroids, buckets, and how many tokens they were trained for.
+/// Centroids, a quantizer, and how many tokens they were trained for.
 #[derive(Debug)]
 pub struct Codebook {
     /// Its number in the collection; segments name it.
@@ -33,13 +37,27 @@ impl Codebook {
     /// # Errors
     /// What the backend says.
     pub fn write(&self, backend: &dyn StorageBackend, path: &Path) -> Result<u64> {
-        let tags = [CENTROIDS, CUTOFFS, WEIGHTS];
-        let mut writer = ComponentWriter::create(backend, path, CODEBOOK_KIND, &tags)?;
-        let mut halves = vec![f16::ZERO; self.codec.centroids().len()];
-        halves.convert_from_f32_slice(self.codec.centroids());
-        writer.append(CENTROIDS, bytemuck::cast_slice(&halves))?;
-        writer.append(CUTOFFS, bytemuck::cast_slice(self.codec.cutoffs()))?;
-        writer.append(WEIGHTS, bytemuck::cast_slice(self.codec.weights()))?;
+        let create = |tags: &[u32]| ComponentWriter::create(backend, path, CODEBOOK_KIND, tags);
+        let (writer, kind) = match self.codec.quantizer() {
+            Quantizer::Buckets(buckets) => {
+                let mut writer = create(&[CENTROIDS, CUTOFFS, WEIGHTS])?;
+                let mut halves = vec![f16::ZERO; self.codec.centroids().len()];
+                halves.convert_from_f32_slice(self.codec.centroids());
+                writer.append(CENTROIDS, bytemuck::cast_slice(&halves))?;
+                writer.append(CUTOFFS, bytemuck::cast_slice(buckets.cutoffs()))?;
+                writer.append(WEIGHTS, bytemuck::cast_slice(buckets.weights()))?;
+                (writer, TokenCodec::Buckets)
+            }
+            Quantizer::Trellis(trellis) => {
+                let mut writer = create(&[CENTROID_BYTES, CENTROID_SCALES, SCALES, INVERSE_NORMS])?;
+                let centroids = self.codec.centroid_bytes();
+                writer.append(CENTROID_BYTES, &centroids.values)?;
+                writer.append(CENTROID_SCALES, bytemuck::cast_slice(&centroids.scales))?;
+                writer.append(SCALES, bytemuck::cast_slice(trellis.scales()))?;
+                writer.append(INVERSE_NORMS, bytemuck::cast_slice(trellis.inverse_norms()))?;
+                (writer, TokenCodec::Trellis)
+            }
+        };
         let (dim, bits) = (self.codec.dim() as u64, u64::from(self.codec.bits()));
         let written = writer.finish([
             self.id,
@@ -47,7 +65,7 @@ impl Codebook {
             bits,
             self.codec.len() as u64,
             self.trained_on_tokens,
-            0,
+            kind as u64,
         ])?;
         Ok(written.bytes)
     }
@@ -58,20 +76,19 @@ impl Codebook {
     /// [`crate::StorageError::Corruption`] when the file is damaged, [`crate::StorageError::VersionTooNew`].
     pub fn open(backend: &dyn StorageBackend, path: &Path) -> Result<Self> {
         let file = ComponentFile::open(backend, path, CODEBOOK_KIND)?;
-        let [id, dim, bits, centroids, trained_on_tokens, _] = file.params();
+        let [id, dim, bits, centroids, trained_on_tokens, kind] = file.params();
         let wrong =
             |found: String| file.corruption(0, "a dimension, bits and centroids of a residual codec", found);
         let shape = || format!("{centroids} centroids of {dim} numbers at {bits} bits");
         let dim = usize::try_from(dim).map_err(|_| wrong(shape()))?;
-        let count = usize::try_from(centroids)
-            .ok()
-            .and_then(|n| n.checked_mul(dim))
-            .ok_or_else(|| wrong(shape()))?;
+        let rows = usize::try_from(centroids).map_err(|_| wrong(shape()))?;
+        let count = rows.checked_mul(dim).ok_or_else(|| wrong(shape()))?;
         let bits = u8::try_from(bits).map_err(|_| wrong(shape()))?;
-        let halves: &[f16] = file.exactly(CENTROIDS, count)?;
-        let (cutoffs, weights): (&[f32], &[f32]) = (file.numbers(CUTOFFS)?, file.numbers(WEIGHTS)?);
-        let codec =
-            ResidualCodec::from_parts(dim, bits, halves.to_f32_vec(), cutoffs.to_vec(), weights.to_vec());
+        let codec = match TokenCodec::ALL.into_iter().find(|c| *c as u64 == kind) {
+            Some(TokenCodec::Buckets) => buckets(&file, dim, bits, count)?,
+            Some(TokenCodec::Trellis) => trellis(&file, dim, bits, rows, count)?,
+            None => return Err(file.corruption(0, "buckets (0) or a trellis (1)", kind.to_string())),
+        };
         let codec = codec.map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
             id,
@@ -79,4 +96,30 @@ impl Codebook {
             trained_on_tokens,
         })
     }
+}
+
+type Read = std::result::Result<ResidualCodec, CodecError>;
+
+fn buckets(file: &ComponentFile, dim: usize, bits: u8, count: usize) -> Result<Read> {
+    let halves: &[f16] = file.exactly(CENTROIDS, count)?;
+    let (cutoffs, weights): (&[f32], &[f32]) = (file.numbers(CUTOFFS)?, file.numbers(WEIGHTS)?);
+    let parts = (halves.to_f32_vec(), cutoffs.to_vec(), weights.to_vec());
+    Ok(ResidualCodec::from_parts(dim, bits, parts.0, parts.1, parts.2))
+}
+
+fn trellis(file: &ComponentFile, dim: usize, bits: u8, rows: usize, count: usize) -> Result<Read> {
+    let values: &[u8] = file.exactly(CENTROID_BYTES, count)?;
+    let centroid_scales: &[f32] = file.exactly(CENTROID_SCALES, rows)?;
+    let (scales, norms): (&[f32], &[f32]) = (file.numbers(SCALES)?, file.numbers(INVERSE_NORMS)?);
+    let centroids = CentroidBytes {
+        values: values.to_vec(),
+        scales: centroid_scales.to_vec(),
+    };
+    Ok(ResidualCodec::from_trellis(
+        dim,
+        bits,
+        centroids,
+        scales.to_vec(),
+        norms.to_vec(),
+    ))
 }

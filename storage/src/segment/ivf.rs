@@ -189,11 +189,11 @@ mod tests {
             trained_on_tokens: 0,
         });
         let codes = [4, 0, 4, 2, 2, 2, 0, 4];
-        let (residuals, inverse_norms) = ([0; 8], [0; 8]);
+        let (residuals, factors) = ([0; 8], [0; 8]);
         let rows = ResidualRows {
             codes: Codes::U16(&codes),
             residuals: &residuals,
-            inverse_norms: &inverse_norms,
+            factors: &factors,
         };
         let rows = TokenRows::Residual {
             codebook: &codebook,

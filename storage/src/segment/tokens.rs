@@ -20,7 +20,7 @@ use crate::error::{Result, StorageError};
 const VALUES: u32 = 1;
 const ENDS: u32 = 2;
 const CODES: u32 = 3;
-const INVERSE_NORMS: u32 = 4;
+const FACTORS: u32 = 4;
 
 const RAW: u64 = 0;
 const RESIDUAL: u64 = 1;
@@ -47,7 +47,7 @@ impl<'a> TokensWriter<'a> {
     ) -> Result<Self> {
         let path = dir.join(Component::Tokens.name());
         let tags: &[u32] = if codebook.is_some() {
-            &[VALUES, ENDS, CODES, INVERSE_NORMS]
+            &[VALUES, ENDS, CODES, FACTORS]
         } else {
             &[VALUES, ENDS]
         };
@@ -87,8 +87,7 @@ impl<'a> TokensWriter<'a> {
                 self.writer.append(CODES, bytemuck::cast_slice(&codes))?;
             }
         }
-        self.writer
-            .append(INVERSE_NORMS, bytemuck::cast_slice(rows.inverse_norms))
+        self.writer.append(FACTORS, bytemuck::cast_slice(rows.factors))
     }
 
     /// Appends the codes that one task has made.
@@ -195,7 +194,7 @@ impl<'a> TokensView<'a> {
                 Codes::U32(codes) => Codes::U32(codes.get(start..end)?),
             },
             residuals: rows.residuals.get(start * bytes..end * bytes)?,
-            inverse_norms: rows.inverse_norms.get(start..end)?,
+            factors: rows.factors.get(start..end)?,
         })
     }
 
@@ -220,7 +219,10 @@ impl<'a> TokensView<'a> {
                 let bytes = codebook.codec.residual_bytes();
                 let residuals = rows.residuals.chunks_exact(bytes).skip(first);
                 for (at, (to, residual)) in out.chunks_exact_mut(self.dim).zip(residuals).enumerate() {
-                    codebook.codec.decode(rows.codes.get(first + at), residual, to);
+                    let factors = rows.factors[first + at];
+                    codebook
+                        .codec
+                        .decode(rows.codes.get(first + at), residual, factors, to);
                 }
             }
         }
@@ -304,6 +306,6 @@ fn residual_rows<'a>(
     Ok(ResidualRows {
         codes,
         residuals: file.exactly(VALUES, tokens.saturating_mul(codec.residual_bytes()))?,
-        inverse_norms: file.exactly(INVERSE_NORMS, tokens)?,
+        factors: file.exactly(FACTORS, tokens)?,
     })
 }

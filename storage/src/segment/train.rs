@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::ResidualCodec;
 use latewood_codecs::kmeans::KMeans;
+use latewood_codecs::{ResidualCodec, TokenCodec};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -88,7 +88,11 @@ pub fn train_codebook(
         }
         kmeans.update(part, &codes);
     }
-    let codec = ResidualCodec::fit_buckets(spec.bits, dim, kmeans.finish(), heldout)?;
+    let centroids = kmeans.finish();
+    let codec = match spec.codec {
+        TokenCodec::Buckets => ResidualCodec::fit_buckets(spec.bits, dim, centroids, heldout)?,
+        TokenCodec::Trellis => ResidualCodec::fit_trellis(spec.bits, dim, &centroids, heldout)?,
+    };
     Ok(Codebook {
         id,
         codec,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
-use latewood_codecs::{DenseCodec, Metric, TokenMatrix};
+use latewood_codecs::{DenseCodec, Metric, TokenCodec, TokenMatrix};
 use serde_json::json;
 
 use crate::backend::{DirectoryEntry, WritableFile};
@@ -27,6 +27,7 @@ pub(super) fn schema() -> Schema {
         tokens: Some(TokensSpec {
             dim: 8,
             bits: 4,
+            codec: TokenCodec::default(),
             original: None,
         }),
         fields: vec![FieldSpec {

@@ -9,7 +9,7 @@ mod training;
 use std::path::Path;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec, ResidualCodec, TokenMatrix};
+use latewood_codecs::{DenseCodec, Metric, OriginalCodec, ResidualCodec, TokenCodec, TokenMatrix};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 
@@ -54,6 +54,7 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
         tokens: Some(TokensSpec {
             dim: TOKEN_DIM,
             bits,
+            codec: TokenCodec::default(),
             original,
         }),
         fields: vec![

@@ -71,7 +71,7 @@ fn residual_codes_are_those_of_the_codec() {
             let codes: Vec<u32> = (0..rows.len()).map(|t| rows.codes.get(t)).collect();
             assert_eq!(codes, expected.codes);
             assert_eq!(rows.residuals, expected.residuals);
-            assert_eq!(rows.inverse_norms, expected.inverse_norms);
+            assert_eq!(rows.factors, expected.factors);
             assert!(tokens.raw(ordinal).is_none());
             let back = segment.record(ordinal).unwrap().tokens.unwrap();
             match original {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use latewood_codecs::Quantizer;
 use latewood_codecs::{DenseCodec, TokenMatrix};
 
 use super::{TOKEN_DIM, backend, open, options, pool, record, schema, unit_rows, view};
@@ -78,8 +79,12 @@ fn a_codebook_learns_the_clusters_of_segments_and_memtable() {
         (codebook.id, codebook.trained_on_tokens)
     );
     assert_eq!(read.codec.centroids(), codebook.codec.centroids());
-    assert_eq!(read.codec.cutoffs(), codebook.codec.cutoffs());
-    assert_eq!(read.codec.weights(), codebook.codec.weights());
+    let tables = |codebook: &Codebook| match codebook.codec.quantizer() {
+        Quantizer::Buckets(buckets) => (buckets.cutoffs().to_vec(), buckets.weights().to_vec()),
+        Quantizer::Trellis(trellis) => (trellis.scales().to_vec(), trellis.inverse_norms().to_vec()),
+    };
+    assert_eq!(tables(&read), tables(&codebook));
+    assert_eq!(read.codec.centroid_bytes(), codebook.codec.centroid_bytes());
 }
 
 #[test]

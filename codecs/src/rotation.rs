@@ -1,0 +1,107 @@
+//! A fixed orthonormal map that spreads every direction over all dimensions.
+
+/// Seed of the signs: part of the file format.
+const SEED: u64 = 0x4c61_7465_776f_6f64;
+const ROUNDS: u64 = 3;
+
+/// Three rounds of random signs and fast Walsh-Hadamard transforms, the map of Ailon and Chazelle (STOC 2006) made
+/// orthonormal for dimensions that are no power of two: each round transforms the greatest power of two of numbers from
+/// the front, then from the back.
+///
+/// It depends on the dimension alone, and takes `O(dim log dim)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotation {
+    dim: usize,
+    power: usize,
+    /// `ROUNDS` rows of 1 and -1.
+    signs: Vec<f32>,
+}
+
+impl Rotation {
+    pub(crate) fn new(dim: usize) -> Self {
+        let mut state = SEED ^ dim as u64;
+        let signs = (0..ROUNDS * dim as u64).map(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            if (z ^ (z >> 31)) & 1 == 0 { 1.0 } else { -1.0 }
+        });
+        Self {
+            dim,
+            power: 1 << dim.max(1).ilog2(),
+            signs: signs.collect(),
+        }
+    }
+
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Rotates a row in place.
+    pub(crate) fn apply(&self, row: &mut [f32]) {
+        debug_assert_eq!(row.len(), self.dim);
+        for signs in self.signs.chunks_exact(self.dim) {
+            row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
+            hadamard(&mut row[..self.power]);
+            if self.power < self.dim {
+                hadamard(&mut row[self.dim - self.power..]);
+            }
+        }
+    }
+
+    /// Takes [`apply`](Self::apply) back.
+    pub(crate) fn invert(&self, row: &mut [f32]) {
+        debug_assert_eq!(row.len(), self.dim);
+        for signs in self.signs.chunks_exact(self.dim).rev() {
+            if self.power < self.dim {
+                hadamard(&mut row[self.dim - self.power..]);
+            }
+            hadamard(&mut row[..self.power]);
+            row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
+        }
+    }
+}
+
+/// The orthonormal Walsh-Hadamard transform of a power of two of numbers, its own inverse.
+fn hadamard(row: &mut [f32]) {
+    let mut half = 1;
+    while half < row.len() {
+        for block in row.chunks_exact_mut(2 * half) {
+            let (low, high) = block.split_at_mut(half);
+            for (a, b) in low.iter_mut().zip(high) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        half *= 2;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most 1,024")]
+    let norm = (row.len() as f32).sqrt().recip();
+    row.iter_mut().for_each(|v| *v *= norm);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_lengths_spreads_directions_and_is_taken_back() {
+        for dim in [8, 24, 96, 128, 1000, 1024] {
+            let rotation = Rotation::new(dim);
+            for axis in [0, dim / 2, dim - 1] {
+                let mut row = vec![0.0; dim];
+                row[axis] = 1.0;
+                rotation.apply(&mut row);
+                let norm: f32 = row.iter().map(|v| v * v).sum();
+                assert!((norm - 1.0).abs() < 1e-5, "{dim}: {norm}");
+                let most = row.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                assert!(most < 0.9, "{dim}: {most}");
+                rotation.invert(&mut row);
+                for (at, v) in row.iter().enumerate() {
+                    let expected = if at == axis { 1.0 } else { 0.0 };
+                    assert!((v - expected).abs() < 1e-5, "{dim}, {axis}: {v} at {at}");
+                }
+            }
+        }
+    }
+}
