@@ -291,8 +291,8 @@ pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out:
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn trellis_search(bits: u8, row: &[f32], by_branch: &[f32; WINDOWS], back: &mut [u8]) -> usize {
-    trellis::search_any(bits, row, by_branch, back)
+pub(super) fn trellis_search(bits: u8, row: &[f32], laid_out: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+    trellis::search_any(bits, row, laid_out, back)
 }
 
 /// Unpacks whole groups of 32 fields; returns the packed bytes that it took.

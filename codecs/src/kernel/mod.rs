@@ -25,7 +25,7 @@ use simsimd::SpatialSimilarity;
 use std::fmt;
 use std::ops::Range;
 pub(crate) use tile::{ResidualTile, Unpack};
-pub(crate) use trellis::{WINDOWS, back_len, low_byte};
+pub(crate) use trellis::{WINDOWS, back_at, back_len, lay_out, low_byte};
 
 /// Document rows that a caller widens and scores at once: enough to fill every register tile, few enough for the L1
 /// cache at 128 dimensions.
@@ -221,50 +221,53 @@ impl Kernel {
         by_isa!(self, scores_i8(query, tokens, rows, out));
     }
 
-    /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; see [`trellis::search`].
+    /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; the table is laid out by [`lay_out`].
     pub(crate) fn trellis_search(
         self,
         bits: u8,
         row: &[f32],
-        by_branch: &[f32; WINDOWS],
+        laid_out: &[f32; WINDOWS],
         back: &mut [u8],
     ) -> usize {
         assert_eq!(back.len(), back_len(bits, row.len()));
         match self.0 {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { avx512::trellis_search(bits, row, by_branch, back) },
+            Isa::Avx512Vnni => unsafe { avx512::trellis_search(bits, row, laid_out, back) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { avx2::trellis_search(bits, row, by_branch, back) },
-            _ => trellis::search_any(bits, row, by_branch, back),
+            Isa::Avx2 => unsafe { avx2::trellis_search(bits, row, laid_out, back) },
+            _ => trellis::search_any(bits, row, laid_out, back),
         }
     }
 
-    /// Unpacks one row of trellis codes to biased bytes, `8 / bits` of them a packed byte; the low bits of `before` precede
-    /// the first.
+    /// Unpacks rows of trellis codes to biased bytes, `8 / bits` of them a packed byte; the low bits of `before` precede
+    /// the first byte of each row.
     pub(crate) fn trellis_unpack(
         self,
         bits: u8,
         table: &[u8; WINDOWS],
-        before: u8,
+        before: &[u8],
         packed: &[u8],
         out: &mut [u8],
     ) {
-        debug_assert_eq!(packed.len() * 8, out.len() * usize::from(bits));
+        assert_eq!(packed.len() * 8, out.len() * usize::from(bits));
+        let (from, to) = (
+            packed.len() / before.len().max(1),
+            out.len() / before.len().max(1),
+        );
         #[cfg(target_arch = "x86_64")]
-        let done = match self.0 {
-            // SAFETY: a kernel of an instruction set exists only where the machine has it, and the rest is asked for.
-            Isa::Avx512Vnni if is_x86_feature_detected!("avx512vbmi") => unsafe {
-                avx512::trellis_unpack(bits, table, before, packed, out)
-            },
-            _ => 0,
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let done = 0;
-        let before = if done == 0 { before } else { packed[done - 1] };
-        let out = &mut out[done * 8 / usize::from(bits)..];
-        trellis::unpack(bits, table, before, &packed[done..], out);
+        if self.0 == Isa::Avx512Vnni && to.is_multiple_of(64) && is_x86_feature_detected!("avx512vbmi") {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it, and the rest was asked for.
+            unsafe { avx512::trellis_unpack(bits, table, before, packed, out) };
+            return;
+        }
+        let rows = packed
+            .chunks_exact(from.max(1))
+            .zip(out.chunks_exact_mut(to.max(1)));
+        for ((packed, out), before) in rows.zip(before) {
+            trellis::unpack(bits, table, *before, packed, out);
+        }
     }
 
     /// Raises `maxima` to the scores of a tile of residual codes.

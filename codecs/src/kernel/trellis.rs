@@ -17,73 +17,123 @@ pub(crate) fn back_len(bits: u8, dim: usize) -> usize {
 }
 
 /// Finds the path of least squared error through the trellis of `1 << BITS` branches a state. Returns the last state;
-/// `back` has, for each number of the row and each state, the high bits of the window that led there.
+/// `back` has, for each number of the row, the high bits of the window that led to each state, as [`back_at`] orders them.
 ///
-/// A state is the last `8 - BITS` bits of the code; a window is a state and the `BITS` bits after it; `by_branch` holds
-/// the table with the windows of one branch together: `[branch][state]`.
+/// A state is the last `8 - BITS` bits of the code; a window is a state and the `BITS` bits after it; `laid_out` is the
+/// table as [`lay_out`] orders it. Of a new state the low bits are the branch and
+/// the high bits, its tail, are the low ones of the state before; the states before that lead there differ in their high
+/// bits, the head, of which the best is kept.
 #[inline(always)]
-pub(super) fn search<const BITS: usize>(row: &[f32], by_branch: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+fn search<const BITS: usize>(row: &[f32], laid_out: &[f32; WINDOWS], back: &mut [u8]) -> usize {
     let (states, branches) = (WINDOWS >> BITS, 1usize << BITS);
-    // Of a new state the low bits are the branch and the high bits the low ones of the state before: the states before
-    // that lead there are `tails` apart.
     let tails = states / branches;
-    let (mut cost, mut wide) = ([0.0f32; WINDOWS], [0.0f32; WINDOWS]);
+    let mut cost = [0.0f32; WINDOWS];
+    let mut next = [0.0f32; WINDOWS];
     for (x, back) in row.iter().zip(back.chunks_exact_mut(states)) {
-        let before = &cost[..states];
-        for (wide, table) in wide.chunks_exact_mut(states).zip(by_branch.chunks_exact(states)) {
-            for ((sum, cost), value) in wide.iter_mut().zip(before).zip(table) {
-                let error = x - value;
-                *sum = cost + error * error;
-            }
-        }
-        if BITS == 4 {
-            least_of_rows::<BITS>(&wide, back, &mut cost);
-            continue;
-        }
-        for branch in 0..branches {
-            let sums = &wide[branch * states..][..states];
-            let mut least = [f32::INFINITY; WINDOWS];
-            let mut heads = [0u32; WINDOWS];
-            for (head, sums) in (0u32..).zip(sums.chunks_exact(tails)) {
-                for ((least, best), sum) in least[..tails].iter_mut().zip(&mut heads[..tails]).zip(sums) {
-                    let better = sum < least;
-                    *best = if better { head } else { *best };
-                    *least = if better { *sum } else { *least };
+        for group in (0..tails).step_by(GROUP) {
+            let mut least = [[0.0f32; GROUP]; 4];
+            for (branch, least) in least.iter_mut().enumerate().take(branches) {
+                let table = &laid_out[branch * states..][..states];
+                let mut heads = [0u32; GROUP];
+                *least = sums(*x, &cost[group..], &table[group..]);
+                for head in 1..branches {
+                    let first = head * tails + group;
+                    let sums = sums(*x, &cost[first..], &table[first..]);
+                    for lane in 0..GROUP {
+                        let better = sums[lane] < least[lane];
+                        heads[lane] = if better { first_u32(head) } else { heads[lane] };
+                        least[lane] = if better { sums[lane] } else { least[lane] };
+                    }
+                }
+                let back = &mut back[branch * tails + group..][..GROUP];
+                for (back, head) in back.iter_mut().zip(heads) {
+                    [*back, ..] = head.to_le_bytes();
                 }
             }
-            for (tail, (least, head)) in least[..tails].iter().zip(&heads[..tails]).enumerate() {
-                cost[tail * branches + branch] = *least;
-                back[tail * branches + branch] = head.to_le_bytes()[0];
+            let next = &mut next[group * branches..][..GROUP * branches];
+            for lane in 0..GROUP {
+                for branch in 0..branches {
+                    next[lane * branches + branch] = least[branch][lane];
+                }
             }
         }
+        cost[..states].copy_from_slice(&next[..states]);
     }
-    let best = |best: usize, state: usize| if cost[state] < cost[best] { state } else { best };
-    (0..states).fold(0, best)
+    best_of(&cost[..states])
 }
 
-/// The step of a trellis with as many states as branches, where every state leads to every other.
+/// Tails that are looked at together.
+const GROUP: usize = 16;
+
+/// The costs of the windows from some states on, with their squared errors.
 #[inline(always)]
-fn least_of_rows<const BITS: usize>(wide: &[f32; WINDOWS], back: &mut [u8], cost: &mut [f32; WINDOWS]) {
-    let states = WINDOWS >> BITS;
-    for (branch, sums) in wide.chunks_exact(states).enumerate() {
-        let mut least = 0;
-        for (state, sum) in sums.iter().enumerate() {
-            if *sum < sums[least] {
-                least = state;
+fn sums(x: f32, cost: &[f32], table: &[f32]) -> [f32; GROUP] {
+    let (cost, table) = (&cost[..GROUP], &table[..GROUP]);
+    std::array::from_fn(|lane| {
+        let error = x - table[lane];
+        cost[lane] + error * error
+    })
+}
+
+#[inline(always)]
+fn first_u32(head: usize) -> u32 {
+    u32::from(low_byte(head))
+}
+
+fn best_of(cost: &[f32]) -> usize {
+    let best = |best: usize, state: usize| if cost[state] < cost[best] { state } else { best };
+    (0..cost.len()).fold(0, best)
+}
+
+/// The search where there are as many states as branches, and every state leads to every other: the lanes are branches.
+#[inline(always)]
+fn search_4(row: &[f32], laid_out: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+    let mut cost = [0.0f32; GROUP];
+    for (x, back) in row.iter().zip(back.chunks_exact_mut(GROUP)) {
+        let mut least = [f32::INFINITY; GROUP];
+        let mut heads = [0u32; GROUP];
+        for (state, table) in laid_out.chunks_exact(GROUP).enumerate() {
+            let sums = sums(*x, &[cost[state]; GROUP], table);
+            for lane in 0..GROUP {
+                let better = sums[lane] < least[lane];
+                heads[lane] = if better { first_u32(state) } else { heads[lane] };
+                least[lane] = if better { sums[lane] } else { least[lane] };
             }
         }
-        cost[branch] = sums[least];
-        back[branch] = low_byte(least);
+        cost = least;
+        for (back, head) in back.iter_mut().zip(heads) {
+            [*back, ..] = head.to_le_bytes();
+        }
     }
+    best_of(&cost)
+}
+
+/// The table in the order in which the search reads it: `[branch][state]` for 1 and 2 bits, `[state][branch]`, which is
+/// the order of the windows, for 4.
+pub(crate) fn lay_out(bits: u8, table: impl Fn(usize) -> f32) -> [f32; WINDOWS] {
+    let states = WINDOWS >> bits;
+    std::array::from_fn(|at| {
+        if bits == 4 {
+            table(at)
+        } else {
+            table(((at % states) << bits) | (at / states))
+        }
+    })
+}
+
+/// Where the back pointer of a state is among those of a number.
+pub(crate) fn back_at(bits: u8, state: usize) -> usize {
+    let tails = WINDOWS >> (2 * bits);
+    (state & ((1 << bits) - 1)) * tails + (state >> bits)
 }
 
 /// The search for any number of bits, in the instructions that the caller is built with.
 #[inline(always)]
-pub(super) fn search_any(bits: u8, row: &[f32], by_branch: &[f32; WINDOWS], back: &mut [u8]) -> usize {
+pub(super) fn search_any(bits: u8, row: &[f32], laid_out: &[f32; WINDOWS], back: &mut [u8]) -> usize {
     match bits {
-        1 => search::<1>(row, by_branch, back),
-        2 => search::<2>(row, by_branch, back),
-        _ => search::<4>(row, by_branch, back),
+        1 => search::<1>(row, laid_out, back),
+        2 => search::<2>(row, laid_out, back),
+        _ => search_4(row, laid_out, back),
     }
 }
 
@@ -126,7 +176,7 @@ mod tests {
         let states = WINDOWS >> bits;
         let mut windows = Vec::new();
         for back in back.chunks_exact(states).rev() {
-            let window = usize::from(back[state]) << (8 - bits) | state;
+            let window = usize::from(back[back_at(bits, state)]) << (8 - bits) | state;
             windows.push(window);
             state = window >> bits;
         }
@@ -139,11 +189,6 @@ mod tests {
         (windows, error)
     }
 
-    fn by_branch(bits: u8, table: &[f32]) -> [f32; WINDOWS] {
-        let states = WINDOWS >> bits;
-        std::array::from_fn(|at| table[((at % states) << bits) | (at / states)])
-    }
-
     #[test]
     fn the_path_found_is_the_best_and_the_same_on_every_instruction_set() {
         let table = numbers(WINDOWS, 1);
@@ -153,7 +198,8 @@ mod tests {
             for isa in Isa::available() {
                 let mut back = vec![0; back_len(bits, length)];
                 let kernel = Kernel::new(isa).unwrap();
-                let last = kernel.trellis_search(bits, &row, &by_branch(bits, &table), &mut back);
+                let last =
+                    kernel.trellis_search(bits, &row, &lay_out(bits, |window| table[window]), &mut back);
                 paths.push(follow(bits, &row, &table, &back, last));
             }
             assert!(
@@ -198,7 +244,7 @@ mod tests {
                     let mut out = vec![0; dim];
                     Kernel::new(isa)
                         .unwrap()
-                        .trellis_unpack(bits, &table, stream[0], packed, &mut out);
+                        .trellis_unpack(bits, &table, &stream[..1], packed, &mut out);
                     assert_eq!(out, expected, "{isa}, {bits} bits, {dim}");
                 }
             }

@@ -158,15 +158,15 @@ impl<'a> ResidualQuery<'a> {
                 }
             }
             Residuals::Trellis { trellis, .. } => {
-                let out = tile.weights.chunks_exact_mut(dim);
+                let mut before = [0; ROW_TILE];
                 let scales = tile.weight_scales.iter_mut().zip(&mut tile.inverse_norms);
-                for (((out, packed), code), (scale, inverse)) in
-                    out.zip(packed.chunks_exact(bytes)).zip(factors).zip(scales)
-                {
+                for ((before, code), (scale, inverse)) in before.iter_mut().zip(factors).zip(scales) {
                     let factors = trellis.factors(*code);
-                    trellis.unpack(self.query.kernel(), factors.before, packed, out);
+                    *before = factors.before;
                     (*scale, *inverse) = (factors.scale, factors.inverse_norm);
                 }
+                let weights = &mut tile.weights[..count * dim];
+                trellis.unpack(self.query.kernel(), &before[..count], packed, weights);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::trellis_tables::{step, table};
 use crate::error::{CodecError, all_finite, length};
-use crate::kernel::{Kernel, WINDOWS, back_len, low_byte};
+use crate::kernel::{Kernel, WINDOWS, back_at, back_len, lay_out, low_byte};
 use crate::metric::squared_norm;
 use crate::rotation::Rotation;
 
@@ -25,6 +25,8 @@ pub struct Trellis {
     rotation: Rotation,
     scales: Vec<f32>,
     inverse_norms: Vec<f32>,
+    /// The table as the search reads it.
+    laid_out: Box<[f32; WINDOWS]>,
     kernel: Kernel,
 }
 
@@ -79,6 +81,9 @@ impl Trellis {
             rotation: Rotation::new(dim),
             scales,
             inverse_norms,
+            laid_out: Box::new(lay_out(bits, |window| {
+                f32::from(table(bits)[window]) * step(bits)
+            })),
             kernel: Kernel::best(),
         })
     }
@@ -135,17 +140,13 @@ impl Trellis {
         let root = (energy / row.values.len() as f32).sqrt();
         let inverse = if root > 1e-20 { root.recip() } else { 0.0 };
         row.values.iter_mut().for_each(|v| *v *= inverse);
-        let table = table(self.bits);
-        let states = WINDOWS >> self.bits;
-        let by_branch: [f32; WINDOWS] = std::array::from_fn(|at| {
-            let (branch, state) = (at / states, at % states);
-            f32::from(table[state << self.bits | branch]) * unit
-        });
+        let (table, states) = (table(self.bits), WINDOWS >> self.bits);
         let mut state = self
             .kernel
-            .trellis_search(self.bits, &row.values, &by_branch, &mut row.back);
+            .trellis_search(self.bits, &row.values, &self.laid_out, &mut row.back);
         for (window, back) in row.windows.iter_mut().zip(row.back.chunks_exact(states)).rev() {
-            let whole = usize::from(back[state]) << (8 - self.bits) | state;
+            let head = usize::from(back[back_at(self.bits, state)]);
+            let whole = head << (8 - self.bits) | state;
             *window = low_byte(whole);
             state = whole >> self.bits;
         }
@@ -196,16 +197,16 @@ impl Trellis {
         }
     }
 
-    /// The table entries of a token's residual, as biased bytes.
-    pub(crate) fn unpack(&self, kernel: Kernel, before: u8, residual: &[u8], out: &mut [u8]) {
-        kernel.trellis_unpack(self.bits, biased(self.bits), before, residual, out);
+    /// The table entries of some tokens' residuals, as biased bytes; `before` has a byte a token.
+    pub(crate) fn unpack(&self, kernel: Kernel, before: &[u8], residuals: &[u8], out: &mut [u8]) {
+        kernel.trellis_unpack(self.bits, biased(self.bits), before, residuals, out);
     }
 
     /// Adds a residual to its centroid, by its factors.
     pub(super) fn decode(&self, residual: &[u8], factors: u16, out: &mut [f32]) {
         let factors = self.factors(factors);
         let (mut bytes, mut values) = (vec![0; out.len()], vec![0.0; out.len()]);
-        self.unpack(self.kernel, factors.before, residual, &mut bytes);
+        self.unpack(self.kernel, &[factors.before], residual, &mut bytes);
         for (value, byte) in values.iter_mut().zip(&bytes) {
             *value = f32::from((byte ^ 0x80).cast_signed()) * factors.scale;
         }
