@@ -463,8 +463,8 @@ fn search_4(row: &[f32], table: &[__m512; 16], back: &mut [u8]) -> usize {
         // Four chains of four states each, which are compared at the end.
         let mut chains = [(_mm512_setzero_ps(), _mm512_setzero_si512()); 4];
         for (chain, (least, head)) in (0i32..).step_by(4).zip(&mut chains) {
-            let mut at = chain;
-            for table in &table[chain.unsigned_abs() as usize..][..4] {
+            let first = chain.unsigned_abs() as usize;
+            for (at, table) in (chain..).zip(&table[first..first + 4]) {
                 let before = _mm512_permutexvar_ps(_mm512_set1_epi32(at), cost);
                 let sum = window_cost(x, *table, before);
                 if at == chain {
@@ -474,7 +474,6 @@ fn search_4(row: &[f32], table: &[__m512; 16], back: &mut [u8]) -> usize {
                     *head = _mm512_mask_mov_epi32(*head, is_new, _mm512_set1_epi32(at));
                     *least = min;
                 }
-                at += 1;
             }
         }
         let [first, rest @ ..] = chains;
