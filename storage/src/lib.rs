@@ -34,7 +34,9 @@ compile_error!("files are little-endian and read in place: this machine's byte o
 
 pub use backend::{DiskBackend, MemoryBackend, StorageBackend};
 pub use catalog::{Catalog, MAX_VALUE_BYTES};
-pub use collection::{CollectionStore, Finding, OptimizeOptions, OptimizeReport, Severity, StorageStats};
+pub use collection::{
+    CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport, Severity, StorageStats,
+};
 pub use document::{DocumentId, Payload, Record};
 pub use error::{IoContext, RecordFault, Result, StorageError};
 pub use memtable::MemtableView;
@@ -43,9 +45,9 @@ pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use segment::{
-    BoolColumn, Codebook, ColumnView, Component, ComponentHealth, GraphSearch, GraphView, IvfView,
-    KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TokenRows,
-    TokensView,
+    BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,
+    IvfView, KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage,
+    TokenRows, TokensView,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use latewood_codecs::TokenMatrix;
+use latewood_codecs::{CodecError, MAX_DOCUMENT_TOKENS, TokenMatrix};
 use serde_json::Value;
 
 use crate::document::{DocumentId, Record};
@@ -86,6 +86,18 @@ impl Schema {
             .and_then(|()| self.check_payload(record))
             .and_then(|()| self.prepare_dense(record.dense.as_deref_mut()))
             .and_then(|()| self.check_tokens(record.tokens.as_ref()));
+        fault.map_err(|reason| StorageError::InvalidRecord {
+            id: record.id.clone(),
+            reason,
+        })
+    }
+
+    /// Checks a document whose tokens come as codes: everything but its vectors.
+    pub(crate) fn prepare_coded(&self, record: &Record, tokens: u32) -> Result<()> {
+        let fault = check_id(&record.id)
+            .and_then(|()| check_text(record.text.as_deref()))
+            .and_then(|()| self.check_payload(record))
+            .and_then(|()| check_count(tokens as usize));
         fault.map_err(|reason| StorageError::InvalidRecord {
             id: record.id.clone(),
             reason,
@@ -198,6 +210,22 @@ fn check_text(text: Option<&str>) -> Result<(), RecordFault> {
         Some(text) => too_long("a text", MAX_TEXT_BYTES, text.len()),
         None => Ok(()),
     }
+}
+
+/// That a document has a number of tokens that a token matrix can have.
+fn check_count(tokens: usize) -> Result<(), RecordFault> {
+    if (1..=MAX_DOCUMENT_TOKENS).contains(&tokens) {
+        return Ok(());
+    }
+    let fault = CodecError::TokenCount {
+        what: "document",
+        max: MAX_DOCUMENT_TOKENS,
+        got: tokens,
+    };
+    Err(RecordFault::Vector {
+        field: "tokens",
+        reason: fault.to_string(),
+    })
 }
 
 fn too_long(what: &'static str, max: usize, got: usize) -> Result<(), RecordFault> {

@@ -4,6 +4,7 @@ mod assign;
 mod buckets;
 mod codec;
 mod codes;
+mod foreign;
 mod pack;
 mod query;
 mod token_codec;

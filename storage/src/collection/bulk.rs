@@ -44,7 +44,7 @@ impl CollectionStore {
         installed
     }
 
-    fn install_bulk(
+    pub(super) fn install_bulk(
         &self,
         pinned: &Snapshot,
         replaced: &Rows,

@@ -114,7 +114,13 @@ impl CollectionStore {
         let id = self.with_state("train a codebook", |state| Ok(state.take_codebook()))?;
         let pool = self.context.pool()?;
         let codebook = train_codebook(id, &self.schema, &pinned.segments, &[], SEED, &pool, progress)?;
-        let (path, folder) = (codebook_path(&self.dir, id), self.dir.join("codebooks"));
+        self.save_codebook(&codebook)?;
+        Ok(Arc::new(codebook))
+    }
+
+    /// Makes the file of a new codebook durable.
+    pub(super) fn save_codebook(&self, codebook: &Codebook) -> Result<()> {
+        let (path, folder) = (codebook_path(&self.dir, codebook.id), self.dir.join("codebooks"));
         let backend = self.context.backend().as_ref();
         let written = codebook.write(backend, &path).map(drop);
         written
@@ -124,8 +130,7 @@ impl CollectionStore {
                     self.poison.set(error.to_string());
                 }
                 let _ = backend.remove_file(&path);
-            })?;
-        Ok(Arc::new(codebook))
+            })
     }
 
     /// Removes the folders of merged segments that no reader of this process holds.
@@ -137,7 +142,7 @@ impl CollectionStore {
     }
 }
 
-fn add_codebook(snapshot: &mut Snapshot, codebook: Option<&Arc<Codebook>>) {
+pub(super) fn add_codebook(snapshot: &mut Snapshot, codebook: Option<&Arc<Codebook>>) {
     if let Some(codebook) = codebook {
         Arc::make_mut(&mut snapshot.codebooks).insert(codebook.id, Arc::clone(codebook));
     }

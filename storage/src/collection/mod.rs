@@ -2,6 +2,7 @@
 
 mod bulk;
 mod check;
+mod coded;
 mod commit;
 mod context;
 mod flush;
@@ -17,6 +18,7 @@ mod tests;
 mod worker;
 
 pub use check::{Finding, Severity};
+pub use coded::CodedDocuments;
 pub(crate) use context::Context;
 pub use optimize::{OptimizeOptions, OptimizeReport};
 pub use stats::StorageStats;

@@ -9,6 +9,7 @@
 //! segment. Deleted rows stay in the files and are listed in a bitmap beside them, until a merge leaves them out.
 
 mod codebook;
+mod coded;
 mod columns;
 mod component;
 mod dense;
@@ -36,6 +37,8 @@ mod write;
 mod writer;
 
 pub use codebook::Codebook;
+pub use coded::CodedBlock;
+pub(crate) use coded::{CodedSource, write_coded_segment};
 pub use columns::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
 pub use component::Component;
 pub use graph::{GraphOptions, GraphSearch, GraphView, Scored};

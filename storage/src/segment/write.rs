@@ -74,7 +74,7 @@ pub fn write_segment_with(
     })
 }
 
-fn refuse_repeated_ids(records: &[Arc<Record>]) -> Result<()> {
+pub(super) fn refuse_repeated_ids(records: &[Arc<Record>]) -> Result<()> {
     let mut seen = HashSet::with_capacity(records.len());
     match records.iter().find(|r| !seen.insert(&r.id)) {
         Some(twice) => Err(StorageError::InvalidRecord {
@@ -224,7 +224,7 @@ impl<'d> Draft<'d> {
     }
 }
 
-fn write_documents(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
+pub(super) fn write_documents(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
     let mut ids = IdsWriter::create(draft.backend, draft.dir)?;
     let mut documents = DocumentsWriter::create(draft.backend, draft.dir, &draft.options.pool)?;
     let mut columns = ColumnsWriter::new(&draft.schema.fields);
