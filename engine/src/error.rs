@@ -126,6 +126,12 @@ pub enum Error {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// The collection cannot be written in the form that was asked for.
+    #[error("cannot export: {reason}")]
+    Export {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The threads of the database cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

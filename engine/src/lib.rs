@@ -54,6 +54,7 @@ mod document;
 mod encode;
 mod error;
 pub mod evaluation;
+mod export;
 pub mod import;
 mod ingest;
 mod model_source;
@@ -66,7 +67,7 @@ mod threads;
 
 pub use cancel::CancelToken;
 pub use collection::{
-    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, Scroll, Stats,
+    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, PlaidExport, Scroll, Stats,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};

@@ -140,6 +140,34 @@ impl SchemaBuilder {
         self
     }
 
+    /// The schema of a collection whose tokens come as residual codes of this shape.
+    pub(crate) fn of_codes(self, dim: usize, bits: u8) -> Result<Self, Error> {
+        if self.dense_dim.is_some() || self.metric.is_some() || self.dense_codec.is_some() {
+            return Err(schema(
+                "a dense vector was declared, but the index has none: leave it out",
+            ));
+        }
+        if self.original.is_some() || self.without_tokens {
+            return Err(schema(
+                "the index has the codes of tokens and not the tokens themselves: keep the former, not the latter",
+            ));
+        }
+        let other = |what: &str, declared: String, index: String| {
+            Err(schema(format!(
+                "{what} {declared} of a token was declared, but the index has {index}: leave it out"
+            )))
+        };
+        match (self.token_dim, self.bits) {
+            (Some(declared), _) if declared != dim => {
+                other("a dimension", declared.to_string(), dim.to_string())
+            }
+            (_, Some(declared)) if declared != bits => {
+                other("a number of bits", declared.to_string(), bits.to_string())
+            }
+            _ => Ok(self.tokens(dim, bits).without_dense()),
+        }
+    }
+
     /// The schema, once the models are loaded.
     pub(crate) fn build(
         &self,

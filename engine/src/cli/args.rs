@@ -64,6 +64,10 @@ pub(super) enum Command {
     Optimize(TargetArgs),
     /// Write documents as JSON lines
     Export(ExportArgs),
+    /// Make a collection of an index of fast-plaid or next-plaid, without encoding anything
+    ImportPlaid(ImportPlaidArgs),
+    /// Write the token matrices as an index that fast-plaid and next-plaid load
+    ExportPlaid(ExportPlaidArgs),
     /// Say what a model folder is, and compare its outputs with its reference.json
     Model(ModelFolderArgs),
 }
@@ -283,6 +287,28 @@ pub(super) struct ExportArgs {
     /// Write the vectors as well, as "_dense" and "_tokens"
     #[arg(long)]
     pub(super) vectors: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportPlaidArgs {
+    /// The index: a folder with metadata.json, centroids.npy, ...
+    pub(super) folder: PathBuf,
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// One id a line, in the index's order; default: 0, 1, 2, ...
+    #[arg(long, value_name = "FILE.txt")]
+    pub(super) ids: Option<PathBuf>,
+    /// The encoder that made the index, to ask with texts: `tiny` (built in), or a model folder
+    #[arg(long, value_name = "FOLDER|tiny")]
+    pub(super) encoder: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportPlaidArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Where to write the index, and ids.txt beside it: an empty folder, or one that does not exist
+    pub(super) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,5 @@
-//! The command line: `latewood create | ingest | search | run | eval | stats | check | optimize | export | model`.
+//! The command line: `latewood create | ingest | search | run | eval | stats | check | optimize | export |
+//! import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.
@@ -13,6 +14,7 @@ mod latency;
 mod model;
 mod optimize;
 mod output;
+mod plaid;
 mod progress;
 mod run;
 mod search;
@@ -52,6 +54,8 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Check(check) => check::run(global, check),
         Command::Optimize(target) => optimize::run(global, target),
         Command::Export(export) => export::run(global, export),
+        Command::ImportPlaid(import) => plaid::import(global, import),
+        Command::ExportPlaid(export) => plaid::export(global, export),
         Command::Model(model) => model::run(global, model),
     }
 }

@@ -113,7 +113,7 @@ impl Collection {
     }
 }
 
-fn step_name(stage: Stage) -> &'static str {
+pub(super) fn step_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Documents => "documents",
         Stage::Dense => "dense vectors",

@@ -34,6 +34,16 @@ pub enum ImportError {
         /// What the file has.
         got: String,
     },
+    /// A file of an index that is damaged, or not of a kind that Latewood reads.
+    #[error("{}: expected {expected}, got {got}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        expected: String,
+        /// What the file has.
+        got: String,
+    },
     /// Two files that belong together do not agree.
     #[error("{} and {} do not belong together: {reason}", first.display(), second.display())]
     Disagree {
@@ -55,6 +65,9 @@ impl ImportError {
             Self::Npy { .. } => {
                 "save the array with numpy.save(path, numpy.ascontiguousarray(a, dtype=...)) as float16 or float32 \
                  (vectors) or int32 or int64 (lengths)"
+            }
+            Self::Index { .. } => {
+                "copy the index again, whole, or write it with fast-plaid or next-plaid at 1, 2 or 4 bits"
             }
             Self::Disagree { .. } => "write both files from the same run over the same documents",
         }

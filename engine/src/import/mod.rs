@@ -1,10 +1,12 @@
-//! Readers of the files that corpora and vectors come in: JSON lines as BEIR has them, and numpy's `.npy`.
+//! Readers of the files that corpora and vectors come in: JSON lines as BEIR has them, numpy's `.npy`, and
+//! indexes of fast-plaid and next-plaid.
 
 mod error;
 mod fingerprint;
 mod jsonl;
 mod npy;
 mod npy_header;
+mod plaid;
 mod vectors;
 
 pub use error::ImportError;
@@ -12,4 +14,5 @@ pub use fingerprint::fingerprint;
 pub use jsonl::{JsonLines, TextQuery, read_queries};
 pub use npy::{NpyReader, read_lengths};
 pub use npy_header::{NpyHeader, NpyType};
+pub use plaid::PlaidIndex;
 pub use vectors::VectorFiles;

@@ -144,7 +144,7 @@ impl NpyReader {
     }
 
     /// Appends the next `rows` rows to `out` as counts; a negative one is an error.
-    fn read_counts(&mut self, rows: usize, out: &mut Vec<u64>) -> Result<(), ImportError> {
+    pub(crate) fn read_counts(&mut self, rows: usize, out: &mut Vec<u64>) -> Result<(), ImportError> {
         let dtype = self.fill(rows)?;
         let first = out.len();
         match dtype {
@@ -179,11 +179,20 @@ impl NpyReader {
         match out.iter().skip(first).position(|&n| n > u64::from(u32::MAX)) {
             Some(row) => Err(ImportError::Npy {
                 path: self.path.clone(),
-                expected: "lengths of 0 to 4,294,967,295".to_owned(),
+                expected: "integers of 0 to 4,294,967,295".to_owned(),
                 got: format!("another number in row {row}"),
             }),
             None => Ok(()),
         }
+    }
+
+    /// Appends the bytes of the next `rows` rows to `out`.
+    pub(crate) fn read_bytes(&mut self, rows: usize, out: &mut Vec<u8>) -> Result<(), ImportError> {
+        match self.fill(rows)? {
+            NpyType::U8 => out.extend(&self.bytes),
+            _ => return Err(self.not("uint8")),
+        }
+        Ok(())
     }
 
     fn fill(&mut self, rows: usize) -> Result<NpyType, ImportError> {

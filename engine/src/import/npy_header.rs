@@ -15,6 +15,8 @@ pub enum NpyType {
     I32,
     /// `<i8`
     I64,
+    /// `|u1`
+    U8,
     /// `<u4`
     U32,
     /// `<u8`
@@ -25,6 +27,7 @@ impl NpyType {
     /// Bytes of one number.
     pub fn bytes(self) -> usize {
         match self {
+            Self::U8 => 1,
             Self::F16 => 2,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::I64 | Self::U64 => 8,
@@ -42,6 +45,7 @@ impl NpyType {
             "<f4" => Some(Self::F32),
             "<i4" => Some(Self::I32),
             "<i8" => Some(Self::I64),
+            "|u1" | "<u1" => Some(Self::U8),
             "<u4" => Some(Self::U32),
             "<u8" => Some(Self::U64),
             _ => None,

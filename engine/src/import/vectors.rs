@@ -202,7 +202,7 @@ fn check_float(reader: &NpyReader) -> Result<(), ImportError> {
     })
 }
 
-fn read_ids(path: &Path) -> Result<(PathBuf, Vec<String>), ImportError> {
+pub(super) fn read_ids(path: &Path) -> Result<(PathBuf, Vec<String>), ImportError> {
     let io = |source| ImportError::Io {
         path: path.to_owned(),
         source,
