@@ -233,12 +233,13 @@ fn refusal(damage: impl FnOnce(&Path)) -> ImportError {
     let index = place.path().join("index");
     copy("merged", &index);
     damage(&index);
-    let db = place.path().join("db");
-    let error = import(&index, &db).unwrap_err();
-    assert!(
-        Database::open(&db).unwrap().collections().unwrap().is_empty(),
-        "{error}"
-    );
+    let db = Database::open(place.path().join("db")).unwrap();
+    let import = |index| db.import_plaid("plaid", index, SchemaBuilder::new(), QUIET);
+    let error = PlaidIndex::open(&index)
+        .map_err(Error::from)
+        .and_then(import)
+        .unwrap_err();
+    assert!(db.collections().unwrap().is_empty(), "{error}");
     match error {
         Error::Import(error) => error,
         other => panic!("{other:?}"),
@@ -316,18 +317,16 @@ fn a_document_without_tokens_is_refused_and_leaves_no_collection() {
         serde_json::to_string(&moved).unwrap(),
     )
     .unwrap();
-    let error = import(&index, &place.path().join("db")).unwrap_err();
+    let db = Database::open(place.path().join("db")).unwrap();
+    let index = PlaidIndex::open(&index).unwrap();
+    let error = db
+        .import_plaid("plaid", index, SchemaBuilder::new(), QUIET)
+        .unwrap_err();
     assert!(
         matches!(error, Error::Storage(_)) && error.to_string().contains("document 0"),
         "{error}"
     );
-    assert!(
-        Database::open(place.path().join("db"))
-            .unwrap()
-            .collections()
-            .unwrap()
-            .is_empty()
-    );
+    assert!(db.collections().unwrap().is_empty());
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A collection's residual codes as an index of fast-plaid.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use latewood_codecs::{ResidualCodec, ResidualCodes, TokenMatrix};
-use latewood_storage::{Codebook, DocumentId, Record, SegmentView, Snapshot, TokenRows, TokensView};
+use latewood_storage::{Codebook, DocumentId, SegmentView, Snapshot, TokenRows, TokensView};
 
 use super::Collection;
 use super::maintain::OptimizeProgress;
@@ -144,12 +144,11 @@ fn documents(snapshot: &Snapshot) -> Result<Vec<Document<'_>>, Error> {
             });
         }
     }
-    let fresh = |record: &'_ Arc<Record>| record.tokens.as_ref().map(TokenMatrix::len);
     for (_, record) in snapshot.memtable().iter() {
-        if let (Some(tokens), Some(matrix)) = (fresh(record), &record.tokens) {
+        if let Some(matrix) = &record.tokens {
             documents.push(Document {
                 id: record.id.clone(),
-                tokens: length(tokens),
+                tokens: length(matrix.len()),
                 place: Place::Memtable(matrix),
             });
         }
@@ -191,7 +190,7 @@ fn encode(codec: &ResidualCodec, matrix: &TokenMatrix) -> ResidualCodes {
     codes
 }
 
-fn write_ids(path: &PathBuf, documents: &[Document<'_>]) -> Result<(), Error> {
+fn write_ids(path: &Path, documents: &[Document<'_>]) -> Result<(), Error> {
     let mut lines = String::new();
     for document in documents {
         let id = document.id.to_string();
