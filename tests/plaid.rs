@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use latewood::import::{ImportError, NpyReader, PlaidIndex};
 use latewood::{
-    Collection, Database, Document, DocumentId, Error, Metric, OptimizeProgress, OriginalCodec, SchemaBuilder,
+    Collection, Database, Document, DocumentId, Error, Metric, OptimizeProgress, OriginalCodec,
+    SchemaBuilder, TokenCodec,
 };
 use latewood_tests::command::{run, write_npy, write_npy_bytes};
+use latewood_tests::words::unit_vector;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -227,6 +229,65 @@ fn a_chunk_with_files_of_its_own_is_newer_than_the_merged_ones() {
     }
 }
 
+#[test]
+fn next_plaid_wraps_its_manifest() {
+    let place = tempfile::tempdir().unwrap();
+    let index = place.path().join("index");
+    copy("deleted", &index);
+    let expected = import(&index, &place.path().join("expected")).unwrap();
+    for what in ["codes", "residuals"] {
+        let path = index.join(format!("merged_{what}.manifest.json"));
+        let plain: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let wrapped = serde_json::json!({"chunks": plain, "padding_rows": 3, "num_chunks": 3});
+        std::fs::write(&path, wrapped.to_string()).unwrap();
+    }
+    let found = import(&index, &place.path().join("found")).unwrap();
+    let query = &queries()[0];
+    assert_eq!(scores(&found, query, true), scores(&expected, query, true));
+}
+
+#[test]
+fn a_trellis_codebook_is_exported_in_buckets() {
+    let place = tempfile::tempdir().unwrap();
+    let db = Database::open(place.path().join("db")).unwrap();
+    let schema = SchemaBuilder::new()
+        .tokens(16, 4)
+        .token_codec(TokenCodec::Trellis);
+    let collection = db.create_collection("trellis", schema).unwrap();
+    let tokens = |n: u64| -> Vec<Vec<f32>> {
+        let word = |i: u64| format!("w{}", (n * 31 + i * i * 7) % 997);
+        (0..16).map(|i| unit_vector(&word(i), 16)).collect()
+    };
+    let document = |n: u64| Document::new(n).tokens(tokens(n));
+    collection.upsert_many((0..300).map(document)).unwrap();
+    collection.optimize(QUIET).unwrap();
+    let out = place.path().join("out");
+    let report = collection.export_plaid(&out, QUIET).unwrap();
+    assert_eq!(
+        (report.documents, report.tokens, report.encoded),
+        (300, 4800, 300)
+    );
+    let index = PlaidIndex::open(&out).unwrap();
+    let again = db
+        .import_plaid("again", index, SchemaBuilder::new(), QUIET)
+        .unwrap();
+    for n in [0, 77, 299] {
+        let top = |collection: &Collection| {
+            let query = collection.query().tokens(tokens(n)).plan("maxsim").exact(true);
+            query.limit(1).run().unwrap().remove(0)
+        };
+        let (before, after) = (top(&collection), top(&again));
+        assert_eq!((&before.id, &after.id), (&n.into(), &n.into()));
+        // 16 tokens, each reconstructed twice with the loss of 4 bits.
+        assert!(
+            (before.score - after.score).abs() < 0.3,
+            "{} and {}",
+            before.score,
+            after.score
+        );
+    }
+}
+
 /// What importing a damaged copy of `merged` says; there is no collection afterwards.
 fn refusal(damage: impl FnOnce(&Path)) -> ImportError {
     let place: TempDir = tempfile::tempdir().unwrap();
@@ -338,6 +399,7 @@ fn a_schema_that_the_index_cannot_fill_is_refused() {
         SchemaBuilder::new().keep_original(OriginalCodec::F16),
         SchemaBuilder::new().token_dim(64),
         SchemaBuilder::new().bits(4),
+        SchemaBuilder::new().token_codec(TokenCodec::Trellis),
     ];
     for schema in refused {
         let index = PlaidIndex::open(fixture("merged")).unwrap();

@@ -84,6 +84,11 @@ pub enum CodecError {
         /// The first that is out of order.
         index: usize,
     },
+    /// Codes of buckets for a codec of another kind.
+    #[error(
+        "expected a codec of buckets, as other programs code with, got a trellis codec; choose the codec buckets"
+    )]
+    NotBuckets,
     /// A code that names no centroid.
     #[error("expected centroid codes below {centroids}, got {got}; the codes belong to another codebook")]
     Code {

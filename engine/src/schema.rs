@@ -164,7 +164,15 @@ impl SchemaBuilder {
             (_, Some(declared)) if declared != bits => {
                 other("a number of bits", declared.to_string(), bits.to_string())
             }
-            _ => Ok(self.tokens(dim, bits).without_dense()),
+            _ if self.token_codec == Some(TokenCodec::Trellis) => other(
+                "the codec",
+                TokenCodec::Trellis.name().to_owned(),
+                TokenCodec::Buckets.name().to_owned(),
+            ),
+            _ => Ok(self
+                .tokens(dim, bits)
+                .token_codec(TokenCodec::Buckets)
+                .without_dense()),
         }
     }
 

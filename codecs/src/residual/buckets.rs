@@ -48,6 +48,12 @@ impl Buckets {
         Self::new(bits, cutoffs.collect(), weights.collect())
     }
 
+    /// Bits of a number: 1, 2 or 4.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// The bounds between buckets, ascending.
     #[must_use]
     pub fn cutoffs(&self) -> &[f32] {

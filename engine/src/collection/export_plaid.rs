@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use latewood_codecs::{ResidualCodec, ResidualCodes, TokenMatrix};
-use latewood_storage::{Codebook, DocumentId, SegmentView, Snapshot, TokenRows, TokensView};
+use latewood_codecs::{CodecError, Quantizer, ResidualCodec, ResidualCodes, ResidualRows, TokenMatrix};
+use latewood_storage::{Codebook, DocumentId, SegmentView, Snapshot, StorageError, TokenRows, TokensView};
 
 use super::Collection;
 use super::maintain::OptimizeProgress;
@@ -20,13 +20,15 @@ pub struct PlaidExport {
     pub documents: u64,
     /// Tokens of all documents.
     pub tokens: u64,
-    /// Documents that were coded for this, because they are not coded with the newest codebook yet.
+    /// Documents that were coded for this, because they are not stored in the newest codebook's buckets.
     pub encoded: u64,
 }
 
 impl Collection {
     /// Writes the token matrices as an index that fast-plaid and next-plaid load: codes and residual bytes as they are
-    /// stored, with the newest codebook. Documents that it has not coded yet are coded as they are written. `ids.txt` beside
+    /// stored, with the newest codebook. Documents that it has not coded yet are coded as they are written. A codebook of the
+    /// codec [`Trellis`](crate::TokenCodec::Trellis), which these engines do not know, gives its centroids, and all documents
+    /// are coded in buckets, from their reconstructions unless the tokens are kept. `ids.txt` beside
     /// the index has the document's id for each of its numbers, one a line. `folder` must be empty or not exist.
     ///
     /// # Errors
@@ -41,10 +43,15 @@ impl Collection {
         let folder = folder.as_ref();
         let snapshot = self.snapshot()?;
         let codebook = self.codebook_to_export(&snapshot)?;
-        prepare_folder(folder)?;
         let documents = documents(&snapshot)?;
+        let fitted = in_buckets(codebook, &documents)?;
+        let codec = fitted.as_ref().unwrap_or(&codebook.codec);
+        let Quantizer::Buckets(buckets) = codec.quantizer() else {
+            return Err(StorageError::from(CodecError::NotBuckets).into());
+        };
+        prepare_folder(folder)?;
         write_ids(&folder.join("ids.txt"), &documents)?;
-        let mut writer = PlaidWriter::create(folder, &codebook.codec)?;
+        let mut writer = PlaidWriter::create(folder, codec, buckets)?;
         let mut report = PlaidExport {
             documents: 0,
             tokens: 0,
@@ -53,14 +60,16 @@ impl Collection {
         for chunk in documents.chunks(CHUNK_DOCUMENTS) {
             writer.begin_chunk(chunk.iter().map(|document| document.tokens).collect())?;
             for document in chunk {
-                let coded = document.codes(codebook)?;
-                match &coded {
-                    Coded::Stored(rows) => writer.push(*rows)?,
-                    Coded::Fresh(codes) => writer.push(codes.rows())?,
+                // Codes of buckets are taken as they are.
+                match document.stored(codebook).filter(|_| fitted.is_none()) {
+                    Some(rows) => writer.push(rows)?,
+                    None => {
+                        writer.push(document.encode(codec)?.rows())?;
+                        report.encoded += 1;
+                    }
                 }
                 report.documents += 1;
                 report.tokens += u64::from(document.tokens);
-                report.encoded += u64::from(matches!(coded, Coded::Fresh(_)));
                 let step = OptimizeProgress {
                     step: "documents",
                     done: report.documents,
@@ -120,11 +129,6 @@ enum Place<'s> {
     Memtable(&'s TokenMatrix),
 }
 
-enum Coded<'s> {
-    Stored(latewood_codecs::ResidualRows<'s>),
-    Fresh(ResidualCodes),
-}
-
 /// The live documents that have tokens, in order of position.
 fn documents(snapshot: &Snapshot) -> Result<Vec<Document<'_>>, Error> {
     let mut documents = Vec::new();
@@ -162,32 +166,52 @@ fn length(tokens: usize) -> u32 {
 }
 
 impl<'s> Document<'s> {
-    fn codes(&self, codebook: &Codebook) -> Result<Coded<'s>, Error> {
+    /// Its codes, if they are of this codebook.
+    fn stored(&self, codebook: &Codebook) -> Option<ResidualRows<'s>> {
+        let Place::Segment { tokens, ordinal, .. } = &self.place else {
+            return None;
+        };
+        match tokens.rows {
+            TokenRows::Residual { codebook: own, .. } if own.id == codebook.id => tokens.residual(*ordinal),
+            _ => None,
+        }
+    }
+
+    /// Its tokens, from the best tier that is stored.
+    fn values(&self) -> Result<Vec<f32>, Error> {
         match &self.place {
-            Place::Memtable(matrix) => Ok(Coded::Fresh(encode(&codebook.codec, matrix))),
-            Place::Segment {
-                view,
-                tokens,
-                ordinal,
-            } => {
-                if let TokenRows::Residual { codebook: own, .. } = tokens.rows
-                    && own.id == codebook.id
-                    && let Some(rows) = tokens.residual(*ordinal)
-                {
-                    return Ok(Coded::Stored(rows));
-                }
+            Place::Memtable(matrix) => Ok(matrix.to_f32()),
+            Place::Segment { view, ordinal, .. } => {
                 let matrix = view.segment.token_matrix(*ordinal)?;
-                let encoded = matrix.map(|matrix| encode(&codebook.codec, &matrix));
-                Ok(Coded::Fresh(encoded.unwrap_or_default()))
+                Ok(matrix.map(|matrix| matrix.to_f32()).unwrap_or_default())
             }
         }
     }
+
+    fn encode(&self, codec: &ResidualCodec) -> Result<ResidualCodes, Error> {
+        let mut codes = ResidualCodes::default();
+        codec.encode(&self.values()?, &mut codes);
+        Ok(codes)
+    }
 }
 
-fn encode(codec: &ResidualCodec, matrix: &TokenMatrix) -> ResidualCodes {
-    let mut codes = ResidualCodes::default();
-    codec.encode(&matrix.to_f32(), &mut codes);
-    codes
+/// For a codebook that is not of buckets, one of its centroids that is, fitted to a sample of the documents.
+fn in_buckets(codebook: &Codebook, documents: &[Document<'_>]) -> Result<Option<ResidualCodec>, Error> {
+    const MOST_TOKENS: usize = 50_000;
+    const MOST_DOCUMENTS: usize = 1_024;
+    let codec = &codebook.codec;
+    if let Quantizer::Buckets(_) = codec.quantizer() {
+        return Ok(None);
+    }
+    let mut sample = Vec::new();
+    let every = documents.len().div_ceil(MOST_DOCUMENTS).max(1);
+    for document in documents.iter().step_by(every) {
+        sample.extend(document.values()?);
+    }
+    sample.truncate(MOST_TOKENS * codec.dim());
+    let centroids = codec.centroids().to_vec();
+    let fitted = ResidualCodec::fit_buckets(codec.bits(), codec.dim(), centroids, &sample);
+    Ok(Some(fitted.map_err(StorageError::from)?))
 }
 
 fn write_ids(path: &Path, documents: &[Document<'_>]) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::{ResidualCodec, ResidualRows};
+use latewood_codecs::{Buckets, ResidualCodec, ResidualRows};
 use serde_json::json;
 
 use super::npy::{NpyWriter, write_array};
@@ -21,6 +21,7 @@ const MOST_NORMS: usize = 50_000;
 pub(crate) struct PlaidWriter<'a> {
     folder: &'a Path,
     codec: &'a ResidualCodec,
+    buckets: &'a Buckets,
     chunk: Option<Chunk>,
     chunks: usize,
     documents: u64,
@@ -41,11 +42,16 @@ struct Chunk {
 }
 
 impl<'a> PlaidWriter<'a> {
-    /// Begins with the codebook.
-    pub(crate) fn create(folder: &'a Path, codec: &'a ResidualCodec) -> Result<Self, Error> {
+    /// Begins with the codebook, a codec of these buckets.
+    pub(crate) fn create(
+        folder: &'a Path,
+        codec: &'a ResidualCodec,
+        buckets: &'a Buckets,
+    ) -> Result<Self, Error> {
         let writer = Self {
             folder,
             codec,
+            buckets,
             chunk: None,
             chunks: 0,
             documents: 0,
@@ -59,8 +65,8 @@ impl<'a> PlaidWriter<'a> {
         let centroids: Vec<u8> = centroids.iter().flat_map(|c| c.to_le_bytes()).collect();
         let shape = [codec.len() as u64, codec.dim() as u64];
         write_array(&writer.path("centroids.npy"), "<f2", &shape, &centroids)?;
-        writer.numbers("bucket_cutoffs.npy", codec.cutoffs())?;
-        writer.numbers("bucket_weights.npy", codec.weights())?;
+        writer.numbers("bucket_cutoffs.npy", buckets.cutoffs())?;
+        writer.numbers("bucket_weights.npy", buckets.weights())?;
         Ok(writer)
     }
 
@@ -115,7 +121,7 @@ impl<'a> PlaidWriter<'a> {
     /// Adds to the statistics of residuals, taken for what their buckets stand for.
     fn measure(&mut self, residuals: &[u8]) {
         let (dim, mut squared) = (self.codec.dim(), 0.0);
-        for (at, weight) in self.codec.residual_weights(residuals).enumerate() {
+        for (at, weight) in self.buckets.weights_of(residuals).enumerate() {
             self.residuals[at % dim] += f64::from(weight.abs());
             squared += weight * weight;
             if at % dim + 1 == dim {

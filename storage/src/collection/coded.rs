@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latewood_codecs::{CodecError, ResidualCodec};
+use latewood_codecs::{CodecError, ResidualCodec, TokenCodec};
 
 use super::CollectionStore;
 use super::commit::replaced_rows;
@@ -38,7 +38,7 @@ impl CollectionStore {
     ///
     /// # Errors
     /// As [`Self::bulk`]; [`StorageError::InvalidSchema`] unless the collection has tokens of the codec's dimension and
-    /// bits, and no vector that codes cannot give; [`StorageError::Codec`] for codes that do not fit the codebook or the
+    /// bits in buckets, and no vector that codes cannot give; [`StorageError::Codec`] for codes that do not fit the codebook or the
     /// lengths; whatever `blocks` says. Nothing is written then.
     pub fn bulk_coded<E: From<StorageError>>(
         &self,
@@ -106,15 +106,15 @@ impl CollectionStore {
 
     fn check_coded(&self, documents: &CodedDocuments) -> Result<()> {
         let codec = &documents.codec;
-        let fits =
-            self.schema.tokens.as_ref().is_some_and(|spec| {
-                (spec.dim, spec.bits, spec.original) == (codec.dim(), codec.bits(), None)
-            });
+        let fits = self.schema.tokens.as_ref().is_some_and(|spec| {
+            let shape = (spec.dim, spec.bits, spec.codec, spec.original);
+            shape == (codec.dim(), codec.bits(), TokenCodec::Buckets, None)
+        });
         if !fits || self.schema.dense.is_some() {
             let (dim, bits) = (codec.dim(), codec.bits());
             return Err(StorageError::InvalidSchema {
                 reason: format!(
-                    "expected tokens of dimension {dim} at {bits} bits without originals and no dense vector, as the codes \
+                    "expected tokens of dimension {dim} at {bits} bits in buckets, without originals and no dense vector, as the codes \
                      to be written are, got {:?} and {:?}; create a collection of that schema for them",
                     self.schema.tokens, self.schema.dense
                 ),

@@ -83,14 +83,7 @@ fn parts(
     check: &dyn Fn(&NpyReader) -> Result<(), ImportError>,
 ) -> Result<Vec<Part>, ImportError> {
     let manifest_path = folder.join(format!("merged_{what}.manifest.json"));
-    let manifest: Option<HashMap<String, Merged>> = if manifest_path.exists() {
-        Some(files::read_json(
-            &manifest_path,
-            "an object of chunks with their rows",
-        )?)
-    } else {
-        None
-    };
+    let manifest = read_manifest(&manifest_path)?;
     let merged_path = folder.join(format!("merged_{what}.npy"));
     let mut merged: Option<NpyReader> = None;
     let mut parts = Vec::with_capacity(rows.len());
@@ -127,6 +120,22 @@ fn parts(
         });
     }
     Ok(parts)
+}
+
+/// How many rows each chunk has in a merged file, if there is a manifest. next-plaid wraps it into `chunks`.
+fn read_manifest(path: &Path) -> Result<Option<HashMap<String, Merged>>, ImportError> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Manifest {
+        Wrapped { chunks: HashMap<String, Merged> },
+        Plain(HashMap<String, Merged>),
+    }
+    if !path.exists() {
+        return Ok(None);
+    }
+    match files::read_json(path, "an object of chunks with their rows")? {
+        Manifest::Wrapped { chunks } | Manifest::Plain(chunks) => Ok(Some(chunks)),
+    }
 }
 
 fn agree(path: &Path, folder: &Path, chunk: usize, rows: u64, expected: u64) -> Result<(), ImportError> {

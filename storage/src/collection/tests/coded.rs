@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use latewood_codecs::{ResidualCodec, ResidualCodes};
+use latewood_codecs::{ResidualCodec, ResidualCodes, TokenCodec};
 
 use super::support::*;
 use crate::{
@@ -15,6 +15,7 @@ fn coded_schema() -> Schema {
         tokens: Some(TokensSpec {
             dim: 8,
             bits: 2,
+            codec: TokenCodec::Buckets,
             original: None,
         }),
         dense: None,
@@ -111,7 +112,7 @@ fn codes_are_stored_as_they_came_and_found_after_the_process_ends() {
                 .codes
                 .extend((0..rows.len()).map(|token| rows.codes.get(token)));
             stored.residuals.extend(rows.residuals);
-            stored.inverse_norms.extend(rows.inverse_norms);
+            stored.factors.extend(rows.factors);
         }
         assert_eq!(stored, codes);
         assert!(view.segment.ivf().unwrap().is_some());
