@@ -1,4 +1,4 @@
-//! Seeded random numbers: the same seed gives the same data on every machine.
+//! Seeded random numbers: the same seed gives the same numbers on every machine.
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone, Debug)]

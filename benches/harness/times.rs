@@ -41,6 +41,15 @@ pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     Times::new(numbers.into_iter().collect()).p50()
 }
 
+/// Milliseconds that the calling thread has run on a processor so far, where the system tells them (Linux, to a
+/// scheduler's tick). Unlike wall time they leave out what other processes took.
+#[must_use]
+pub fn thread_cpu_ms() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Some(nanoseconds / 1e6)
+}
+
 /// The load averages of 1, 5 and 15 minutes, where the system tells them.
 #[must_use]
 pub fn load() -> Option<String> {
@@ -52,6 +61,13 @@ pub fn load() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_sleeps_takes_no_processor_time() {
+        let Some(before) = thread_cpu_ms() else { return };
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        assert!(thread_cpu_ms().is_some_and(|after| after >= before && after - before < 60.0));
+    }
 
     #[test]
     fn percentiles_are_by_nearest_rank() {

@@ -6,14 +6,15 @@ use std::str::FromStr;
 use std::thread::available_parallelism;
 
 use clap::Parser;
-use latewood::OriginalCodec;
+use latewood::{OriginalCodec, TokenCodec};
 
 /// Recall, latency and size of late interaction, beside other engines
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
     /// Folder with documents.npy, doclens.npy, queries.npy
     pub(crate) data: PathBuf,
-    /// Codecs to measure, such as 2 or 1,2,4,2+f16: bits of residual, and the original tier if it is kept
+    /// Codecs to measure, such as 2 or 1,2,4,2+buckets,2+f16: bits of residual, the token codec if it is not the default,
+    /// the original tier if it is kept
     #[arg(long, default_value = "2", value_delimiter = ',')]
     pub(crate) bits: Vec<Codec>,
     /// Only the first so many documents
@@ -56,6 +57,7 @@ impl Args {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Codec {
     pub(crate) bits: u8,
+    pub(crate) token_codec: Option<TokenCodec>,
     pub(crate) original: Option<OriginalCodec>,
 }
 
@@ -63,26 +65,33 @@ impl FromStr for Codec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (bits, original) = match text.split_once('+') {
-            Some((bits, original)) => (bits, Some(original)),
-            None => (text, None),
+        let mut parts = text.split('+');
+        let bits = parts.next().unwrap_or_default();
+        let mut codec = Self {
+            bits: bits
+                .parse()
+                .map_err(|_| format!("expected bits such as 2, got {bits:?}"))?,
+            token_codec: None,
+            original: None,
         };
-        let original = match original {
-            None => None,
-            Some("f16") => Some(OriginalCodec::F16),
-            Some("int8") => Some(OriginalCodec::Int8),
-            Some(other) => return Err(format!("expected f16 or int8 after the +, got {other}")),
-        };
-        let bits = bits
-            .parse()
-            .map_err(|_| format!("expected bits such as 2, got {bits}"))?;
-        Ok(Self { bits, original })
+        for part in parts {
+            match (part, TokenCodec::from_name(part)) {
+                (_, Ok(token_codec)) => codec.token_codec = Some(token_codec),
+                ("f16", _) => codec.original = Some(OriginalCodec::F16),
+                ("int8", _) => codec.original = Some(OriginalCodec::Int8),
+                (_, Err(e)) => return Err(format!("expected f16, int8 or a token codec after the +: {e}")),
+            }
+        }
+        Ok(codec)
     }
 }
 
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.bits)?;
+        if let Some(codec) = self.token_codec {
+            write!(f, "+{}", codec.name())?;
+        }
         self.original
             .map_or(Ok(()), |original| write!(f, "+{}", original.name()))
     }
@@ -96,7 +105,7 @@ mod tests {
     fn the_command_line_is_sound_and_codecs_are_read_as_they_are_written() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-        for text in ["1", "2+f16", "4+int8"] {
+        for text in ["1", "2+f16", "4+buckets", "4+trellis+int8"] {
             assert_eq!(text.parse::<Codec>().unwrap().to_string(), text);
         }
         assert!("2+f32".parse::<Codec>().is_err() && "two".parse::<Codec>().is_err());

@@ -77,6 +77,9 @@ fn open_or_build(
     let db = options.open(path)?;
     let collection = if db.collections()?.is_empty() {
         let mut schema = SchemaBuilder::new().tokens(data.dim(), codec.bits);
+        if let Some(token_codec) = codec.token_codec {
+            schema = schema.token_codec(token_codec);
+        }
         if let Some(original) = codec.original {
             schema = schema.keep_original(original);
         }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use latewood::Database;
 use latewood_benches::Failure;
 use latewood_benches::recall::Recall;
-use latewood_benches::times::{Times, median};
+use latewood_benches::times::{Times, median, thread_cpu_ms};
 use latewood_query::{
     CostModel, Hit, Plan, PlanChoice, PlanName, Profile, QueryRequest, Resources, Stage, execute, explain,
 };
@@ -38,19 +38,42 @@ pub(crate) struct Searched<'a> {
 #[derive(Default)]
 pub(crate) struct Runs {
     pub(crate) rankings: Vec<Vec<u32>>,
-    pub(crate) milliseconds: Vec<f64>,
+    milliseconds: Vec<f64>,
     profiles: Vec<Profile>,
+    cpu: CpuMean,
+}
+
+/// Processor time of all queries after the warm-up.
+#[derive(Default)]
+struct CpuMean {
+    begun: Option<f64>,
+    ended: Option<f64>,
+}
+
+impl CpuMean {
+    fn milliseconds(&self, queries: usize) -> Option<f64> {
+        Some((self.ended? - self.begun?) / queries.max(1) as f64)
+    }
 }
 
 /// Figures of some queries.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) times: Times,
+    /// Mean milliseconds on a processor: what is left of the time when other processes are not counted.
+    pub(crate) cpu_ms: Option<f64>,
     /// Against the exhaustive answer over the same codes.
     pub(crate) recall_codes: Recall,
     /// Against the exact ranking in single precision.
     pub(crate) recall_float32: Option<Recall>,
     pub(crate) stages: Vec<StageFigures>,
+}
+
+impl Measured {
+    /// What settings are compared by: processor time, or the median where the system does not tell it.
+    pub(crate) fn cost(&self) -> f64 {
+        self.cpu_ms.unwrap_or_else(|| self.times.p50())
+    }
 }
 
 /// Medians of one stage.
@@ -148,6 +171,9 @@ impl<'a> Searched<'a> {
         let mut runs = Runs::default();
         let warm_up = if setting.is_some() { WARM_UP } else { 1 };
         for (i, number) in numbers.iter().take(warm_up).chain(&numbers).enumerate() {
+            if i == warm_up.min(numbers.len()) {
+                runs.cpu.begun = thread_cpu_ms();
+            }
             let request = &self.requests[*number];
             let begun = Instant::now();
             let outcome = execute(self.snapshot, request, &plan, Resources::default())?;
@@ -159,6 +185,7 @@ impl<'a> Searched<'a> {
             runs.rankings.push(numbers_of(outcome.hits)?);
             runs.profiles.push(outcome.profile);
         }
+        runs.cpu.ended = thread_cpu_ms();
         Ok(runs)
     }
 }
@@ -184,6 +211,9 @@ pub(crate) fn defaults(db: &Path, name: &str, queries: &[Vec<f32>], dim: usize) 
     let queries: Vec<_> = queries.iter().map(query).collect();
     let mut runs = Runs::default();
     for (i, tokens) in queries.iter().take(WARM_UP).chain(&queries).enumerate() {
+        if i == WARM_UP.min(queries.len()) {
+            runs.cpu.begun = thread_cpu_ms();
+        }
         let query = collection
             .query()
             .tokens(tokens)
@@ -201,6 +231,7 @@ pub(crate) fn defaults(db: &Path, name: &str, queries: &[Vec<f32>], dim: usize) 
         runs.rankings.push(numbers?);
         runs.profiles.push(analysis.profile);
     }
+    runs.cpu.ended = thread_cpu_ms();
     drop(collection);
     db.close()?;
     Ok(runs)
@@ -219,6 +250,7 @@ impl Runs {
         };
         Measured {
             times: Times::new(self.milliseconds.clone()),
+            cpu_ms: self.cpu.milliseconds(self.milliseconds.len()),
             recall_codes: Recall::at(K, &self.rankings, &pick(rankings)),
             recall_float32: searched
                 .truth

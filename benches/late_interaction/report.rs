@@ -188,6 +188,7 @@ fn measured_json(measured: &Measured) -> Value {
     json!({
         "p50_ms": measured.times.p50(),
         "p95_ms": measured.times.p95(),
+        "cpu_mean_ms": measured.cpu_ms,
         "recall_codes": recall_json(measured.recall_codes),
         "recall_float32": measured.recall_float32.map(recall_json),
         "stages": measured.stages.iter().map(stage_json).collect::<Vec<_>>(),

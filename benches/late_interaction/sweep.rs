@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use latewood_benches::Failure;
+use latewood_benches::recall::Recall;
 
 use crate::measure::{Measured, Searched, Setting, halves};
 
@@ -44,7 +45,7 @@ pub(crate) fn run(searched: &Searched<'_>, rankings: &[Vec<u32>], targets: &[f64
         let measured = measure(searched, rankings, setting, &few)?;
         tried.push(Tried {
             setting,
-            milliseconds: measured.times.p50(),
+            milliseconds: measured.cost(),
             recall: measured.recall_codes.mean,
         });
     }
@@ -65,11 +66,7 @@ pub(crate) fn run(searched: &Searched<'_>, rankings: &[Vec<u32>], targets: &[f64
         for one in tried.iter().filter(|one| one.recall >= recall - SLACK) {
             let reached = match on_half.get(&one.setting) {
                 Some(known) => *known,
-                None => {
-                    measure(searched, rankings, one.setting, &choosing)?
-                        .recall_codes
-                        .mean
-                }
+                None => surely(measure(searched, rankings, one.setting, &choosing)?.recall_codes),
             };
             on_half.insert(one.setting, reached);
             if reached >= recall {
@@ -87,6 +84,11 @@ pub(crate) fn run(searched: &Searched<'_>, rankings: &[Vec<u32>], targets: &[f64
         targets: rows,
         frontier,
     })
+}
+
+/// The recall less its standard error: what is chosen by it is not lucky on the queries that chose it.
+fn surely(recall: Recall) -> f64 {
+    recall.mean - recall.margin / 1.96
 }
 
 fn measure(

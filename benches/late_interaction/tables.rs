@@ -67,7 +67,7 @@ const TOKEN_FILES: [&str; 4] = ["tokens", "ivf", "codebook", "original"];
 
 fn exhaustive(out: &mut String, report: &Report) {
     out.push_str(
-        "\n| exhaustive scan | p50 ms | p95 ms | GMAC/s | recall@10, float32 |\n|---|---|---|---|---|\n",
+        "\n| exhaustive scan | p50 ms | p95 ms | CPU ms, mean | GMAC/s | recall@10, float32 |\n|---|---|---|---|---|---|\n",
     );
     for codec in &report.codecs {
         let scan = &codec.scan;
@@ -77,10 +77,11 @@ fn exhaustive(out: &mut String, report: &Report) {
             .max_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
         let _ = writeln!(
             out,
-            "| {} bits | {:.2} | {:.2} | {:.1} | {} |",
+            "| {} bits | {:.2} | {:.2} | {} | {:.1} | {} |",
             codec.codec,
             scan.times.p50(),
             scan.times.p95(),
+            number(scan.cpu_ms, 2),
             codes.map_or(f64::NAN, |stage| stage.gmacs_per_s),
             optional(scan.recall_float32)
         );
@@ -93,7 +94,7 @@ fn exhaustive(out: &mut String, report: &Report) {
             let gmacs_per_s = float32.gmacs / times.p50() * 1e3;
             let _ = writeln!(
                 out,
-                "| float32, `{name}` | {:.2} | {:.2} | {gmacs_per_s:.1} | 1 |",
+                "| float32, `{name}` | {:.2} | {:.2} | | {gmacs_per_s:.1} | 1 |",
                 times.p50(),
                 times.p95()
             );
@@ -103,8 +104,8 @@ fn exhaustive(out: &mut String, report: &Report) {
 
 fn recall_and_latency(out: &mut String, report: &Report) {
     out.push_str(
-        "\n| bits | target | n_probe / candidates / refine | p50 ms | p95 ms | recall@10, same codes | recall@10, float32 \
-         | documents met | postings | refined |\n|---|---|---|---|---|---|---|---|---|---|\n",
+        "\n| bits | target | n_probe / candidates / refine | p50 ms | p95 ms | CPU ms, mean | recall@10, same codes | recall@10, float32 \
+         | documents met | postings | refined |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for codec in &report.codecs {
         for target in &codec.targets {
@@ -114,7 +115,7 @@ fn recall_and_latency(out: &mut String, report: &Report) {
                 None => {
                     let _ = writeln!(
                         out,
-                        "| {} | {aim} | not reached by any setting tried | | | | | | | |",
+                        "| {} | {aim} | not reached by any setting tried | | | | | | | | |",
                         codec.codec
                     );
                 }
@@ -138,10 +139,11 @@ fn row(out: &mut String, codec: &CodecReport, target: &str, setting: &str, measu
     };
     let _ = writeln!(
         out,
-        "| {} | {target} | {setting} | {:.2} | {:.2} | {} | {} | {} | {} | {} |",
+        "| {} | {target} | {setting} | {:.2} | {:.2} | {} | {} | {} | {} | {} | {} |",
         codec.codec,
         measured.times.p50(),
         measured.times.p95(),
+        number(measured.cpu_ms, 2),
         with_margin(measured.recall_codes),
         optional(measured.recall_float32),
         of("index: postings", |s| s.candidates_in),
@@ -152,6 +154,10 @@ fn row(out: &mut String, codec: &CodecReport, target: &str, setting: &str, measu
 
 fn with_margin(recall: Recall) -> String {
     format!("{:.4} ± {:.4}", recall.mean, recall.margin)
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.digits$}"))
 }
 
 fn optional(recall: Option<Recall>) -> String {
@@ -201,7 +207,6 @@ fn peers(out: &mut String, report: &Report) {
     );
     for found in &matches {
         let peer = found.peer;
-        let number = |value: Option<f64>, digits| value.map_or_else(String::new, |v| format!("{v:.digits$}"));
         let ours = match found.ours {
             Some((codec, setting, measured)) => format!(
                 "{codec} bits, {} ({})",

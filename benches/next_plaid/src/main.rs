@@ -24,7 +24,7 @@ const USAGE: &str = "usage: next-plaid-bench DATA [--limit DOCUMENTS] [--queries
 const K: usize = 10;
 const WARM_UP: usize = 5;
 
-type Failure = Box<dyn Error>;
+type Failure = Box<dyn Error + Send + Sync>;
 
 struct Args {
     data: PathBuf,
@@ -129,16 +129,25 @@ fn read_queries(args: &Args) -> Result<Vec<Array2<f32>>, Failure> {
 
 /// The documents of the exact top for each query.
 fn read_truth(args: &Args) -> Result<Vec<Vec<usize>>, Failure> {
-    let name = args.limit.map_or("exact.npy".to_owned(), |n| format!("exact-{n}.npy"));
+    let name = args
+        .limit
+        .map_or("exact.npy".to_owned(), |n| format!("exact-{n}.npy"));
     let mut exact = Npy::open(&args.data.join(name))?;
     let [count, depth] = exact.shape[..] else {
         return Err("the exact ranking: expected queries x documents".into());
     };
     if count < args.queries {
-        return Err(format!("the exact ranking has {count} queries, {} were asked for", args.queries).into());
+        return Err(format!(
+            "the exact ranking has {count} queries, {} were asked for",
+            args.queries
+        )
+        .into());
     }
     let numbers = exact.counts(0, count * depth)?;
-    Ok(numbers.chunks(depth).map(|row| row[..K.min(depth)].to_vec()).collect())
+    Ok(numbers
+        .chunks(depth)
+        .map(|row| row[..K.min(depth)].to_vec())
+        .collect())
 }
 
 /// Milliseconds of each query, sorted, and the mean recall.
@@ -175,7 +184,11 @@ fn folder_bytes(folder: &Path) -> std::io::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        bytes += if metadata.is_dir() { folder_bytes(&entry.path())? } else { metadata.len() };
+        bytes += if metadata.is_dir() {
+            folder_bytes(&entry.path())?
+        } else {
+            metadata.len()
+        };
     }
     Ok(bytes)
 }

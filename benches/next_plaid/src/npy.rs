@@ -18,7 +18,7 @@ pub struct Npy {
 
 impl Npy {
     /// Opens a file of format version 1.
-    pub fn open(path: &Path) -> Result<Self, Box<dyn Error>> {
+    pub fn open(path: &Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut file = File::open(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut frame = [0; 10];
         file.read_exact(&mut frame)?;
@@ -41,7 +41,7 @@ impl Npy {
     }
 
     /// Numbers `first..first + count` as float32.
-    pub fn floats(&mut self, first: usize, count: usize) -> Result<Vec<f32>, Box<dyn Error>> {
+    pub fn floats(&mut self, first: usize, count: usize) -> Result<Vec<f32>, Box<dyn Error + Send + Sync>> {
         match self.descr.as_str() {
             "<f2" => Ok(self.read(first, count, |b| f16::from_le_bytes(b).to_f32())?),
             "<f4" => Ok(self.read(first, count, f32::from_le_bytes)?),
@@ -50,12 +50,15 @@ impl Npy {
     }
 
     /// Numbers `first..first + count` as counts.
-    pub fn counts(&mut self, first: usize, count: usize) -> Result<Vec<usize>, Box<dyn Error>> {
+    pub fn counts(&mut self, first: usize, count: usize) -> Result<Vec<usize>, Box<dyn Error + Send + Sync>> {
         if self.descr != "<i4" {
             return Err(format!("expected int32, got {}", self.descr).into());
         }
         let numbers = self.read(first, count, i32::from_le_bytes)?;
-        Ok(numbers.into_iter().map(usize::try_from).collect::<Result<_, _>>()?)
+        Ok(numbers
+            .into_iter()
+            .map(usize::try_from)
+            .collect::<Result<_, _>>()?)
     }
 
     fn read<const N: usize, T>(
