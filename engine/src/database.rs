@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use latewood_query::CostModel;
+use latewood_query::{CostModel, TunedTable};
 use latewood_storage::{Store, StoreOptions};
 
 use crate::collection::Collection;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) read_only: bool,
     /// The cost models of the collections, as far as they were asked for.
     pub(crate) costs: Mutex<HashMap<String, CostModel>>,
+    /// What the collections were tuned to, as far as it was asked for.
+    pub(crate) tuned: Mutex<HashMap<String, Option<Arc<TunedTable>>>>,
 }
 
 impl Database {
@@ -66,6 +68,7 @@ impl Database {
                 memory_budget_bytes: options.memory_budget_bytes,
                 read_only: options.read_only,
                 costs: Mutex::default(),
+                tuned: Mutex::default(),
             }),
         })
     }
@@ -107,6 +110,11 @@ impl Database {
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
         self.shared
             .costs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        self.shared
+            .tuned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);

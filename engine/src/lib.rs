@@ -67,7 +67,8 @@ mod threads;
 
 pub use cancel::CancelToken;
 pub use collection::{
-    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, PlaidExport, Scroll, Stats,
+    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, PlaidExport,
+    RecallAtTarget, RecallReport, Scroll, Stats,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};
@@ -80,8 +81,9 @@ pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query,
 
 pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 pub use latewood_query::{
-    CostModel, Filter, Plan, PlanChoice, PlanName, Profile, QueryError, RerankError, Reranker, StageName,
-    StageProfile, Value,
+    CostModel, Filter, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError,
+    QuerySource, RerankError, Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable,
+    Value,
 };
 pub use latewood_storage::{
     DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity, OptimizeReport, Payload,

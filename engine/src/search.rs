@@ -181,6 +181,15 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// The share of the exhaustive answer over the same codes that late interaction is to find: above 0, at most 1; 1
+    /// scans everything. The token index opens as wide as it was measured to need for that (see
+    /// [`Collection::tune`]); [`Query::n_probe`] and [`Query::candidates`] win over it. Default: 0.99 in a collection
+    /// that has been tuned, which `optimize` does.
+    pub fn recall(mut self, recall: f64) -> Self {
+        self.request.recall = Some(recall);
+        self
+    }
+
     /// Inverted lists read for each query token; more finds more and takes longer.
     pub fn n_probe(mut self, n_probe: usize) -> Self {
         self.request.n_probe = Some(n_probe);
@@ -242,8 +251,10 @@ impl<'a> Query<'a> {
             reranker,
             ..
         } = self.prepare()?;
+        let tuned = self.collection.tuned_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
+            tuned: tuned.as_deref(),
             pool: None,
         };
         Ok(explain(
@@ -264,8 +275,10 @@ impl<'a> Query<'a> {
             encoded,
         } = self.prepare()?;
         let pool = self.collection.shared.threads.pool()?;
+        let tuned = self.collection.tuned_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
+            tuned: tuned.as_deref(),
             pool,
         };
         let cost = self.collection.cost_model();
@@ -410,6 +423,27 @@ struct Prepared {
 
 fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
+}
+
+impl QueryTokens {
+    pub(crate) fn new(numbers: Vec<f32>, dim: usize) -> Self {
+        Self {
+            numbers,
+            dim: Some(dim),
+        }
+    }
+
+    /// The numbers, if they are rows of `dim`.
+    pub(crate) fn numbers_of(&self, dim: usize) -> Result<Vec<f32>, QueryError> {
+        match self.dim {
+            Some(got) if got != dim => Err(QueryError::Dimension {
+                field: "token matrix",
+                expected: dim,
+                got,
+            }),
+            _ => Ok(self.numbers.clone()),
+        }
+    }
 }
 
 impl From<&[Vec<f32>]> for QueryTokens {

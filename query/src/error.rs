@@ -71,6 +71,14 @@ pub enum QueryError {
         /// The largest value.
         most: usize,
     },
+    /// The recall asked for is no share that can be met.
+    #[error(
+        "recall is {got}; it must be above 0 and at most 1: 0.95 finds 95% of the exhaustive answer, 1 scans everything"
+    )]
+    Recall {
+        /// What came.
+        got: f64,
+    },
     /// The request holds nothing to search by.
     #[error("the query is empty: give a dense vector, a token matrix, or both")]
     NothingToSearch,

@@ -21,12 +21,15 @@ use crate::reranker::Reranker;
 use crate::statistics::{Statistics, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
+use crate::tuning::TunedTable;
 
 /// What a query may use beside the snapshot.
 #[derive(Clone, Copy, Default)]
 pub struct Resources<'a> {
     /// The cross-encoder, for plans that rerank.
     pub reranker: Option<&'a dyn Reranker>,
+    /// What the token index was tuned to, for the recall that is asked.
+    pub tuned: Option<&'a TunedTable>,
     /// Threads to score on; without a pool, or with one of a single thread, the query runs on the caller's thread.
     pub pool: Option<&'a ThreadPool>,
 }
@@ -106,6 +109,7 @@ fn counted(
     let counts = statistics(snapshot, matches)?;
     Ok(Statistics {
         reranker: resources.reranker.is_some(),
+        tuned: resources.tuned.cloned(),
         ..counts
     })
 }

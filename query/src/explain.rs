@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::plan::{Plan, PlannedStage, Rejected, Stage};
+use crate::plan::{Plan, PlannedStage, ProbeSettings, Rejected, Stage};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,11 +85,7 @@ impl fmt::Display for Stage {
         write!(f, "{}", self.name())?;
         match self {
             Self::DenseGraph { ef_search } => write!(f, " (ef_search {ef_search})"),
-            Self::MaxsimIndex(probe) => write!(
-                f,
-                " (n_probe {}, candidates {}, refine {})",
-                probe.n_probe, probe.candidates, probe.refine
-            ),
+            Self::MaxsimIndex(probe) => write!(f, " ({probe})"),
             Self::Rerank {
                 depth,
                 deadline_ms: Some(ms),
@@ -100,6 +96,16 @@ impl fmt::Display for Stage {
             } => write!(f, " (depth {depth})"),
             Self::DenseScan | Self::MaxsimScan | Self::Rescore => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for ProbeSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "n_probe {}, candidates {}, refine {}",
+            self.n_probe, self.candidates, self.refine
+        )
     }
 }
 

@@ -18,6 +18,7 @@ mod execute;
 mod explain;
 mod filter;
 mod hits;
+mod opening;
 mod plan;
 mod planner;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod statistics;
 mod tests;
 mod token_scorer;
 mod top_k;
+mod tuning;
 
 pub use cost::CostModel;
 pub use error::QueryError;
@@ -43,7 +45,11 @@ pub use plan::{
 pub use planner::plan;
 pub use profile::{Profile, StageProfile};
 pub use request::{
-    DEFAULT_RERANK_DEPTH, MAX_EFFORT, MAX_QUERY_TOKENS, MAX_RERANK_DEPTH, MAX_WINDOW, QueryRequest,
+    DEFAULT_RECALL, DEFAULT_RERANK_DEPTH, MAX_EFFORT, MAX_QUERY_TOKENS, MAX_RERANK_DEPTH, MAX_WINDOW,
+    QueryRequest,
 };
 pub use reranker::{RerankError, Reranker};
 pub use statistics::{DenseStatistics, Statistics, TokenStatistics, statistics};
+pub use tuning::{
+    Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned, TunedEntry, TunedTable, tune,
+};

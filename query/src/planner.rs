@@ -7,17 +7,13 @@ use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
 use crate::explain::{Count, Duration};
-use crate::plan::{
-    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
-};
+use crate::opening::{Opening, opening};
+use crate::plan::{Estimate, Plan, PlanChoice, PlanName, PlannedStage, Rejected, Stage, StageName};
 use crate::request::QueryRequest;
 use crate::statistics::Statistics;
 
 /// Below this many matching documents an index is never worth entering.
 const FEW_DOCUMENTS: u64 = 256;
-
-/// Posting lists visited for each query token when the request does not say.
-const N_PROBE: usize = 32;
 
 /// Chooses a plan.
 ///
@@ -45,6 +41,8 @@ const STAGE_RULES: &[StageRule] = &[only_one_kind, exact_both, affordable_maxsim
 /// The two ways to run a first stage, with what each should take.
 struct Access {
     exact: bool,
+    /// A recall of 1 is asked.
+    everything: bool,
     matching: u64,
     documents: u64,
     wanted: u64,
@@ -59,6 +57,7 @@ type AccessRule = fn(&Access) -> Option<(bool, String)>;
 /// In order. A scan is exact, so an index has to be cheaper to be taken.
 const ACCESS_RULES: &[AccessRule] = &[
     exact_asked,
+    everything_asked,
     no_index,
     few_match,
     scan_is_cheaper,
@@ -375,17 +374,26 @@ impl Planner<'_> {
 
     fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {
         let tokens = self.case.statistics.tokens.as_ref()?;
-        let probe = probe_settings(self.case.request, self.case.statistics, keep);
+        let Opening { settings, note } = opening(self.case.request, self.case.statistics, keep);
         let scan = self.case.maxsim_scan(tokens);
-        let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &probe));
-        let access = self.access(keep, scan, index, "token index");
-        Some(self.first_stage(Stage::MaxsimScan, Stage::MaxsimIndex(probe), access, keep))
+        let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &settings));
+        let everything = self.case.request.recall.is_some_and(|recall| recall >= 1.0);
+        let access = Access {
+            everything,
+            ..self.access(keep, scan, index, "token index")
+        };
+        let mut stage = self.first_stage(Stage::MaxsimScan, Stage::MaxsimIndex(settings), access, keep);
+        if let (Stage::MaxsimIndex(_), Some(note)) = (&stage.stage, note) {
+            stage.reason = format!("{}; {note}", stage.reason);
+        }
+        Some(stage)
     }
 
     fn access(&self, keep: usize, scan: Estimate, index: Option<Estimate>, kind: &'static str) -> Access {
         let statistics = self.case.statistics;
         Access {
             exact: self.case.request.exact,
+            everything: false,
             matching: statistics.matching,
             documents: statistics.documents,
             wanted: keep as u64,
@@ -430,40 +438,6 @@ fn rescore_candidates(request: &QueryRequest, wanted: usize) -> usize {
         .candidates
         .unwrap_or_else(|| wanted.saturating_mul(10).max(200))
         .max(wanted)
-}
-
-/// How wide the token index opens for `keep` results; docs/decisions/0004-token-index.md has the figures behind it.
-/// Under a filter the documents that match lie further down the lists, so more of them are visited.
-fn probe_settings(request: &QueryRequest, statistics: &Statistics, keep: usize) -> ProbeSettings {
-    let lists = statistics.tokens.as_ref().map_or(0, |tokens| tokens.centroids);
-    let lists = usize::try_from(lists).unwrap_or(usize::MAX).max(1);
-    let widened = match statistics.selectivity() {
-        all if all >= 0.5 => N_PROBE,
-        some if some >= 0.1 => 2 * N_PROBE,
-        few if few >= 0.01 => 4 * N_PROBE,
-        _ => 8 * N_PROBE,
-    };
-    let n_probe = request.n_probe.unwrap_or(widened).min(lists);
-    // The order of the sums is rough, and the more documents there are, the more of them get in the way.
-    let indexed = statistics
-        .tokens
-        .as_ref()
-        .map_or(0, |tokens| tokens.indexed_documents);
-    let rough = usize::try_from(indexed.isqrt())
-        .unwrap_or(usize::MAX)
-        .saturating_mul(4);
-    let default = keep.saturating_mul(16).max(512).max(rough);
-    let candidates = request.candidates.unwrap_or(default).max(keep);
-    let refine = keep
-        .saturating_mul(8)
-        .max(256)
-        .max(candidates / 3)
-        .min(candidates);
-    ProbeSettings {
-        n_probe,
-        candidates,
-        refine,
-    }
 }
 
 fn only_one_kind(planner: &Planner<'_>) -> Option<(PlanName, String)> {
@@ -525,6 +499,15 @@ fn exact_asked(access: &Access) -> Option<(bool, String)> {
         (
             true,
             "an exact answer is asked for, so every matching document is scored".to_owned(),
+        )
+    })
+}
+
+fn everything_asked(access: &Access) -> Option<(bool, String)> {
+    access.everything.then(|| {
+        (
+            true,
+            "recall 1 is asked, which only a scan of everything is sure to give".to_owned(),
         )
     })
 }

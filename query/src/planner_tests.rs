@@ -23,9 +23,11 @@ fn large() -> Statistics {
             whole_tokens: 0,
             whole_documents: 0,
             centroids: 32_768,
+            codebooks: vec![1],
         }),
         text: true,
         reranker: true,
+        tuned: None,
     }
 }
 

@@ -16,6 +16,8 @@ pub const MAX_QUERY_TOKENS: usize = 512;
 pub const MAX_EFFORT: usize = 1_000_000;
 /// The deepest rerank.
 pub const MAX_RERANK_DEPTH: usize = 10_000;
+/// The recall that the token index aims at when the request does not say.
+pub const DEFAULT_RECALL: f64 = 0.99;
 /// How deep a rerank goes when the request does not say.
 pub const DEFAULT_RERANK_DEPTH: usize = 20;
 
@@ -40,7 +42,11 @@ pub struct QueryRequest {
     pub exact: bool,
     /// Beam of the graph search; default max(100, 2 x the candidates wanted).
     pub ef_search: Option<usize>,
-    /// Posting lists visited for each query token; default by the size of the codebook.
+    /// The share of the exhaustive answer over the same codes that the token index is to find, above 0 and at most 1;
+    /// 1 scans everything. It is turned into settings by the table that the collection was tuned with; `n_probe` and
+    /// `candidates` win over it. Default 0.99 where there is a table.
+    pub recall: Option<f64>,
+    /// Posting lists visited for each query token; default by the recall asked for.
     pub n_probe: Option<usize>,
     /// Candidates that the first stage hands to the next.
     pub candidates: Option<usize>,
@@ -62,6 +68,7 @@ impl Default for QueryRequest {
             plan: PlanChoice::Auto,
             exact: false,
             ef_search: None,
+            recall: None,
             n_probe: None,
             candidates: None,
             rerank_depth: None,
@@ -98,6 +105,11 @@ impl QueryRequest {
                 offset: self.offset,
                 most: MAX_WINDOW,
             });
+        }
+        if let Some(got) = self.recall
+            && !(got > 0.0 && got <= 1.0)
+        {
+            return Err(QueryError::Recall { got });
         }
         tunable("ef_search", self.ef_search, MAX_EFFORT)?;
         tunable("n_probe", self.n_probe, MAX_EFFORT)?;
@@ -256,6 +268,21 @@ mod tests {
             refused(|r| r.rerank_depth = Some(0)),
             QueryError::Tunable { .. }
         ));
+    }
+
+    #[test]
+    fn a_recall_is_a_share_above_nothing() {
+        for bad in [0.0, -0.5, 1.5, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let error = refused(|r| r.recall = Some(bad));
+            assert!(matches!(error, QueryError::Recall { .. }), "{bad}: {error}");
+        }
+        for good in [1e-9, 0.5, 1.0] {
+            let request = QueryRequest {
+                recall: Some(good),
+                ..self::good()
+            };
+            request.validate(&schema()).unwrap();
+        }
     }
 
     #[test]

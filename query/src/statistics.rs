@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::QueryError;
 use crate::filter::Matches;
+use crate::tuning::TunedTable;
 
 /// Counts of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Statistics {
     pub text: bool,
     /// Whether the caller gave a reranker.
     pub reranker: bool,
+    /// What the token index was tuned to, if it was.
+    pub tuned: Option<TunedTable>,
 }
 
 /// Counts of the dense vectors.
@@ -57,6 +60,8 @@ pub struct TokenStatistics {
     pub whole_documents: u64,
     /// Centroids of all codebooks in use.
     pub centroids: u64,
+    /// The numbers of those codebooks, rising.
+    pub codebooks: Vec<u64>,
 }
 
 impl TokenStatistics {
@@ -82,7 +87,7 @@ impl Statistics {
     }
 }
 
-/// Counts a snapshot, given what its filter leaves. `reranker` is left false for the caller to set.
+/// Counts a snapshot, given what its filter leaves. `reranker` and `tuned` are left for the caller to set.
 ///
 /// # Errors
 /// When a segment cannot be read.
@@ -131,7 +136,6 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
             .original
             .map_or(out.code_bytes, |codec| codec.row_bytes(spec.dim));
     }
-    let mut codebooks = Vec::new();
     for view in snapshot.segments() {
         let (documents, tokens) = (u64::from(view.segment.len()), view.segment.num_tokens());
         let codebook = view
@@ -142,8 +146,8 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
             Some(codebook) if view.segment.ivf()?.is_some() => {
                 out.indexed_documents += documents;
                 out.indexed_tokens += tokens;
-                if !codebooks.contains(&codebook.id) {
-                    codebooks.push(codebook.id);
+                if !out.codebooks.contains(&codebook.id) {
+                    out.codebooks.push(codebook.id);
                     out.centroids += codebook.codec.len() as u64;
                 }
             }
@@ -153,6 +157,7 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
             }
         }
     }
+    out.codebooks.sort_unstable();
     let memtable = snapshot.memtable();
     out.whole_documents += memtable.len() as u64;
     out.whole_tokens += memtable.num_tokens();

@@ -182,7 +182,7 @@ impl Store {
         Ok(())
     }
 
-    /// The catalog, opened at first use. In memory, and empty but for schemas, when the database is open read-only.
+    /// The catalog, opened at first use. A database that is open read-only has a copy in memory of what a writer left.
     ///
     /// # Errors
     /// What opening a collection says, as it is caught up with all of them.
@@ -198,8 +198,9 @@ impl Store {
         Ok(self.catalog.get_or_init(|| {
             let dir = self.path.join("catalog");
             let catalog = match self.context.backend().native_path(&dir) {
-                Some(dir) if !self.context.options.read_only => Catalog::open(&dir),
-                _ => Catalog::in_memory(),
+                Some(dir) if self.context.options.read_only => Catalog::open_read_only(&dir),
+                Some(dir) => Catalog::open(&dir),
+                None => Catalog::in_memory(),
             };
             catalog.catch_up(collections.iter().map(AsRef::as_ref));
             catalog

@@ -61,11 +61,7 @@ impl Collection {
         if let Some(cost) = costs.get(self.name()) {
             return cost.clone();
         }
-        let kept = if self.shared.read_only {
-            None
-        } else {
-            self.catalog_get(CALIBRATION).ok().flatten()
-        };
+        let kept: Option<CostModel> = self.catalog_get(CALIBRATION).ok().flatten();
         let cost = kept.filter(CostModel::is_sound).unwrap_or_default();
         costs.insert(self.name().to_owned(), cost.clone());
         cost
@@ -104,7 +100,10 @@ impl Collection {
                     exact,
                     ..request.clone()
                 };
-                let resources = Resources { reranker, pool: None };
+                let resources = Resources {
+                    reranker,
+                    ..Resources::default()
+                };
                 let (_, outcome) = search(snapshot, &request, &CostModel::default(), resources)?;
                 for stage in &outcome.profile.stages {
                     add(stages, stage);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use latewood_storage::{Finding, OptimizeOptions, OptimizeReport, Progress, Severity, Stage};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use crate::error::Error;
 pub struct OptimizeProgress {
     /// What is being made.
     pub step: &'static str,
-    /// Units done: documents, tokens or passages.
+    /// Units done: documents, tokens, passages or queries.
     pub done: u64,
     /// Units to do.
     pub total: u64,
@@ -81,9 +82,10 @@ impl Collection {
     }
 
     /// Brings the collection into its best shape: trains the codebook, merges everything into one segment, builds the
-    /// indexes, reclaims the space of deleted documents, and [calibrates](Self::calibrate) the planner. Readers and writers go on meanwhile.
+    /// indexes, reclaims the space of deleted documents, [calibrates](Self::calibrate) the planner, and
+    /// [tunes](Self::tune) the token index. Readers and writers go on meanwhile.
     ///
-    /// `progress` may break it off; the collection stays as it was then.
+    /// `progress` may break it off; the collection stays as it was then, or, in the last step, as it was tuned before.
     pub fn optimize(
         &self,
         progress: impl Fn(&OptimizeProgress) -> ControlFlow<()>,
@@ -95,11 +97,14 @@ impl Collection {
                 total: p.total,
             })
         };
+        let begun = Instant::now();
         let done = self.store.optimize(&OptimizeOptions {
             progress: Some(&report),
             ..OptimizeOptions::default()
         })?;
+        let optimize = begun.elapsed();
         self.calibrate()?;
+        self.tune_after(optimize, &progress)?;
         Ok(done)
     }
 

@@ -7,8 +7,11 @@ mod documents;
 mod export_plaid;
 mod import_plaid;
 mod maintain;
+mod pseudo_queries;
+mod recall;
 mod scroll;
 mod stats;
+mod tune;
 mod write;
 
 use std::fmt;
@@ -22,6 +25,7 @@ pub use documents::Documents;
 pub(crate) use documents::{payload_at, text_at};
 pub use export_plaid::PlaidExport;
 pub use maintain::{CheckReport, OptimizeProgress};
+pub use recall::{RecallAtTarget, RecallReport};
 pub use scroll::{Page, Scroll};
 pub use stats::{ModelStats, Stats};
 

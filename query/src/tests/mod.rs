@@ -5,3 +5,4 @@ mod filters;
 mod harness;
 mod indexes;
 mod staged;
+mod tuned;

@@ -92,6 +92,24 @@ impl Database {
         }
     }
 
+    /// Every key that begins with `prefix`, with its value.
+    pub(super) fn values(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failed> {
+        match self {
+            Self::Sled { database, .. } => database
+                .scan_prefix(prefix)
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    Ok((key.to_vec(), value.to_vec()))
+                })
+                .collect(),
+            Self::Memory(map) => Ok(map
+                .range(prefix.to_vec()..)
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()),
+        }
+    }
+
     /// Removes every key that begins with `prefix`.
     pub(super) fn remove(&mut self, prefix: &[u8]) -> Result<(), Failed> {
         match self {

@@ -5,7 +5,9 @@
 //! measured (calibration, tuned parameters) is then measured again.
 
 mod database;
+mod readers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +18,7 @@ use crate::checksum::crc32;
 use crate::collection::CollectionStore;
 use crate::error::{Result, StorageError};
 use database::{Database, Failed};
+use readers::ReadersCopy;
 
 /// The most bytes of a value's JSON: larger ones would leak space in sled.
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -26,6 +29,8 @@ const COMPLETE: &str = "\u{1}complete";
 #[derive(Debug)]
 pub struct Catalog {
     database: Mutex<Database>,
+    /// Where a writer leaves what read-only handles may know.
+    readers: Option<ReadersCopy>,
 }
 
 /// What the catalog knows of a collection.
@@ -42,6 +47,7 @@ impl Catalog {
     pub(crate) fn open(dir: &Path) -> Self {
         Self {
             database: Mutex::new(Database::open(dir)),
+            readers: Some(ReadersCopy::of(dir)),
         }
     }
 
@@ -49,7 +55,19 @@ impl Catalog {
     pub(crate) fn in_memory() -> Self {
         Self {
             database: Mutex::new(Database::in_memory()),
+            readers: None,
         }
+    }
+
+    /// What a writer has left of the catalog in a folder for read-only handles. Later values are lost with the handle.
+    pub(crate) fn open_read_only(dir: &Path) -> Self {
+        let catalog = Self::in_memory();
+        for (collection, values) in ReadersCopy::of(dir).read() {
+            for (key, value) in values {
+                let _ = catalog.put(&collection, &key, &value);
+            }
+        }
+        catalog
     }
 
     /// The value of a key, if there is a whole one.
@@ -57,15 +75,25 @@ impl Catalog {
     pub fn get(&self, collection: &str, key: &str) -> Option<Value> {
         let key = full_key(collection, key);
         let bytes = self.with(|database| database.get(&key))??;
-        let (crc, json) = bytes.split_first_chunk::<4>()?;
-        if u32::from_le_bytes(*crc) != checksum(&key, json) {
-            tracing::warn!(
-                collection,
-                "a value of the catalog is damaged and counts as absent"
-            );
-            return None;
+        decode(&key, &bytes)
+    }
+
+    /// Every whole value of a collection, by key.
+    fn values(&self, collection: &str) -> BTreeMap<String, Value> {
+        let prefix = full_key(collection, "");
+        let all = self.with(|database| database.values(&prefix)).unwrap_or_default();
+        all.iter()
+            .filter_map(|(key, bytes)| {
+                let name = String::from_utf8(key.get(prefix.len()..)?.to_vec()).ok()?;
+                Some((name, decode(key, bytes)?))
+            })
+            .collect()
+    }
+
+    fn copy_for_readers(&self, collection: &str) {
+        if let Some(readers) = &self.readers {
+            readers.write(collection, &self.values(collection));
         }
-        serde_json::from_slice(json).ok()
     }
 
     /// Stores a value and makes it durable, as far as the catalog is.
@@ -85,6 +113,7 @@ impl Catalog {
         let mut bytes = checksum(&key, json.as_bytes()).to_le_bytes().to_vec();
         bytes.extend_from_slice(json.as_bytes());
         self.with(|database| database.put(&key, &bytes));
+        self.copy_for_readers(collection);
         Ok(())
     }
 
@@ -92,6 +121,9 @@ impl Catalog {
     pub fn remove(&self, collection: &str) {
         let prefix = full_key(collection, "");
         self.with(|database| database.remove(&prefix));
+        if let Some(readers) = &self.readers {
+            readers.remove(collection);
+        }
     }
 
     /// Catches up with the collections that there are.
@@ -115,6 +147,9 @@ impl Catalog {
         let sequence = collection.snapshot().sequence();
         if complete.is_some_and(|complete| complete.uid == collection.uid() && complete.sequence <= sequence)
         {
+            if self.readers.as_ref().is_some_and(|readers| !readers.has(name)) {
+                self.copy_for_readers(name);
+            }
             return;
         }
         self.remove(name);
@@ -154,6 +189,15 @@ fn full_key(collection: &str, key: &str) -> Vec<u8> {
     bytes.push(0);
     bytes.extend_from_slice(key.as_bytes());
     bytes
+}
+
+fn decode(key: &[u8], bytes: &[u8]) -> Option<Value> {
+    let (crc, json) = bytes.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*crc) != checksum(key, json) {
+        tracing::warn!("a value of the catalog is damaged and counts as absent");
+        return None;
+    }
+    serde_json::from_slice(json).ok()
 }
 
 /// The key takes part, so that a value found under another key is noticed.
@@ -197,6 +241,23 @@ mod tests {
             Some(json!(1)),
             "after opening it again"
         );
+    }
+
+    #[test]
+    fn read_only_handles_see_what_a_writer_has_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog");
+        assert_eq!(Catalog::open_read_only(&path).get("a", "tuned"), None);
+        assert!(!path.exists());
+        let writer = Catalog::open(&path);
+        works(&writer);
+        writer.put("ab", "other", &json!("x")).unwrap();
+        let reader = Catalog::open_read_only(&path);
+        assert_eq!(reader.get("ab", "tuned"), Some(json!(1)), "beside a writer");
+        assert_eq!(reader.get("ab", "other"), Some(json!("x")));
+        assert_eq!(reader.get("a", "tuned"), None, "it was removed");
+        reader.put("ab", "tuned", &json!(2)).unwrap();
+        assert_eq!(Catalog::open_read_only(&path).get("ab", "tuned"), Some(json!(1)));
     }
 
     #[test]

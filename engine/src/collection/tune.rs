@@ -1,0 +1,149 @@
+//! Settings of the token index for a recall that is asked: found by measuring, kept in the catalog.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use latewood_query::{QueryError, QuerySource, TuneOptions, Tuned, TunedTable, tune};
+use latewood_storage::StorageError;
+
+use super::Collection;
+use super::maintain::OptimizeProgress;
+use super::pseudo_queries::pseudo_queries;
+use crate::error::Error;
+use crate::search::QueryTokens;
+
+/// Where the table is in the catalog.
+const TUNED: &str = "tuned";
+/// The depth of recall@k.
+const K: usize = 10;
+/// Queries made of documents; more of them narrow the intervals by little.
+const QUERIES: usize = 200;
+/// What their generator begins with.
+const SEED: u64 = 0x7475_6e65;
+/// Time for taking more queries, unless a tenth of the optimize is more.
+const BUDGET: Duration = Duration::from_secs(5);
+
+impl Collection {
+    /// Measures the token index and keeps, for each of seven recalls from 0.80 to 0.999, the cheapest settings that are
+    /// sure to give it: those whose measured recall@10, against the exhaustive answer over the same codes, has a 95%
+    /// interval that begins there or above. [`Query::recall`](crate::Query::recall) then chooses among them.
+    ///
+    /// Give token matrices of queries like those that will come; all of them are measured. With none, queries are made of
+    /// documents of the collection, as many as five seconds allow. `optimize` ends with that, so this is for queries of
+    /// one's own; a table from such queries is kept until the collection has twice the tokens or another codebook.
+    ///
+    /// `None`: there is no token index, or scanning everything is as fast.
+    ///
+    /// # Errors
+    /// A query of another dimension or not finite; [`StorageError::Cancelled`] when `progress` breaks it off.
+    pub fn tune(
+        &self,
+        queries: Option<&[QueryTokens]>,
+        progress: impl Fn(&OptimizeProgress) -> ControlFlow<()>,
+    ) -> Result<Option<TunedTable>, Error> {
+        match queries {
+            Some(queries) => {
+                let dim = self.schema().tokens.as_ref().map_or(0, |tokens| tokens.dim);
+                let numbers = queries
+                    .iter()
+                    .map(|query| query.numbers_of(dim))
+                    .collect::<Result<Vec<_>, _>>()?;
+                if numbers.is_empty() {
+                    return Err(QueryError::NothingToSearch.into());
+                }
+                self.tune_with(&numbers, QuerySource::Caller, Duration::MAX, &progress)
+            }
+            None => self.tune_on_documents(BUDGET, &progress),
+        }
+    }
+
+    /// Tunes after an optimize that took so long, unless what is kept still holds.
+    pub(super) fn tune_after(
+        &self,
+        optimize: Duration,
+        progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        if !self.holds_table()? {
+            self.tune_on_documents(BUDGET.max(optimize / 10), progress)?;
+        }
+        Ok(())
+    }
+
+    fn holds_table(&self) -> Result<bool, Error> {
+        let Some(table) = self.tuned_table() else {
+            return Ok(false);
+        };
+        let snapshot = self.snapshot()?;
+        let matches = latewood_query::Matches::evaluate(&snapshot, None)?;
+        let Some(now) = latewood_query::statistics(&snapshot, &matches)?.tokens else {
+            return Ok(false);
+        };
+        let as_measured = table.tokens == now.indexed_tokens || table.source == QuerySource::Caller;
+        Ok(as_measured && table.outdated(&now).is_none())
+    }
+
+    fn tune_on_documents(
+        &self,
+        budget: Duration,
+        progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
+    ) -> Result<Option<TunedTable>, Error> {
+        let queries = pseudo_queries(&*self.snapshot()?, QUERIES, SEED)?;
+        self.tune_with(&queries, QuerySource::Documents, budget, progress)
+    }
+
+    fn tune_with(
+        &self,
+        queries: &[Vec<f32>],
+        source: QuerySource,
+        budget: Duration,
+        progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
+    ) -> Result<Option<TunedTable>, Error> {
+        let report = |done, total| {
+            progress(&OptimizeProgress {
+                step: "recall",
+                done,
+                total,
+            })
+        };
+        let options = TuneOptions {
+            k: K,
+            source,
+            budget,
+            pool: self.shared.threads.pool()?,
+            progress: &report,
+        };
+        match tune(&*self.snapshot()?, queries, &self.cost_model(), &options)? {
+            Tuned::Table(table) => {
+                self.keep_table(&table)?;
+                Ok(Some(table))
+            }
+            Tuned::NotNeeded => Ok(None),
+            Tuned::Cancelled => Err(StorageError::Cancelled.into()),
+        }
+    }
+
+    fn keep_table(&self, table: &TunedTable) -> Result<(), Error> {
+        if !self.shared.read_only {
+            self.catalog_put(TUNED, table)?;
+        }
+        self.shared
+            .tuned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(self.name().to_owned(), Some(Arc::new(table.clone())));
+        Ok(())
+    }
+
+    /// What the collection was tuned to, if it was and the catalog still has it.
+    pub(crate) fn tuned_table(&self) -> Option<Arc<TunedTable>> {
+        let mut tuned = self.shared.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tuned.get(self.name()) {
+            return table.clone();
+        }
+        let kept: Option<TunedTable> = self.catalog_get(TUNED).ok().flatten();
+        let table = kept.filter(TunedTable::is_sound).map(Arc::new);
+        tuned.insert(self.name().to_owned(), table.clone());
+        table
+    }
+}

@@ -1,0 +1,307 @@
+//! How wide the token index opens: as the caller says, else as it was tuned for the recall that is asked, else by default.
+
+use crate::plan::ProbeSettings;
+use crate::request::{DEFAULT_RECALL, QueryRequest};
+use crate::statistics::Statistics;
+use crate::tuning::{TunedEntry, TunedTable};
+
+/// Posting lists visited for each query token where nothing was tuned.
+const N_PROBE: usize = 32;
+
+/// The settings of the token index, and where they come from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Opening {
+    pub(crate) settings: ProbeSettings,
+    /// For explain; none where nothing was asked and nothing is known.
+    pub(crate) note: Option<String>,
+}
+
+/// How wide the token index opens for `keep` results.
+pub(crate) fn opening(request: &QueryRequest, statistics: &Statistics, keep: usize) -> Opening {
+    let (base, mut notes) = tuned_or_default(request, statistics, keep);
+    let lists = statistics.tokens.as_ref().map_or(0, |tokens| tokens.centroids);
+    let lists = usize::try_from(lists).unwrap_or(usize::MAX).max(1);
+    let widened = base.n_probe.saturating_mul(widening(statistics.selectivity()));
+    let n_probe = request.n_probe.unwrap_or(widened).min(lists);
+    let (candidates, refine) = match request.candidates {
+        Some(candidates) => {
+            let candidates = candidates.max(keep);
+            (candidates, default_refine(candidates, keep))
+        }
+        None => {
+            let candidates = base.candidates.max(keep);
+            (candidates, base.refine.clamp(keep.min(candidates), candidates))
+        }
+    };
+    match (request.n_probe, request.candidates) {
+        (None, None) => {}
+        (Some(_), Some(_)) => notes = vec!["the caller set n_probe and candidates".to_owned()],
+        (Some(_), None) => notes.push("the caller set n_probe".to_owned()),
+        (None, Some(_)) => notes.push("the caller set candidates".to_owned()),
+    }
+    Opening {
+        settings: ProbeSettings {
+            n_probe,
+            candidates,
+            refine,
+        },
+        note: (!notes.is_empty()).then(|| notes.join("; ")),
+    }
+}
+
+/// Under a filter the documents that match lie further down the lists, so more of them are visited.
+fn widening(selectivity: f64) -> usize {
+    match selectivity {
+        all if all >= 0.5 => 1,
+        some if some >= 0.1 => 2,
+        few if few >= 0.01 => 4,
+        _ => 8,
+    }
+}
+
+fn tuned_or_default(
+    request: &QueryRequest,
+    statistics: &Statistics,
+    keep: usize,
+) -> (ProbeSettings, Vec<String>) {
+    let default = defaults(statistics, keep);
+    let asked = request.recall.map(|recall| format!("recall {recall} asked"));
+    let Some(table) = &statistics.tuned else {
+        let note = asked.map(|asked| {
+            format!("{asked}, but the collection has not been tuned: default settings, not measured")
+        });
+        return (default, note.into_iter().collect());
+    };
+    let outdated = statistics
+        .tokens
+        .as_ref()
+        .and_then(|tokens| table.outdated(tokens));
+    if let Some(why) = outdated {
+        let asked = asked.map_or_else(String::new, |asked| format!("{asked}, but "));
+        let note = format!(
+            "{asked}the tuned table is out of date ({why}): default settings until the next optimize"
+        );
+        return (default, vec![note]);
+    }
+    let recall = request.recall.unwrap_or(DEFAULT_RECALL);
+    match table.entry(recall) {
+        Some(entry) => {
+            let asked = asked.unwrap_or_else(|| format!("recall {recall} by default"));
+            let note = format!("{asked}: {}", measured(table, entry, recall));
+            deepened(table, entry, keep, note)
+        }
+        None => (default, Vec::new()),
+    }
+}
+
+fn measured(table: &TunedTable, entry: &TunedEntry, asked: f64) -> String {
+    let unsure = if entry.measured.low < asked {
+        "; no settings were sure to reach more"
+    } else {
+        ""
+    };
+    format!(
+        "{} measured {} on {} queries{unsure}",
+        entry.settings, entry.measured, table.queries
+    )
+}
+
+/// More results than were measured want more candidates, in proportion.
+fn deepened(
+    table: &TunedTable,
+    entry: &TunedEntry,
+    keep: usize,
+    note: String,
+) -> (ProbeSettings, Vec<String>) {
+    let ProbeSettings {
+        n_probe,
+        candidates,
+        refine,
+    } = entry.settings;
+    let factor = keep.div_ceil(table.k.max(1)).max(1);
+    let mut notes = vec![note];
+    if factor > 1 {
+        notes.push(format!(
+            "measured for {} results, {factor} times the candidates for {keep}",
+            table.k
+        ));
+    }
+    let settings = ProbeSettings {
+        n_probe,
+        candidates: candidates.saturating_mul(factor),
+        refine: refine.saturating_mul(factor),
+    };
+    (settings, notes)
+}
+
+/// docs/decisions/0004-token-index.md has the figures behind the defaults.
+fn defaults(statistics: &Statistics, keep: usize) -> ProbeSettings {
+    // The order of the sums is rough, and the more documents there are, the more of them get in the way.
+    let indexed = statistics
+        .tokens
+        .as_ref()
+        .map_or(0, |tokens| tokens.indexed_documents);
+    let rough = usize::try_from(indexed.isqrt())
+        .unwrap_or(usize::MAX)
+        .saturating_mul(4);
+    let candidates = keep.saturating_mul(16).max(512).max(rough);
+    ProbeSettings {
+        n_probe: N_PROBE,
+        candidates,
+        refine: default_refine(candidates, keep),
+    }
+}
+
+fn default_refine(candidates: usize, keep: usize) -> usize {
+    keep.saturating_mul(8)
+        .max(256)
+        .max(candidates / 3)
+        .min(candidates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::TokenStatistics;
+    use crate::tuning::{MeasuredRecall, QuerySource};
+
+    fn entry(target: f64, n_probe: usize, low: f64) -> TunedEntry {
+        TunedEntry {
+            target,
+            settings: ProbeSettings {
+                n_probe,
+                candidates: 256,
+                refine: 64,
+            },
+            measured: MeasuredRecall {
+                recall: 0.957,
+                low,
+                high: 0.966,
+            },
+        }
+    }
+
+    fn tuned() -> Statistics {
+        Statistics {
+            documents: 50_000,
+            matching: 50_000,
+            tokens: Some(TokenStatistics {
+                indexed_documents: 50_000,
+                indexed_tokens: 3_500_000,
+                centroids: 32_768,
+                codebooks: vec![4],
+                ..TokenStatistics::default()
+            }),
+            tuned: Some(TunedTable {
+                k: 10,
+                queries: 200,
+                source: QuerySource::Documents,
+                tokens: 3_000_000,
+                codebooks: vec![4],
+                entries: vec![entry(0.8, 2, 0.82), entry(0.95, 8, 0.951), entry(0.99, 16, 0.985)],
+            }),
+            ..Statistics::default()
+        }
+    }
+
+    fn asked(recall: f64) -> QueryRequest {
+        QueryRequest {
+            recall: Some(recall),
+            ..QueryRequest::default()
+        }
+    }
+
+    fn opened(request: &QueryRequest, statistics: &Statistics) -> (ProbeSettings, String) {
+        let Opening { settings, note } = opening(request, statistics, request.limit);
+        (settings, note.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_recall_becomes_what_was_measured_to_give_it() {
+        let (settings, note) = opened(&asked(0.95), &tuned());
+        assert_eq!(settings, entry(0.95, 8, 0.0).settings);
+        assert_eq!(
+            note,
+            "recall 0.95 asked: n_probe 8, candidates 256, refine 64 measured 0.957 (0.951 to 0.966) on 200 queries"
+        );
+        let (settings, note) = opened(&QueryRequest::default(), &tuned());
+        assert_eq!(settings.n_probe, 16);
+        assert!(
+            note.starts_with("recall 0.99 by default: ") && note.contains("no settings were sure"),
+            "{note}"
+        );
+    }
+
+    #[test]
+    fn without_a_table_that_holds_the_defaults_stand() {
+        let mut none = tuned();
+        none.tuned = None;
+        let (defaults, note) = opened(&QueryRequest::default(), &none);
+        assert_eq!((defaults.n_probe, note.as_str()), (N_PROBE, ""));
+        let (settings, note) = opened(&asked(0.9), &none);
+        assert!(settings == defaults && note.contains("not been tuned"), "{note}");
+        let mut grown = tuned();
+        grown.tokens.as_mut().unwrap().indexed_tokens = 7_000_000;
+        let mut other = tuned();
+        other.tokens.as_mut().unwrap().codebooks = vec![4, 5];
+        for (statistics, why) in [(grown, "7000000 now"), (other, "another codebook")] {
+            let (settings, note) = opened(&asked(0.9), &statistics);
+            assert!(settings == defaults && note.contains(why), "{note}");
+            assert!(opened(&QueryRequest::default(), &statistics).1.contains(why));
+        }
+    }
+
+    #[test]
+    fn what_the_caller_sets_wins() {
+        let request = QueryRequest {
+            n_probe: Some(5),
+            ..asked(0.95)
+        };
+        let (settings, note) = opened(&request, &tuned());
+        assert_eq!(
+            (settings.n_probe, settings.candidates, settings.refine),
+            (5, 256, 64)
+        );
+        assert!(note.ends_with("; the caller set n_probe"), "{note}");
+        let request = QueryRequest {
+            candidates: Some(900),
+            ..asked(0.95)
+        };
+        let (settings, _) = opened(&request, &tuned());
+        assert_eq!(
+            (settings.n_probe, settings.candidates, settings.refine),
+            (8, 900, 300)
+        );
+        let request = QueryRequest {
+            n_probe: Some(5),
+            candidates: Some(900),
+            ..asked(0.95)
+        };
+        let (settings, note) = opened(&request, &tuned());
+        assert_eq!((settings.n_probe, settings.candidates), (5, 900));
+        assert_eq!(note, "the caller set n_probe and candidates");
+    }
+
+    #[test]
+    fn more_results_and_filters_open_wider() {
+        let request = QueryRequest {
+            limit: 35,
+            ..asked(0.95)
+        };
+        let (settings, note) = opened(&request, &tuned());
+        assert_eq!((settings.candidates, settings.refine), (4 * 256, 4 * 64));
+        assert!(
+            note.contains("measured for 10 results, 4 times the candidates for 35"),
+            "{note}"
+        );
+        let mut filtered = tuned();
+        filtered.matching = 600;
+        assert_eq!(opened(&asked(0.95), &filtered).0.n_probe, 32);
+        filtered.tokens.as_mut().unwrap().centroids = 20;
+        assert_eq!(
+            opened(&asked(0.95), &filtered).0.n_probe,
+            20,
+            "there are no more lists"
+        );
+    }
+}

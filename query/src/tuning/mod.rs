@@ -1,0 +1,228 @@
+//! Settings of the token index for a recall that is asked for, found on sampled queries.
+//!
+//! The exhaustive answer of each query is computed once, and one walk of the index for each n_probe notes where the true
+//! hits stand after each step. From that follows what every setting of the grid finds; for each target the cheapest by the
+//! cost model is kept whose 95% interval begins at the target or above.
+
+mod grid;
+mod interval;
+mod table;
+mod trace;
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use latewood_storage::Snapshot;
+use rayon::ThreadPool;
+
+pub use interval::{Found, MeasuredRecall};
+pub use table::{QuerySource, TUNED_TARGETS, TunedEntry, TunedTable};
+
+use crate::candidates::Scope;
+use crate::cost::CostModel;
+use crate::error::QueryError;
+use crate::estimate::Estimator;
+use crate::execute::{Resources, search};
+use crate::filter::Matches;
+use crate::hits::Position;
+use crate::plan::{PlanChoice, PlanName, ProbeSettings};
+use crate::request::QueryRequest;
+use crate::statistics::{Statistics, TokenStatistics, statistics};
+use grid::Grid;
+use trace::Trace;
+#[cfg(test)]
+pub(crate) use trace::found_with;
+
+/// Queries that are measured before time is looked at.
+const FEWEST_QUERIES: usize = 16;
+
+/// How [`tune`] works.
+pub struct TuneOptions<'a> {
+    /// The depth of recall@k.
+    pub k: usize,
+    /// Where the queries come from.
+    pub source: QuerySource,
+    /// When to stop taking more queries; a few are always measured.
+    pub budget: Duration,
+    /// Threads; without a pool the caller's.
+    pub pool: Option<&'a ThreadPool>,
+    /// Hears how many of how many queries are measured, and may break it off.
+    pub progress: &'a dyn Fn(u64, u64) -> ControlFlow<()>,
+}
+
+/// What a tuning came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tuned {
+    /// A table.
+    Table(TunedTable),
+    /// Scanning everything costs no more than the narrowest settings, or there is no index: nothing to tune.
+    NotNeeded,
+    /// The caller broke it off.
+    Cancelled,
+}
+
+/// Measures the token index of a snapshot with queries (token matrices row by row, of the schema's dimension), as many of
+/// them as the time allows, and keeps the cheapest settings for each of [`TUNED_TARGETS`].
+///
+/// # Errors
+/// A query that is not valid; a segment that cannot be read.
+pub fn tune(
+    snapshot: &Snapshot,
+    queries: &[Vec<f32>],
+    cost: &CostModel,
+    options: &TuneOptions<'_>,
+) -> Result<Tuned, QueryError> {
+    let matches = Matches::evaluate(snapshot, None)?;
+    let statistics = statistics(snapshot, &matches)?;
+    let (Some(tokens), Some(first)) = (&statistics.tokens, queries.first()) else {
+        return Ok(Tuned::NotNeeded);
+    };
+    for query in queries {
+        exhaustive(query, tokens.dim, options.k).validate(snapshot.schema())?;
+    }
+    let grid = Grid::of(tokens.indexed_documents, tokens.centroids);
+    let typical = exhaustive(first, tokens.dim, options.k);
+    let priced = priced(&grid, &typical, &statistics, tokens, cost);
+    if tokens.centroids == 0 || priced.is_empty() {
+        return Ok(Tuned::NotNeeded);
+    }
+    let run = Run {
+        snapshot,
+        matches: &matches,
+        dim: tokens.dim,
+        k: options.k,
+        grid: &grid,
+    };
+    let Some(traces) = run.traces(queries, options, cost)? else {
+        return Ok(Tuned::Cancelled);
+    };
+    Ok(Tuned::Table(TunedTable {
+        k: options.k,
+        queries: traces.len(),
+        source: options.source,
+        tokens: tokens.indexed_tokens,
+        codebooks: tokens.codebooks.clone(),
+        entries: entries(&priced, &traces),
+    }))
+}
+
+/// The request for the answer that recall is measured against.
+fn exhaustive(query: &[f32], dim: usize, k: usize) -> QueryRequest {
+    QueryRequest {
+        tokens: Some((query.to_vec(), dim)),
+        plan: PlanChoice::Named(PlanName::MaxSim),
+        limit: k,
+        recall: Some(1.0),
+        ..QueryRequest::default()
+    }
+}
+
+/// A setting with its place in the grid.
+#[derive(Clone, Copy)]
+struct Priced {
+    n_at: usize,
+    cut_at: usize,
+    settings: ProbeSettings,
+}
+
+/// The settings that cost less than a scan, cheapest first.
+fn priced(
+    grid: &Grid,
+    typical: &QueryRequest,
+    statistics: &Statistics,
+    tokens: &TokenStatistics,
+    cost: &CostModel,
+) -> Vec<Priced> {
+    let estimator = Estimator {
+        request: typical,
+        statistics,
+        cost,
+    };
+    let scan = estimator.maxsim_scan(tokens).microseconds;
+    let mut priced: Vec<(f64, Priced)> = grid
+        .settings()
+        .map(|(n_at, cut_at, settings)| {
+            let microseconds = estimator.maxsim_index(tokens, &settings).microseconds;
+            let priced = Priced {
+                n_at,
+                cut_at,
+                settings,
+            };
+            (microseconds, priced)
+        })
+        .filter(|(microseconds, _)| *microseconds < scan)
+        .collect();
+    priced.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    priced.into_iter().map(|(_, priced)| priced).collect()
+}
+
+struct Run<'a> {
+    snapshot: &'a Snapshot,
+    matches: &'a Matches,
+    dim: usize,
+    k: usize,
+    grid: &'a Grid,
+}
+
+impl Run<'_> {
+    /// One trace a query, for as many queries as the time allows; none when it was broken off.
+    fn traces(
+        &self,
+        queries: &[Vec<f32>],
+        options: &TuneOptions<'_>,
+        cost: &CostModel,
+    ) -> Result<Option<Vec<Trace>>, QueryError> {
+        let begun = Instant::now();
+        let scope = Scope {
+            snapshot: self.snapshot,
+            matches: self.matches,
+            pool: options.pool,
+        };
+        let threads = options.pool.map_or(1, ThreadPool::current_num_threads);
+        let mut traces = Vec::with_capacity(queries.len());
+        for round in queries.chunks(threads) {
+            let (done, all) = (traces.len(), queries.len());
+            if (options.progress)(done as u64, all as u64).is_break() {
+                return Ok(None);
+            }
+            if done >= FEWEST_QUERIES && begun.elapsed() >= options.budget {
+                break;
+            }
+            for trace in scope.map(round, |query| self.trace(query, cost)) {
+                traces.push(trace?);
+            }
+        }
+        Ok(Some(traces))
+    }
+
+    fn trace(&self, query: &[f32], cost: &CostModel) -> Result<Trace, QueryError> {
+        let request = exhaustive(query, self.dim, self.k);
+        let (_, outcome) = search(self.snapshot, &request, cost, Resources::default())?;
+        let hits: Vec<Position> = outcome.hits.iter().map(|hit| hit.position).collect();
+        Trace::walk(self.snapshot, self.matches, (query, self.dim), &hits, self.grid)
+    }
+}
+
+/// For each target the cheapest setting that is sure to meet it, else the cheapest of those that found most.
+fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
+    let measured: Vec<(ProbeSettings, MeasuredRecall)> = priced
+        .iter()
+        .map(|priced| {
+            let found = |trace: &Trace| trace.found(priced.n_at, priced.cut_at, priced.settings.refine);
+            let found: Vec<Found> = traces.iter().map(found).collect();
+            (priced.settings, MeasuredRecall::of(&found))
+        })
+        .collect();
+    let best = measured
+        .iter()
+        .reduce(|best, next| if next.1.recall > best.1.recall { next } else { best });
+    let entry = |target: f64| {
+        let (settings, measured) = *measured.iter().find(|(_, m)| m.low >= target).or(best)?;
+        Some(TunedEntry {
+            target,
+            settings,
+            measured,
+        })
+    };
+    TUNED_TARGETS.into_iter().filter_map(entry).collect()
+}
