@@ -482,7 +482,7 @@ impl Run<'_> {
 
 /// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one, so
 /// that only near ties at the edge can change places.
-fn refined(keep: usize) -> usize {
+pub(crate) fn refined(keep: usize) -> usize {
     keep.saturating_add(keep / 4).saturating_add(8)
 }
 

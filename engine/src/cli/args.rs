@@ -56,6 +56,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency
     Eval(EvalArgs),
+    /// Measure how much of the exhaustive answer the token index finds, and how fast
+    Recall(RecallArgs),
     /// Documents, tokens, and what each component takes on disk
     Stats(TargetArgs),
     /// Verify every checksum and structure
@@ -172,6 +174,9 @@ pub(super) struct TuningArgs {
     /// Breadth of the graph search
     #[arg(long, value_name = "N")]
     pub(super) ef_search: Option<usize>,
+    /// Share of the exhaustive answer that late interaction is to find: above 0, at most 1; default: 0.99 when tuned
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(super) recall: Option<f64>,
     /// Inverted lists read for each query token
     #[arg(long, value_name = "N")]
     pub(super) n_probe: Option<usize>,
@@ -271,6 +276,30 @@ pub(super) struct EvalArgs {
     /// Only the first N queries
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) limit_queries: Option<usize>,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecallArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Token matrices (FILE.npy: queries x tokens x dimensions), or lines {"_id", "text"} (FILE.jsonl); default: queries
+    /// made of the collection's documents
+    #[arg(long, value_name = "FILE")]
+    pub(super) queries: Option<PathBuf>,
+    /// How many tokens each query of a two-dimensional FILE.npy has
+    #[arg(long, value_name = "FILE.npy", requires = "queries")]
+    pub(super) querylens: Option<PathBuf>,
+    /// The depth of recall@k
+    #[arg(short = 'k', long = "k", default_value_t = 10, value_parser = positive)]
+    pub(super) k: usize,
+    /// Only the first N queries; default: all, or 200 that are made
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) limit: Option<usize>,
+    /// Recalls to ask for, separated by commas; default: 0.8,0.9,0.95,0.98,0.99,0.995,0.999
+    #[arg(long = "target", value_name = "SHARE,...", value_delimiter = ',', value_parser = share)]
+    pub(super) targets: Vec<f64>,
     #[command(flatten)]
     pub(super) models: ModelArgs,
 }
@@ -403,6 +432,13 @@ fn positive(text: &str) -> Result<usize, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("expected a number above 0 and at most 1".to_owned()),
+    }
+}
+
 fn field(text: &str) -> Result<(String, FieldType), String> {
     let (name, kind) = text.rsplit_once(':').ok_or("expected NAME:TYPE")?;
     let kind = match kind {
@@ -441,6 +477,14 @@ mod tests {
             ("a:b".to_owned(), FieldType::Keyword)
         );
         assert!(field("year").is_err() && field("year:date").is_err() && field(":int").is_err());
+    }
+
+    #[test]
+    fn shares_are_above_nothing_and_at_most_all() {
+        for bad in ["0", "-0.1", "1.01", "NaN", "inf", "much", ""] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+        assert_eq!((share("0.95"), share("1")), (Ok(0.95), Ok(1.0)));
     }
 
     #[test]

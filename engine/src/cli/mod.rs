@@ -1,4 +1,4 @@
-//! The command line: `latewood create | ingest | search | run | eval | stats | check | optimize | export |
+//! The command line: `latewood create | ingest | search | run | eval | recall | stats | check | optimize | export |
 //! import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
@@ -11,11 +11,13 @@ mod eval;
 mod export;
 mod ingest;
 mod latency;
+mod matrices;
 mod model;
 mod optimize;
 mod output;
 mod plaid;
 mod progress;
+mod recall;
 mod run;
 mod search;
 mod stats;
@@ -50,6 +52,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Search(search) => search::run(global, search),
         Command::Run(run) => run::run(global, run),
         Command::Eval(eval) => eval::run(global, eval),
+        Command::Recall(recall) => recall::run(global, recall),
         Command::Stats(target) => stats::run(global, target),
         Command::Check(check) => check::run(global, check),
         Command::Optimize(target) => optimize::run(global, target),

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::args::{Global, RunArgs};
 use super::latency::{Latencies, rounded};
+use super::matrices::read_matrices;
 use super::output::{Failure, print, print_json};
 use super::progress;
 use super::search::tuned;
 use crate::evaluation::RunFile;
-use crate::import::{NpyReader, read_lengths, read_queries};
+use crate::import::{NpyReader, read_queries};
 use crate::{Collection, Query};
 
 /// What is asked: text, or vectors.
@@ -100,7 +101,7 @@ fn read_vectors(args: &RunArgs) -> Result<Vec<(String, Asked)>, Failure> {
         .map(|path| read_rows(NpyReader::open(path)?))
         .transpose()?;
     let mut tokens = match &args.multi {
-        Some(path) => Some(read_matrices(NpyReader::open(path)?, args)?),
+        Some(path) => Some(read_matrices(path, args.querylens.as_deref())?),
         None => None,
     };
     if let (Some(dense), Some(tokens)) = (&dense, &tokens)
@@ -141,40 +142,4 @@ fn read_rows(mut reader: NpyReader) -> Result<Vec<Vec<f32>>, Failure> {
         rows.push(row);
     }
     Ok(rows)
-}
-
-fn read_matrices(mut reader: NpyReader, args: &RunArgs) -> Result<Vec<Vec<Vec<f32>>>, Failure> {
-    let lengths = match (reader.header().shape.as_slice(), &args.querylens) {
-        (&[queries, tokens, _], None) => vec![tokens; usize::try_from(queries).unwrap_or(usize::MAX)],
-        (&[rows, _], Some(path)) => {
-            let lengths = read_lengths(path)?;
-            let sum: u64 = lengths.iter().sum();
-            if sum != rows {
-                let message = format!(
-                    "{} has {rows} tokens, the lengths add up to {sum}",
-                    reader.path().display()
-                );
-                return Err(Failure::Said(message, "give the lengths of the same queries"));
-            }
-            lengths
-        }
-        (shape, _) => {
-            let message = format!("{}: shape {shape:?}", reader.path().display());
-            return Err(Failure::Said(
-                message,
-                "give queries x tokens x dimensions, or tokens x dimensions with --querylens",
-            ));
-        }
-    };
-    let mut matrices = Vec::with_capacity(lengths.len());
-    for length in lengths {
-        let mut matrix = Vec::new();
-        for _ in 0..length {
-            let mut row = Vec::with_capacity(reader.row_len());
-            reader.read_f32(1, &mut row)?;
-            matrix.push(row);
-        }
-        matrices.push(matrix);
-    }
-    Ok(matrices)
 }

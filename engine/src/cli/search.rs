@@ -56,6 +56,9 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
     if let Some(ef_search) = tuning.ef_search {
         query = query.ef_search(ef_search);
     }
+    if let Some(recall) = tuning.recall {
+        query = query.recall(recall);
+    }
     if let Some(n_probe) = tuning.n_probe {
         query = query.n_probe(n_probe);
     }

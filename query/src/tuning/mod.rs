@@ -1,6 +1,6 @@
 //! Settings of the token index for a recall that is asked for, found on sampled queries.
 //!
-//! The exhaustive answer of each query is computed once, and one walk of the index for each n_probe notes where the true
+//! The exhaustive answer to each query is computed once, and one walk of the index for each n_probe notes where the true
 //! hits stand after each step. From that follows what every setting of the grid finds; for each target the cheapest by the
 //! cost model is kept whose 95% interval begins at the target or above.
 
@@ -8,10 +8,12 @@ mod grid;
 mod interval;
 mod table;
 mod trace;
+mod truth;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use latewood_codecs::MaxSimQuery;
 use latewood_storage::Snapshot;
 use rayon::ThreadPool;
 
@@ -22,19 +24,21 @@ use crate::candidates::Scope;
 use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
-use crate::execute::{Resources, search};
 use crate::filter::Matches;
-use crate::hits::Position;
-use crate::plan::{PlanChoice, PlanName, ProbeSettings};
+use crate::plan::ProbeSettings;
 use crate::request::QueryRequest;
 use crate::statistics::{Statistics, TokenStatistics, statistics};
+use crate::token_scorer::TokenScorer;
 use grid::Grid;
 use trace::Trace;
 #[cfg(test)]
 pub(crate) use trace::found_with;
+use truth::Truth;
 
 /// Queries that are measured before time is looked at.
 const FEWEST_QUERIES: usize = 16;
+/// Queries answered both exhaustively and the faster way, before the faster way is trusted.
+const COMPARED_QUERIES: usize = 4;
 
 /// How [`tune`] works.
 pub struct TuneOptions<'a> {
@@ -78,10 +82,10 @@ pub fn tune(
         return Ok(Tuned::NotNeeded);
     };
     for query in queries {
-        exhaustive(query, tokens.dim, options.k).validate(snapshot.schema())?;
+        truth::request(query, tokens.dim, options.k).validate(snapshot.schema())?;
     }
     let grid = Grid::of(tokens.indexed_documents, tokens.centroids);
-    let typical = exhaustive(first, tokens.dim, options.k);
+    let typical = truth::request(first, tokens.dim, options.k);
     let priced = priced(&grid, &typical, &statistics, tokens, cost);
     if tokens.centroids == 0 || priced.is_empty() {
         return Ok(Tuned::NotNeeded);
@@ -93,7 +97,7 @@ pub fn tune(
         k: options.k,
         grid: &grid,
     };
-    let Some(traces) = run.traces(queries, options, cost)? else {
+    let Some(traces) = run.traces(queries, tokens.indexed_documents, options)? else {
         return Ok(Tuned::Cancelled);
     };
     Ok(Tuned::Table(TunedTable {
@@ -104,17 +108,6 @@ pub fn tune(
         codebooks: tokens.codebooks.clone(),
         entries: entries(&priced, &traces),
     }))
-}
-
-/// The request for the answer that recall is measured against.
-fn exhaustive(query: &[f32], dim: usize, k: usize) -> QueryRequest {
-    QueryRequest {
-        tokens: Some((query.to_vec(), dim)),
-        plan: PlanChoice::Named(PlanName::MaxSim),
-        limit: k,
-        recall: Some(1.0),
-        ..QueryRequest::default()
-    }
 }
 
 /// A setting with its place in the grid.
@@ -169,16 +162,13 @@ impl Run<'_> {
     fn traces(
         &self,
         queries: &[Vec<f32>],
+        documents: u64,
         options: &TuneOptions<'_>,
-        cost: &CostModel,
     ) -> Result<Option<Vec<Trace>>, QueryError> {
         let begun = Instant::now();
-        let scope = Scope {
-            snapshot: self.snapshot,
-            matches: self.matches,
-            pool: options.pool,
-        };
+        let scope = self.scope(options.pool);
         let threads = options.pool.map_or(1, ThreadPool::current_num_threads);
+        let mut faster = Truth::by_interaction(documents);
         let mut traces = Vec::with_capacity(queries.len());
         for round in queries.chunks(threads) {
             let (done, all) = (traces.len(), queries.len());
@@ -188,22 +178,48 @@ impl Run<'_> {
             if done >= FEWEST_QUERIES && begun.elapsed() >= options.budget {
                 break;
             }
-            for trace in scope.map(round, |query| self.trace(query, cost)) {
-                traces.push(trace?);
+            let truths: Vec<Truth> = match faster {
+                Some(faster) if done >= COMPARED_QUERIES => vec![faster],
+                Some(faster) => vec![Truth::Exhaustive, faster],
+                None => vec![Truth::Exhaustive],
+            };
+            for traced in scope.map(round, |query| self.trace(query, &truths)) {
+                let (trace, agreed) = traced?;
+                traces.push(trace);
+                if !agreed {
+                    faster = None;
+                }
             }
         }
         Ok(Some(traces))
     }
 
-    fn trace(&self, query: &[f32], cost: &CostModel) -> Result<Trace, QueryError> {
-        let request = exhaustive(query, self.dim, self.k);
-        let (_, outcome) = search(self.snapshot, &request, cost, Resources::default())?;
-        let hits: Vec<Position> = outcome.hits.iter().map(|hit| hit.position).collect();
-        Trace::walk(self.snapshot, self.matches, (query, self.dim), &hits, self.grid)
+    /// Traces the hits of the first of the `truths`; whether all of them have the same.
+    fn trace(&self, query: &[f32], truths: &[Truth]) -> Result<(Trace, bool), QueryError> {
+        let scope = self.scope(None);
+        let bound = MaxSimQuery::new(self.dim, query)?;
+        let mut scorer = TokenScorer::new(self.snapshot, &bound)?;
+        scorer.bind()?;
+        let answer = |truth: &Truth| match truth {
+            Truth::Exhaustive => truth::exhaustive(self.snapshot, query, self.dim, self.k),
+            Truth::ByInteraction(depth) => Ok(truth::by_interaction(&scope, &scorer, *depth, self.k)),
+        };
+        let answers = truths.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
+        let agreed = answers.windows(2).all(|pair| pair[0] == pair[1]);
+        let hits = answers.into_iter().next().unwrap_or_default();
+        Ok((Trace::walk(&scope, &scorer, &hits, self.grid)?, agreed))
+    }
+
+    fn scope<'a>(&'a self, pool: Option<&'a ThreadPool>) -> Scope<'a> {
+        Scope {
+            snapshot: self.snapshot,
+            matches: self.matches,
+            pool,
+        }
     }
 }
 
-/// For each target the cheapest setting that is sure to meet it, else the cheapest of those that found most.
+/// For each target the cheapest setting that is sure to meet it, else the widest.
 fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
     let measured: Vec<(ProbeSettings, MeasuredRecall)> = priced
         .iter()
@@ -213,11 +229,12 @@ fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
             (priced.settings, MeasuredRecall::of(&found))
         })
         .collect();
-    let best = measured
+    let widest = measured
         .iter()
-        .reduce(|best, next| if next.1.recall > best.1.recall { next } else { best });
+        .max_by_key(|(settings, _)| (settings.refine, settings.candidates, settings.n_probe));
     let entry = |target: f64| {
-        let (settings, measured) = *measured.iter().find(|(_, m)| m.low >= target).or(best)?;
+        let sure = measured.iter().find(|(_, measured)| measured.low >= target);
+        let (settings, measured) = *sure.or(widest)?;
         Some(TunedEntry {
             target,
             settings,

@@ -29,7 +29,7 @@ pub enum QuerySource {
 pub struct TunedEntry {
     /// The recall that is aimed at.
     pub target: f64,
-    /// The cheapest settings whose interval begins at the target or above; where none does, the best.
+    /// The cheapest settings whose interval begins at the target or above; where none does, the widest.
     pub settings: ProbeSettings,
     /// What they gave.
     pub measured: MeasuredRecall,

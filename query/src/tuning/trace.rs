@@ -3,14 +3,10 @@
 
 use std::collections::HashMap;
 
-use latewood_codecs::MaxSimQuery;
-use latewood_storage::Snapshot;
-
 use super::grid::Grid;
 use super::interval::Found;
 use crate::candidates::{Scope, token_index};
 use crate::error::QueryError;
-use crate::filter::Matches;
 use crate::hits::Position;
 use crate::token_scorer::TokenScorer;
 use crate::top_k::Scored;
@@ -28,28 +24,19 @@ pub(super) struct Trace {
 impl Trace {
     /// Walks the index with every n_probe of the grid; `hits` is the exhaustive answer.
     pub(super) fn walk(
-        snapshot: &Snapshot,
-        matches: &Matches,
-        (tokens, dim): (&[f32], usize),
+        scope: &Scope<'_>,
+        scorer: &TokenScorer<'_>,
         hits: &[Position],
         grid: &Grid,
     ) -> Result<Self, QueryError> {
-        let query = MaxSimQuery::new(dim, tokens)?;
-        let mut scorer = TokenScorer::new(snapshot, &query)?;
-        scorer.bind()?;
-        let scope = Scope {
-            snapshot,
-            matches,
-            pool: None,
-        };
-        let indexed = token_index::indexed(&scope, &scorer)?;
+        let indexed = token_index::indexed(scope, scorer)?;
         let is_indexed = |hit: &&Position| indexed.get(hit.segment as usize).copied().unwrap_or(false);
         let sought: Vec<Position> = hits.iter().filter(is_indexed).copied().collect();
         let mut interactions = HashMap::new();
         let mut places = Vec::with_capacity(grid.n_probes.len());
         for &n_probe in &grid.n_probes {
-            let probes = token_index::probe(&scorer, n_probe);
-            let gathered = token_index::gather(&scope, &scorer, &probes, grid.deepest())?;
+            let probes = token_index::probe(scorer, n_probe);
+            let gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?;
             let candidates: Vec<Scored> = gathered
                 .candidates
                 .iter()
@@ -104,8 +91,8 @@ fn places_after(candidates: &[Scored], sought: &[Position]) -> Vec<usize> {
 /// What is found with one setting, by the trace of it alone.
 #[cfg(test)]
 pub(crate) fn found_with(
-    snapshot: &Snapshot,
-    tokens: (&[f32], usize),
+    snapshot: &latewood_storage::Snapshot,
+    (tokens, dim): (&[f32], usize),
     hits: &[Position],
     settings: crate::ProbeSettings,
 ) -> Result<Found, QueryError> {
@@ -113,6 +100,14 @@ pub(crate) fn found_with(
         n_probes: vec![settings.n_probe],
         cuts: vec![settings.candidates],
     };
-    let matches = Matches::evaluate(snapshot, None)?;
-    Ok(Trace::walk(snapshot, &matches, tokens, hits, &grid)?.found(0, 0, settings.refine))
+    let matches = crate::Matches::evaluate(snapshot, None)?;
+    let scope = Scope {
+        snapshot,
+        matches: &matches,
+        pool: None,
+    };
+    let query = latewood_codecs::MaxSimQuery::new(dim, tokens)?;
+    let mut scorer = TokenScorer::new(snapshot, &query)?;
+    scorer.bind()?;
+    Ok(Trace::walk(&scope, &scorer, hits, &grid)?.found(0, 0, settings.refine))
 }

@@ -93,7 +93,7 @@ impl Database {
     }
 
     /// Every key that begins with `prefix`, with its value.
-    pub(super) fn values(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failed> {
+    pub(super) fn values(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Failed> {
         match self {
             Self::Sled { database, .. } => database
                 .scan_prefix(prefix)

@@ -1,0 +1,115 @@
+//! `latewood recall`
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::args::{Global, RecallArgs};
+use super::matrices::read_matrices;
+use super::output::{Failure, count, print, print_json};
+use super::progress;
+use crate::import::read_queries;
+use crate::{Collection, QueryTokens, RecallAtTarget, RecallReport, TUNED_TARGETS};
+
+/// Queries that are made where none are given.
+const QUERIES: usize = 200;
+/// What their generator begins with: not what tuning begins with, so that other queries are measured than were tuned on.
+const SEED: u64 = 0x7265_6361_6c6c;
+
+pub(super) fn run(global: &Global, args: &RecallArgs) -> Result<(), Failure> {
+    let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
+    if collection.schema().tokens.is_none() {
+        return Err(Failure::Said(
+            format!("the collection {} has no token matrices", collection.name()),
+            "recall is measured for late interaction: give a collection with --multi or a ColBERT encoder",
+        ));
+    }
+    let mut queries = match &args.queries {
+        Some(path) => read(path, args, &collection)?,
+        None => collection.pseudo_queries(args.limit.unwrap_or(QUERIES), SEED)?,
+    };
+    queries.truncate(args.limit.unwrap_or(usize::MAX));
+    if queries.is_empty() {
+        return Err(Failure::Said(
+            "there is no query to measure with".to_owned(),
+            "give a file with queries, or ingest documents for queries to be made of",
+        ));
+    }
+    let targets = if args.targets.is_empty() {
+        TUNED_TARGETS.as_slice()
+    } else {
+        &args.targets
+    };
+    let bar = progress::bar(global, "recall", Some(0));
+    let report = collection.measure_recall(&queries, args.k, targets, |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    if global.json {
+        print_json(&report)
+    } else {
+        print(as_text(&report, args.queries.as_deref()))
+    }
+}
+
+fn read(path: &Path, args: &RecallArgs, collection: &Collection) -> Result<Vec<QueryTokens>, Failure> {
+    if path.extension().is_some_and(|extension| extension == "npy") {
+        let matrices = read_matrices(path, args.querylens.as_deref())?;
+        return Ok(matrices.into_iter().map(QueryTokens::from).collect());
+    }
+    let encoder = collection.encoder()?;
+    let mut queries = Vec::new();
+    for query in read_queries(path)?
+        .into_iter()
+        .take(args.limit.unwrap_or(usize::MAX))
+    {
+        queries.extend(encoder.encode_query(&query.text)?.tokens.map(QueryTokens::from));
+    }
+    Ok(queries)
+}
+
+fn as_text(report: &RecallReport, queries: Option<&Path>) -> String {
+    let source = match queries {
+        Some(path) => format!("of {}", path.display()),
+        None => "made of its documents".to_owned(),
+    };
+    let mut text = format!(
+        "{}: {} documents, {} tokens; recall@{} on {} queries {source}\n",
+        report.collection,
+        count(report.documents),
+        count(report.tokens),
+        report.k,
+        count(report.queries as u64)
+    );
+    let has_original = report.targets.iter().any(|row| row.original.is_some());
+    let original = if has_original {
+        "  of the original tier "
+    } else {
+        ""
+    };
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "{:>7}  {:<23}{original}  {:>8}  {:>8}  settings",
+        "target", "recall (95% interval)", "p50 ms", "p95 ms"
+    );
+    for row in &report.targets {
+        let _ = writeln!(text, "{}", line(row));
+    }
+    text
+}
+
+fn line(row: &RecallAtTarget) -> String {
+    let original = row
+        .original
+        .map_or_else(String::new, |measured| format!("  {measured}"));
+    let settings = row.settings.map_or_else(
+        || "scan of everything".to_owned(),
+        |settings| settings.to_string(),
+    );
+    format!(
+        "{:>7}  {}{original}  {:>8.3}  {:>8.3}  {settings}",
+        row.target, row.recall, row.p50_milliseconds, row.p95_milliseconds
+    )
+}

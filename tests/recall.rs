@@ -1,0 +1,284 @@
+//! The recall that a caller asks for: tuned, kept, explained, and met on queries that no tuning has seen.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use latewood::{
+    Collection, Database, Document, Error, Maintenance, OptimizeProgress, QueryError, QuerySource,
+    QueryTokens, SchemaBuilder, StorageError, TUNED_TARGETS,
+};
+use tempfile::TempDir;
+
+const DIM: usize = 32;
+const DOCUMENTS: u64 = 8_000;
+const TOPICS: u64 = 300;
+
+/// Numbers that are the same on every run (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+
+    fn float(&mut self) -> f32 {
+        self.below(1 << 24) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    /// A token near one of the directions of a topic.
+    fn token(&mut self, topic: u64, spread: f32) -> Vec<f32> {
+        let mut direction = Random(1_000 * topic + self.below(6));
+        let token: Vec<f32> = (0..DIM)
+            .map(|_| direction.float() + spread * self.float())
+            .collect();
+        let norm = token.iter().map(|x| x * x).sum::<f32>().sqrt();
+        token.iter().map(|x| x / norm).collect()
+    }
+
+    /// Tokens of a few topics, of which low numbers are the common ones.
+    fn text(&mut self, tokens: u64, topics: u64, spread: f32) -> Vec<Vec<f32>> {
+        let topics: Vec<u64> = (0..topics)
+            .map(|_| self.below(TOPICS).min(self.below(TOPICS)))
+            .collect();
+        (0..tokens)
+            .map(|at| self.token(topics[usize::try_from(at).unwrap() % topics.len()], spread))
+            .collect()
+    }
+}
+
+fn queries(count: usize, seed: u64) -> Vec<QueryTokens> {
+    let mut random = Random(seed);
+    (0..count).map(|_| random.text(12, 3, 0.9).into()).collect()
+}
+
+/// A database of one collection, tuned by its optimize on queries made of its documents. It is made once and copied.
+fn database() -> TempDir {
+    static MADE: OnceLock<TempDir> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::options()
+            .maintenance(Maintenance::Manual)
+            .threads(2)
+            .open(folder.path())
+            .unwrap();
+        let c = db
+            .create_collection("c", SchemaBuilder::new().tokens(DIM, 4))
+            .unwrap();
+        let mut random = Random(1);
+        let documents = (0..DOCUMENTS).map(|id| {
+            let tokens = 8 + random.below(16);
+            Document::new(id).tokens(random.text(tokens, 4, 0.7))
+        });
+        c.ingest(documents.collect::<Vec<_>>())
+            .optimize(true)
+            .run()
+            .unwrap();
+        db.close().unwrap();
+        folder
+    });
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(made.path(), copy.path());
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn open(folder: &Path, read_only: bool) -> (Database, Collection) {
+    let options = Database::options().maintenance(Maintenance::Manual).threads(2);
+    let db = options.read_only(read_only).open(folder).unwrap();
+    let c = db.collection("c").unwrap();
+    (db, c)
+}
+
+fn go(_: &OptimizeProgress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn explained(c: &Collection, recall: Option<f64>) -> String {
+    let query = c.query().tokens(queries(1, 9).remove(0));
+    let query = match recall {
+        Some(recall) => query.recall(recall),
+        None => query,
+    };
+    query.explain().unwrap().to_string()
+}
+
+#[test]
+fn the_recall_asked_is_met_on_queries_that_no_tuning_has_seen() {
+    let folder = database();
+    let (_db, c) = open(folder.path(), false);
+    let fresh = queries(150, 77);
+    for tuning in [None, Some(queries(150, 33))] {
+        let table = c.tune(tuning.as_deref(), go).unwrap().expect("an index to tune");
+        let source = if tuning.is_some() {
+            QuerySource::Caller
+        } else {
+            QuerySource::Documents
+        };
+        assert_eq!((table.source, table.k), (source, 10));
+        let targets: Vec<f64> = table.entries.iter().map(|entry| entry.target).collect();
+        assert_eq!(targets, TUNED_TARGETS);
+        let report = c
+            .measure_recall(&fresh, 10, &[0.8, 0.95, 0.99, 1.0], |_, _| ())
+            .unwrap();
+        assert_eq!((report.documents, report.queries), (DOCUMENTS, 150));
+        let [low, middle, high, all] = &report.targets[..] else {
+            panic!("{report:?}")
+        };
+        for row in [low, middle, high] {
+            // Missed by no more than chance explains.
+            assert!(row.recall.high >= row.target, "{row:?} of {table:?}");
+            assert!(row.p50_milliseconds <= row.p95_milliseconds && row.original.is_none());
+        }
+        let wide = |row: &latewood::RecallAtTarget| row.settings.map(|settings| settings.refine);
+        assert!(wide(low) < wide(high), "{report:?}");
+        assert!(
+            low.recall.recall < 1.0,
+            "a target that costs nothing shows nothing: {low:?}"
+        );
+        assert_eq!((all.target, all.settings, all.recall.recall), (1.0, None, 1.0));
+    }
+}
+
+#[test]
+fn a_table_survives_reopening_and_readers_see_it() {
+    let folder = database();
+    let (db, c) = open(folder.path(), false);
+    let plan = explained(&c, Some(0.95));
+    assert!(
+        plan.contains("recall 0.95 asked: n_probe ") && plan.contains(" queries"),
+        "{plan}"
+    );
+    assert!(explained(&c, None).contains("recall 0.99 by default: "));
+    let (_reader, r) = open(folder.path(), true);
+    assert_eq!(explained(&r, Some(0.95)), plan, "beside the writer");
+    db.close().unwrap();
+    drop(c);
+    let (_db, c) = open(folder.path(), false);
+    assert_eq!(explained(&c, Some(0.95)), plan, "after reopening");
+    assert!(
+        c.query()
+            .tokens(queries(1, 9).remove(0))
+            .recall(0.95)
+            .n_probe(1)
+            .candidates(32)
+            .explain()
+            .unwrap()
+            .to_string()
+            .contains("n_probe 1, candidates 32"),
+        "what the caller sets wins"
+    );
+}
+
+#[test]
+fn without_the_catalog_there_are_defaults_and_no_error() {
+    let folder = database();
+    for read_only in [true, false] {
+        fs::remove_dir_all(folder.path().join("catalog")).unwrap_or_default();
+        let (db, c) = open(folder.path(), read_only);
+        let plan = explained(&c, Some(0.95));
+        assert!(
+            plan.contains("has not been tuned") || plan.contains("scan"),
+            "{plan}"
+        );
+        assert!(!plan.contains("measured 0."), "{plan}");
+        assert_eq!(
+            c.query()
+                .tokens(queries(1, 9).remove(0))
+                .recall(0.95)
+                .run()
+                .unwrap()
+                .len(),
+            10
+        );
+        db.close().unwrap();
+    }
+    let (_db, c) = open(folder.path(), false);
+    c.optimize(go).unwrap();
+    assert!(
+        explained(&c, Some(0.95)).contains("measured 0."),
+        "the next optimize tunes again"
+    );
+}
+
+#[test]
+fn a_table_is_not_used_for_a_collection_that_has_outgrown_it() {
+    let folder = database();
+    let (_db, c) = open(folder.path(), false);
+    let table = c.tune(None, go).unwrap().unwrap();
+    let mut random = Random(5);
+    let more = (DOCUMENTS..3 * DOCUMENTS).map(|id| {
+        let tokens = 10 + random.below(16);
+        Document::new(id).tokens(random.text(tokens, 4, 0.7))
+    });
+    c.ingest(more.collect::<Vec<_>>()).run().unwrap();
+    let plan = explained(&c, Some(0.95));
+    assert!(plan.contains("out of date") || plan.contains("scan"), "{plan}");
+    assert!(!plan.contains(&format!("on {} queries", table.queries)), "{plan}");
+}
+
+#[test]
+fn a_recall_that_is_no_share_is_refused() {
+    let folder = database();
+    let (_db, c) = open(folder.path(), true);
+    for bad in [0.0, -1.0, 1.5, f64::NAN, f64::INFINITY] {
+        let query = || c.query().tokens(queries(1, 9).remove(0)).recall(bad);
+        for error in [query().run().unwrap_err(), query().explain().unwrap_err()] {
+            assert!(
+                matches!(error, Error::Query(QueryError::Recall { .. })),
+                "{bad}: {error}"
+            );
+        }
+        let error = c
+            .measure_recall(&queries(1, 9), 10, &[bad], |_, _| ())
+            .unwrap_err();
+        assert!(error.to_string().contains("above 0 and at most 1"), "{error}");
+    }
+    assert!(c.measure_recall(&[], 10, &[0.9], |_, _| ()).is_err());
+    assert!(matches!(
+        c.tune(Some(&[]), go),
+        Err(Error::Query(QueryError::NothingToSearch))
+    ));
+    let other: QueryTokens = vec![vec![1.0; 8]].into();
+    assert!(matches!(
+        c.tune(Some(&[other]), go),
+        Err(Error::Query(QueryError::Dimension { got: 8, .. }))
+    ));
+}
+
+#[test]
+fn a_tuning_that_is_broken_off_leaves_what_was_tuned_before() {
+    let folder = database();
+    let (_db, c) = open(folder.path(), false);
+    let before = explained(&c, Some(0.9));
+    let stop = |progress: &OptimizeProgress| {
+        if progress.step == "recall" && progress.done > 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let error = c.tune(Some(&queries(20, 3)), stop).unwrap_err();
+    assert!(
+        matches!(error, Error::Storage(StorageError::Cancelled)),
+        "{error}"
+    );
+    assert_eq!(explained(&c, Some(0.9)), before);
+}
