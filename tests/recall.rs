@@ -9,6 +9,8 @@ use latewood::{
     Collection, Database, Document, Error, Maintenance, OptimizeProgress, QueryError, QuerySource,
     QueryTokens, SchemaBuilder, StorageError, TUNED_TARGETS,
 };
+use latewood_tests::command::{Ran, run, write_npy};
+use serde_json::json;
 use tempfile::TempDir;
 
 const DIM: usize = 32;
@@ -281,4 +283,90 @@ fn a_tuning_that_is_broken_off_leaves_what_was_tuned_before() {
         "{error}"
     );
     assert_eq!(explained(&c, Some(0.9)), before);
+}
+
+fn latewood(arguments: &[&str]) -> Ran {
+    run(env!("CARGO_BIN_EXE_latewood-under-test"), arguments)
+}
+
+#[test]
+fn the_command_measures_each_target() {
+    let folder = database();
+    let db = folder.path().to_str().unwrap();
+    let own = folder.path().join("queries.npy");
+    let own = own.to_str().unwrap();
+    let mut random = Random(21);
+    let numbers: Vec<f32> = (0..30).flat_map(|_| random.text(12, 3, 0.9).concat()).collect();
+    write_npy(Path::new(own), &[30, 12, DIM], &numbers);
+
+    for (queries, count) in [
+        (&["--limit", "40"][..], 40),
+        (&["--queries", own], 30),
+        (&["--queries", own, "--limit", "7"], 7),
+    ] {
+        let base = ["recall", db, "c", "--target", "0.8,0.95", "--json"];
+        let report = latewood(&[&base, queries].concat()).ok().json();
+        assert_eq!((&report["queries"], &report["k"]), (&json!(count), &json!(10)));
+        let rows = report["targets"].as_array().unwrap();
+        let targets: Vec<f64> = rows.iter().map(|row| row["target"].as_f64().unwrap()).collect();
+        assert_eq!(targets, [0.8, 0.95, 1.0]);
+        for row in rows {
+            let recall = |part: &str| row["recall"][part].as_f64().unwrap();
+            assert!(
+                recall("low") <= recall("recall") && recall("recall") <= recall("high"),
+                "{row}"
+            );
+            assert!(recall("high") >= row["target"].as_f64().unwrap(), "{row}");
+            assert!(
+                row["p50_milliseconds"].as_f64().unwrap() > 0.0 && row["original"].is_null(),
+                "{row}"
+            );
+        }
+        assert!(
+            rows[0]["settings"]["n_probe"].as_u64() >= Some(1) && rows[2]["settings"].is_null(),
+            "{report}"
+        );
+    }
+    let text = latewood(&["recall", db, "c", "--limit", "5", "--target", "0.9", "-k", "3"])
+        .ok()
+        .stdout;
+    assert!(
+        text.contains("recall@3 on 5 queries made of its documents") && text.contains("scan of everything"),
+        "{text}"
+    );
+
+    let out = folder.path().join("out.run");
+    let out = out.to_str().unwrap();
+    latewood(&["run", db, "c", "--multi", own, "--recall", "0.9", "--out", out]).ok();
+    assert_eq!(fs::read_to_string(out).unwrap().lines().count(), 300);
+}
+
+#[test]
+fn the_command_refuses_what_cannot_be_measured() {
+    let folder = database();
+    let db = folder.path().to_str().unwrap();
+    for bad in ["0", "1.5", "NaN", "much"] {
+        assert_eq!(
+            latewood(&["recall", db, "c", "--target", bad]).code,
+            Some(2),
+            "{bad}"
+        );
+        assert_eq!(
+            latewood(&["search", db, "c", "text", "--recall", bad]).code,
+            Some(2),
+            "{bad}"
+        );
+    }
+    let queries = folder.path().join("queries.jsonl");
+    fs::write(&queries, "{\"_id\": \"1\", \"text\": \"owls\"}\n").unwrap();
+    let refused = latewood(&["recall", db, "c", "--queries", queries.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("has no encoder"), "{}", refused.stderr);
+    latewood(&["create", db, "plain", "--dense", "8"]).ok();
+    let refused = latewood(&["recall", db, "plain"]);
+    assert!(
+        refused.code == Some(1) && refused.stderr.contains("no token matrices"),
+        "{}",
+        refused.stderr
+    );
 }
