@@ -3,13 +3,15 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use latewood_codecs::{DenseCodec, Metric};
+use latewood_codecs::{DenseCodec, MaxSimQuery, Metric};
 use latewood_storage::Snapshot;
 
 use super::harness::*;
-use crate::tuning::found_with;
+use crate::candidates::Scope;
+use crate::token_scorer::TokenScorer;
+use crate::tuning::{by_interaction, found_with};
 use crate::{
-    Found, MeasuredRecall, Position, ProbeSettings, QueryRequest, QuerySource, Resources, Stage,
+    Found, Matches, MeasuredRecall, Position, ProbeSettings, QueryRequest, QuerySource, Resources, Stage,
     TUNED_TARGETS, TuneOptions, Tuned, TunedTable, execute, explain, search, tune,
 };
 
@@ -102,6 +104,29 @@ fn a_trace_tells_what_execution_finds() {
         }
     }
     assert!(missed > 0, "settings that miss nothing show nothing");
+}
+
+#[test]
+fn the_answer_by_interaction_is_the_exhaustive_one_where_it_is_deep_enough() {
+    let random = &mut Random::new(66);
+    let fixture = collection(random);
+    let snapshot = fixture.snapshot();
+    let matches = Matches::evaluate(&snapshot, None).unwrap();
+    let scope = Scope {
+        snapshot: &snapshot,
+        matches: &matches,
+        pool: None,
+    };
+    let mut shallow_misses = 0;
+    for query in queries(20, random) {
+        let bound = MaxSimQuery::new(TOKEN_DIM, &query).unwrap();
+        let mut scorer = TokenScorer::new(&snapshot, &bound).unwrap();
+        scorer.bind().unwrap();
+        let exhaustive = exhaustive(&snapshot, &query);
+        assert_eq!(by_interaction(&scope, &scorer, 1_500, K), exhaustive);
+        shallow_misses += usize::from(by_interaction(&scope, &scorer, K, K) != exhaustive);
+    }
+    assert!(shallow_misses > 0, "a depth that does not matter shows nothing");
 }
 
 #[test]

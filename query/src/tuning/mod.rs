@@ -34,6 +34,8 @@ use trace::Trace;
 #[cfg(test)]
 pub(crate) use trace::found_with;
 use truth::Truth;
+#[cfg(test)]
+pub(crate) use truth::by_interaction;
 
 /// Queries that are measured before time is looked at.
 const FEWEST_QUERIES: usize = 16;

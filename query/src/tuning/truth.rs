@@ -59,7 +59,7 @@ pub(super) fn exhaustive(
 }
 
 /// The best `k` of the `depth` documents with the best centroid interaction.
-pub(super) fn by_interaction(
+pub(crate) fn by_interaction(
     scope: &Scope<'_>,
     scorer: &TokenScorer<'_>,
     depth: usize,
