@@ -38,7 +38,7 @@ use truth::Truth;
 pub(crate) use truth::by_interaction;
 
 /// Queries that are measured before time is looked at.
-const FEWEST_QUERIES: usize = 16;
+const FEWEST_QUERIES: usize = 48;
 /// Queries answered both exhaustively and the faster way, before the faster way is trusted.
 const COMPARED_QUERIES: usize = 4;
 
@@ -221,9 +221,12 @@ impl Run<'_> {
     }
 }
 
-/// For each target the cheapest setting that is sure to meet it, else the widest.
+/// A setting and what it gave.
+type Measured = (ProbeSettings, MeasuredRecall);
+
+/// For each target the cheapest setting that is sure to meet it, else one that should.
 fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
-    let measured: Vec<(ProbeSettings, MeasuredRecall)> = priced
+    let measured: Vec<Measured> = priced
         .iter()
         .map(|priced| {
             let found = |trace: &Trace| trace.found(priced.n_at, priced.cut_at, priced.settings.refine);
@@ -231,12 +234,9 @@ fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
             (priced.settings, MeasuredRecall::of(&found))
         })
         .collect();
-    let widest = measured
-        .iter()
-        .max_by_key(|(settings, _)| (settings.refine, settings.candidates, settings.n_probe));
     let entry = |target: f64| {
         let sure = measured.iter().find(|(_, measured)| measured.low >= target);
-        let (settings, measured) = *sure.or(widest)?;
+        let (settings, measured) = *sure.or_else(|| likely(&measured, target))?;
         Some(TunedEntry {
             target,
             settings,
@@ -244,4 +244,26 @@ fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
         })
     };
     TUNED_TARGETS.into_iter().filter_map(entry).collect()
+}
+
+/// Where the queries were too few to be sure: the cheapest setting that missed half of what the target allows, or else
+/// found most, with its candidates and refined doubled.
+fn likely(measured: &[Measured], target: f64) -> Option<&Measured> {
+    let half_missed = 1.0 - (1.0 - target) / 2.0;
+    let most = || {
+        measured
+            .iter()
+            .reduce(|best, next| if next.1.recall > best.1.recall { next } else { best })
+    };
+    let half = measured
+        .iter()
+        .find(|(_, measured)| measured.recall >= half_missed);
+    let base = half.or_else(most)?;
+    let deepest = measured.iter().map(|(settings, _)| settings.candidates).max()?;
+    let candidates = deepest.min(2 * base.0.candidates);
+    let refine = deepest.min(2 * base.0.refine);
+    let as_wide = |(settings, _): &&Measured| {
+        settings.n_probe >= base.0.n_probe && settings.candidates >= candidates && settings.refine >= refine
+    };
+    measured.iter().find(as_wide).or(Some(base))
 }

@@ -29,7 +29,8 @@ pub enum QuerySource {
 pub struct TunedEntry {
     /// The recall that is aimed at.
     pub target: f64,
-    /// The cheapest settings whose interval begins at the target or above; where none does, the widest.
+    /// The cheapest settings whose interval begins at the target or above; where the queries were too few for any to, wider
+    /// ones than those that missed half of what the target allows.
     pub settings: ProbeSettings,
     /// What they gave.
     pub measured: MeasuredRecall,

@@ -14,7 +14,7 @@ use crate::top_k::{Scored, TopK};
 
 /// Documents that are scored from their codes for the answer by interaction, or the share below if that is more.
 const DEPTH: u64 = 4_096;
-const DEPTH_SHARE: u64 = 8;
+const DEPTH_SHARE: u64 = 16;
 
 /// How the answer is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
