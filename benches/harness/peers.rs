@@ -17,6 +17,8 @@ pub struct Peer {
     pub p50_ms: f64,
     /// 95th percentile of the milliseconds of a query.
     pub p95_ms: Option<f64>,
+    /// Mean milliseconds of a query on a processor.
+    pub cpu_mean_ms: Option<f64>,
     /// Recall@10 against the exact ranking in single precision.
     pub recall: f64,
     /// Bytes on disk a token, all files.
@@ -29,7 +31,7 @@ pub struct Peer {
 
 /// Reads a file of JSON objects, one a line, or of one array of them:
 ///
-/// `{"name", "setting", "p50_ms", "p95_ms", "recall_at_10", "bytes_per_token", "build_s", "documents"}`
+/// `{"name", "setting", "p50_ms", "p95_ms", "cpu_mean_ms", "recall_at_10", "bytes_per_token", "build_s", "documents"}`
 ///
 /// The lines of shared/bench/late_interaction_peers.py are read as they are: `engine` is the name, `recall@10` the
 /// recall, and all other keys together are the setting. Lines that are no objects, such as
@@ -57,12 +59,13 @@ fn parse(text: &str) -> Result<Vec<Peer>, String> {
 }
 
 /// Keys with a place of their own; what else an object has describes the setting.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "name",
     "engine",
     "setting",
     "p50_ms",
     "p95_ms",
+    "cpu_mean_ms",
     "recall_at_10",
     "recall@10",
     "bytes_per_token",
@@ -90,6 +93,7 @@ fn peer(object: &Map<String, Value>) -> Result<Peer, String> {
         setting: text("setting").unwrap_or_else(others),
         p50_ms: number("p50_ms").ok_or_else(|| missing("p50_ms"))?,
         p95_ms: number("p95_ms"),
+        cpu_mean_ms: number("cpu_mean_ms"),
         recall: number("recall_at_10")
             .or(number("recall@10"))
             .ok_or_else(|| missing("recall_at_10"))?,

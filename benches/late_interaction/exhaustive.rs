@@ -5,23 +5,50 @@ use std::time::Instant;
 
 use latewood_benches::Failure;
 use latewood_benches::dataset::Dataset;
-use latewood_benches::times::Times;
-use latewood_codecs::{MaxSimQuery, maxsim};
+use latewood_benches::times::{Times, thread_cpu_ms};
+use latewood_codecs::{CodecError, MaxSimQuery, maxsim};
 
 /// Documents whose tokens take more memory than this are not scanned in single precision.
 const MOST_BYTES: usize = 3 << 30;
 /// Queries that are timed.
 const QUERIES: usize = 20;
 
-/// Milliseconds of a query against all documents.
+/// A query against all documents.
 #[derive(Clone, Debug)]
 pub(crate) struct Float32 {
     /// One query prepared once, as `MaxSimQuery::score_f32`.
-    pub(crate) prepared: Times,
+    pub(crate) prepared: Scan,
     /// `maxsim`, which checks and prepares both sides at every call.
-    pub(crate) checked: Times,
+    pub(crate) checked: Scan,
     /// 10^9 multiply-adds of a query.
     pub(crate) gmacs: f64,
+}
+
+/// What scans take.
+#[derive(Clone, Debug)]
+pub(crate) struct Scan {
+    pub(crate) times: Times,
+    /// Mean milliseconds on a processor.
+    pub(crate) cpu_ms: Option<f64>,
+}
+
+/// Runs `scan` for the first queries.
+fn timed(
+    queries: &[Vec<f32>],
+    scan: impl Fn(&[f32]) -> Result<Vec<f32>, CodecError>,
+) -> Result<Scan, Failure> {
+    let mut milliseconds = Vec::new();
+    let before = thread_cpu_ms();
+    for query in queries.iter().take(QUERIES) {
+        let begun = Instant::now();
+        black_box(best(scan(query)?));
+        milliseconds.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    let cpu = thread_cpu_ms().zip(before).map(|(after, before)| after - before);
+    Ok(Scan {
+        cpu_ms: cpu.map(|cpu| cpu / milliseconds.len() as f64),
+        times: Times::new(milliseconds),
+    })
 }
 
 pub(crate) fn float32(data: &Dataset, queries: &[Vec<f32>]) -> Result<Option<Float32>, Failure> {
@@ -38,28 +65,20 @@ pub(crate) fn float32(data: &Dataset, queries: &[Vec<f32>]) -> Result<Option<Flo
         documents.push(document);
         rest = after;
     }
-    let (mut prepared, mut checked) = (Vec::new(), Vec::new());
-    for query in queries.iter().take(QUERIES) {
-        let begun = Instant::now();
-        let ready = MaxSimQuery::new(dim, query)?;
-        black_box(best(
-            documents
+    Ok(Some(Float32 {
+        prepared: timed(queries, |query| {
+            let ready = MaxSimQuery::new(dim, query)?;
+            Ok(documents
                 .iter()
                 .map(|document| ready.score_f32(document))
-                .collect(),
-        ));
-        prepared.push(begun.elapsed().as_secs_f64() * 1e3);
-        let begun = Instant::now();
-        let scores: Result<Vec<f32>, _> = documents
-            .iter()
-            .map(|document| maxsim(query, document, dim))
-            .collect();
-        black_box(best(scores?));
-        checked.push(begun.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(Some(Float32 {
-        prepared: Times::new(prepared),
-        checked: Times::new(checked),
+                .collect())
+        })?,
+        checked: timed(queries, |query| {
+            documents
+                .iter()
+                .map(|document| maxsim(query, document, dim))
+                .collect()
+        })?,
         gmacs: data.tokens() as f64 * queries[0].len() as f64 / 1e9,
     }))
 }

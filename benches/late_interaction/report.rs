@@ -4,12 +4,11 @@ use latewood::Stats;
 use latewood_benches::peers::Peer;
 use latewood_benches::recall::Recall;
 use latewood_benches::svg::{Series, plot};
-use latewood_benches::times::Times;
 use serde_json::{Value, json};
 
 use crate::args::Codec;
 use crate::collection::Build;
-use crate::exhaustive::Float32;
+use crate::exhaustive::{Float32, Scan};
 use crate::measure::{Measured, Setting, StageFigures};
 use crate::sweep::Target;
 
@@ -59,6 +58,12 @@ impl Match<'_> {
         self.ours.map(|(_, _, ours)| self.peer.p50_ms / ours.times.p50())
     }
 
+    /// Their mean processor time over ours, which other processes disturb less than they do the median.
+    pub(crate) fn cpu_speed(&self) -> Option<f64> {
+        self.ours
+            .and_then(|(_, _, ours)| Some(self.peer.cpu_mean_ms? / ours.cpu_ms?))
+    }
+
     /// Our bytes over theirs.
     pub(crate) fn size(&self) -> Option<f64> {
         self.ours
@@ -94,7 +99,7 @@ impl Report {
             .iter()
             .flat_map(|c| c.points().map(move |(s, m)| (c, s, m)));
         let good = points.filter(|(_, _, m)| m.recall_float32.is_some_and(|r| r.mean >= peer.recall));
-        let best = good.min_by(|a, b| a.2.times.p50().total_cmp(&b.2.times.p50()));
+        let best = good.min_by(|a, b| a.2.cost().total_cmp(&b.2.cost()));
         Match {
             peer,
             ours: best.map(|(codec, setting, measured)| (codec.codec, setting, measured)),
@@ -163,8 +168,8 @@ impl Report {
             "load_after": self.load.1,
             "float32": self.float32.as_ref().map(|f| json!({
                 "gmacs_a_query": f.gmacs,
-                "score_f32": times_json(&f.prepared),
-                "maxsim": times_json(&f.checked),
+                "score_f32": scan_json(&f.prepared),
+                "maxsim": scan_json(&f.checked),
             })),
             "codecs": self.codecs.iter().map(codec_json).collect::<Vec<_>>(),
             "peers": self.matches().iter().map(match_json).collect::<Vec<_>>(),
@@ -172,8 +177,8 @@ impl Report {
     }
 }
 
-fn times_json(times: &Times) -> Value {
-    json!({ "p50_ms": times.p50(), "p95_ms": times.p95() })
+fn scan_json(scan: &Scan) -> Value {
+    json!({ "p50_ms": scan.times.p50(), "p95_ms": scan.times.p95(), "cpu_mean_ms": scan.cpu_ms })
 }
 
 fn recall_json(recall: Recall) -> Value {
@@ -243,6 +248,7 @@ fn match_json(found: &Match<'_>) -> Value {
             "bytes_per_token": found.bytes_per_token,
         })),
         "speed_ratio": found.speed(),
+        "cpu_speed_ratio": found.cpu_speed(),
         "size_ratio": found.size(),
     })
 }

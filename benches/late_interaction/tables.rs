@@ -5,7 +5,7 @@ use std::fmt::Write;
 use latewood_benches::recall::Recall;
 
 use crate::measure::{Measured, Setting, StageFigures};
-use crate::report::{CodecReport, Report};
+use crate::report::{CodecReport, Match, Report};
 
 pub(crate) fn markdown(report: &Report) -> String {
     let mut out = String::new();
@@ -87,16 +87,17 @@ fn exhaustive(out: &mut String, report: &Report) {
         );
     }
     if let Some(float32) = &report.float32 {
-        for (name, times) in [
+        for (name, scan) in [
             ("MaxSimQuery::score_f32", &float32.prepared),
             ("maxsim", &float32.checked),
         ] {
-            let gmacs_per_s = float32.gmacs / times.p50() * 1e3;
+            let gmacs_per_s = float32.gmacs / scan.times.p50() * 1e3;
             let _ = writeln!(
                 out,
-                "| float32, `{name}` | {:.2} | {:.2} | | {gmacs_per_s:.1} | 1 |",
-                times.p50(),
-                times.p95()
+                "| float32, `{name}` | {:.2} | {:.2} | {} | {gmacs_per_s:.1} | 1 |",
+                scan.times.p50(),
+                scan.times.p95(),
+                number(scan.cpu_ms, 2)
             );
         }
     }
@@ -156,6 +157,13 @@ fn with_margin(recall: Recall) -> String {
     format!("{:.4} ± {:.4}", recall.mean, recall.margin)
 }
 
+fn faster(found: &Match<'_>) -> String {
+    let cpu = found
+        .cpu_speed()
+        .map_or_else(String::new, |ratio| format!(" ({ratio:.1})"));
+    number(found.speed(), 1) + &cpu
+}
+
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(String::new, |value| format!("{value:.digits$}"))
 }
@@ -203,7 +211,7 @@ fn peers(out: &mut String, report: &Report) {
     }
     out.push_str(
         "\n| engine | setting | p50 ms | recall@10, float32 | bytes a token | build s | ours at no lower recall | our p50 ms \
-         | times faster | our bytes, share of theirs |\n|---|---|---|---|---|---|---|---|---|---|\n",
+         | times faster: p50 (CPU) | our bytes, share of theirs |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for found in &matches {
         let peer = found.peer;
@@ -225,7 +233,7 @@ fn peers(out: &mut String, report: &Report) {
             number(peer.bytes_per_token, 1),
             number(peer.build_s, 0),
             number(found.ours.map(|(_, _, m)| m.times.p50()), 2),
-            number(found.speed(), 1),
+            faster(found),
             number(found.size(), 2),
         );
     }

@@ -75,7 +75,11 @@ fn main() -> Result<(), Failure> {
             top_k: K,
             ..SearchParameters::default()
         };
-        let (times, recall) = one_thread.install(|| measure(&index, &parameters, &queries, &truth))?;
+        let Measured {
+            times,
+            cpu_mean_ms,
+            recall,
+        } = one_thread.install(|| measure(&index, &parameters, &queries, &truth))?;
         let line = json!({
             "name": "next-plaid 1.8.5",
             "setting": format!("{} bits, probe {n_ivf_probe}, {n_full_scores} full scores", args.bits),
@@ -83,6 +87,7 @@ fn main() -> Result<(), Failure> {
             "queries": times.len(),
             "p50_ms": percentile(&times, 0.5),
             "p95_ms": percentile(&times, 0.95),
+            "cpu_mean_ms": cpu_mean_ms,
             "recall_at_10": recall,
             "bytes_per_token": bytes_per_token,
             "build_s": build_s,
@@ -150,17 +155,31 @@ fn read_truth(args: &Args) -> Result<Vec<Vec<usize>>, Failure> {
         .collect())
 }
 
-/// Milliseconds of each query, sorted, and the mean recall.
+struct Measured {
+    /// Milliseconds of each query, sorted.
+    times: Vec<f64>,
+    /// Milliseconds on a processor, on average; where the system tells them.
+    cpu_mean_ms: Option<f64>,
+    recall: f64,
+}
+
+/// Milliseconds that this thread has run on a processor so far.
+fn thread_cpu_ms() -> Option<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(text.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
+}
+
 fn measure(
     index: &MmapIndex,
     parameters: &SearchParameters,
     queries: &[Array2<f32>],
     truth: &[Vec<usize>],
-) -> Result<(Vec<f64>, f64), Failure> {
+) -> Result<Measured, Failure> {
     for query in &queries[..WARM_UP.min(queries.len())] {
         index.search(query, parameters, None)?;
     }
     let (mut times, mut shared, mut wanted) = (Vec::new(), 0, 0);
+    let before = thread_cpu_ms();
     for (query, truth) in queries.iter().zip(truth) {
         let begun = Instant::now();
         let found = index.search(query, parameters, None)?;
@@ -169,8 +188,13 @@ fn measure(
         shared += found.passage_ids.iter().filter(is_true).count();
         wanted += truth.len();
     }
+    let cpu = thread_cpu_ms().zip(before).map(|(after, before)| after - before);
     times.sort_by(f64::total_cmp);
-    Ok((times, shared as f64 / wanted as f64))
+    Ok(Measured {
+        cpu_mean_ms: cpu.map(|cpu| cpu / times.len() as f64),
+        times,
+        recall: shared as f64 / wanted as f64,
+    })
 }
 
 /// By nearest rank.
