@@ -106,7 +106,7 @@ fn measured(table: &TunedTable, entry: &TunedEntry, asked: f64) -> String {
     )
 }
 
-/// More results than were measured want more candidates, in proportion.
+/// More results than were measured want more candidates, in proportion, and more lists, by the root of it.
 fn deepened(
     table: &TunedTable,
     entry: &TunedEntry,
@@ -127,7 +127,7 @@ fn deepened(
         ));
     }
     let settings = ProbeSettings {
-        n_probe,
+        n_probe: n_probe.saturating_mul(factor.isqrt()),
         candidates: candidates.saturating_mul(factor),
         refine: refine.saturating_mul(factor),
     };
@@ -289,7 +289,10 @@ mod tests {
             ..asked(0.95)
         };
         let (settings, note) = opened(&request, &tuned());
-        assert_eq!((settings.candidates, settings.refine), (4 * 256, 4 * 64));
+        assert_eq!(
+            (settings.n_probe, settings.candidates, settings.refine),
+            (2 * 8, 4 * 256, 4 * 64)
+        );
         assert!(
             note.contains("measured for 10 results, 4 times the candidates for 35"),
             "{note}"

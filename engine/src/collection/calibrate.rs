@@ -23,12 +23,15 @@ const RERANK_DEPTH: usize = 8;
 /// Less work than this says nothing about what a unit costs.
 const LEAST_WORK: f64 = 64.0;
 
-/// Time and work of a stage over all measured queries.
-#[derive(Clone, Copy, Default)]
+/// Time and work of a stage in one query.
+#[derive(Clone, Copy)]
 struct Measured {
     microseconds: f64,
     work: f64,
 }
+
+/// What each stage took, by its name.
+type Stages = HashMap<String, Vec<Measured>>;
 
 impl Collection {
     /// Measures what a unit of each kind of work costs here, for the planner's estimates: a few queries, made of stored
@@ -36,7 +39,7 @@ impl Collection {
     /// it.
     pub fn calibrate(&self) -> Result<CostModel, Error> {
         let snapshot = self.snapshot()?;
-        let mut stages: HashMap<String, Measured> = HashMap::new();
+        let mut stages = Stages::new();
         let documents = sample(&snapshot)?;
         // A reranker that cannot be loaded is not measured; queries that need it will say so.
         let reranker = self.reranker().ok();
@@ -72,7 +75,7 @@ impl Collection {
         snapshot: &Snapshot,
         record: &Record,
         reranker: Option<&dyn Reranker>,
-        stages: &mut HashMap<String, Measured>,
+        stages: &mut Stages,
     ) -> Result<(), Error> {
         let request = QueryRequest {
             dense: record.dense.clone(),
@@ -114,15 +117,37 @@ impl Collection {
     }
 }
 
-fn add(stages: &mut HashMap<String, Measured>, stage: &StageProfile) {
+fn add(stages: &mut Stages, stage: &StageProfile) {
     let work = if stage.name == "texts" {
         stage.candidates_in
     } else {
         stage.work
     };
-    let measured = stages.entry(stage.name.clone()).or_default();
-    measured.microseconds += stage.microseconds;
-    measured.work += work as f64;
+    stages.entry(stage.name.clone()).or_default().push(Measured {
+        microseconds: stage.microseconds,
+        work: work as f64,
+    });
+}
+
+/// What a unit of work takes: the median over the queries, as a busy machine holds some of them up for long. Each counts
+/// by its work. None where too little was done to tell.
+fn unit(measured: &[Measured]) -> Option<f64> {
+    let all: f64 = measured.iter().map(|m| m.work).sum();
+    if all < LEAST_WORK {
+        return None;
+    }
+    let mut units: Vec<(f64, f64)> = measured
+        .iter()
+        .filter(|m| m.work > 0.0)
+        .map(|m| (m.microseconds / m.work, m.work))
+        .collect();
+    units.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let mut below = 0.0;
+    let median = units.iter().find(|(_, work)| {
+        below += work;
+        2.0 * below >= all
+    });
+    median.map(|(unit, _)| *unit).filter(|unit| *unit > 0.0)
 }
 
 /// Documents spread evenly over the collection.
@@ -140,14 +165,15 @@ fn sample(snapshot: &Snapshot) -> Result<Vec<Record>, Error> {
 }
 
 /// The cost model with every constant replaced that was measured.
-fn fitted(snapshot: &Snapshot, stages: &HashMap<String, Measured>, before: CostModel) -> CostModel {
+fn fitted(snapshot: &Snapshot, stages: &Stages, before: CostModel) -> CostModel {
     let unit = |names: &[&str]| {
-        let all = names.iter().filter_map(|name| stages.get(*name));
-        let sum = all.fold(Measured::default(), |sum, m| Measured {
-            microseconds: sum.microseconds + m.microseconds,
-            work: sum.work + m.work,
-        });
-        (sum.work >= LEAST_WORK && sum.microseconds > 0.0).then(|| sum.microseconds / sum.work)
+        let all: Vec<Measured> = names
+            .iter()
+            .filter_map(|name| stages.get(*name))
+            .flatten()
+            .copied()
+            .collect();
+        unit(&all)
     };
     let schema = snapshot.schema();
     let mut cost = before.clone();
@@ -212,4 +238,27 @@ fn first_words(text: &str) -> String {
         .take(QUERY_WORDS)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_was_held_up_does_not_count() {
+        let measured = |microseconds, work| Measured { microseconds, work };
+        let steady = measured(200.0, 100.0);
+        assert_eq!(unit(&[steady, measured(90_000.0, 100.0), steady]), Some(2.0));
+        assert_eq!(
+            unit(&[measured(1.0, 10.0), steady]),
+            Some(2.0),
+            "a small stage counts for little"
+        );
+        assert_eq!(
+            unit(&[measured(1.0, 10.0), measured(9.0, 0.0)]),
+            None,
+            "too little work"
+        );
+        assert_eq!(unit(&[]), None);
+    }
 }
