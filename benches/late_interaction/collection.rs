@@ -10,7 +10,7 @@ use latewood_storage::{Store, StoreOptions};
 use serde_json::{Value, json};
 
 use crate::args::{Args, Codec};
-use crate::measure::{self, Searched};
+use crate::measure::{self, Measured, Searched};
 use crate::report::CodecReport;
 use crate::sweep;
 
@@ -51,13 +51,21 @@ pub(crate) fn run(
     let (scan, rankings) = searched.scan()?;
     eprintln!("bits {codec}: trying settings");
     let swept = sweep::run(&searched, &rankings, &args.targets)?;
-    let defaults = measure::defaults(&path, NAME, queries, data.dim())?;
+    let asked = |recall: Option<f64>| -> Result<Measured, Failure> {
+        let runs = measure::asked(&path, NAME, queries, data.dim(), recall)?;
+        Ok(runs.condensed(&searched, &rankings, 0..queries.len()))
+    };
+    let mut knob = Vec::new();
+    for &recall in &args.targets {
+        knob.push((recall, asked(Some(recall))?));
+    }
     Ok(CodecReport {
         codec,
         build,
         stats,
         scan,
-        defaults: defaults.condensed(&searched, &rankings, 0..queries.len()),
+        defaults: asked(None)?,
+        knob,
         targets: swept.targets,
         frontier: swept.frontier,
     })

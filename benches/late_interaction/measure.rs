@@ -203,8 +203,15 @@ fn number_of(id: &DocumentId) -> Result<u32, Failure> {
     }
 }
 
-/// Every query through the API at its defaults, on one thread, as `latewood run` does it.
-pub(crate) fn defaults(db: &Path, name: &str, queries: &[Vec<f32>], dim: usize) -> Result<Runs, Failure> {
+/// Every query through the API, on one thread, as `latewood run` does it: with the recall that is asked for, or the
+/// defaults.
+pub(crate) fn asked(
+    db: &Path,
+    name: &str,
+    queries: &[Vec<f32>],
+    dim: usize,
+    recall: Option<f64>,
+) -> Result<Runs, Failure> {
     let db = Database::options().threads(1).read_only(true).open(db)?;
     let collection = db.collection(name)?;
     let query = |tokens: &Vec<f32>| -> Vec<Vec<f32>> { tokens.chunks(dim).map(<[f32]>::to_vec).collect() };
@@ -220,6 +227,10 @@ pub(crate) fn defaults(db: &Path, name: &str, queries: &[Vec<f32>], dim: usize) 
             .plan(PlanName::MaxSim)
             .limit(K)
             .with_payload(false);
+        let query = match recall {
+            Some(recall) => query.recall(recall),
+            None => query,
+        };
         let begun = Instant::now();
         let analysis = query.analyze()?;
         let elapsed = begun.elapsed();

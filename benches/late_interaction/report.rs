@@ -29,7 +29,10 @@ pub(crate) struct CodecReport {
     pub(crate) build: Option<Build>,
     pub(crate) stats: Stats,
     pub(crate) scan: Measured,
+    /// `Query::run` as it is.
     pub(crate) defaults: Measured,
+    /// `Query::recall` of each target: settings that were tuned when the collection was built.
+    pub(crate) knob: Vec<(f64, Measured)>,
     pub(crate) targets: Vec<Target>,
     pub(crate) frontier: Vec<(Setting, Measured)>,
 }
@@ -222,6 +225,10 @@ fn codec_json(report: &CodecReport) -> Value {
         "centroids": report.stats.centroids,
         "scan": measured_json(&report.scan),
         "defaults": measured_json(&report.defaults),
+        "knob": report.knob.iter().map(|(recall, measured)| json!({
+            "recall": recall,
+            "measured": measured_json(measured),
+        })).collect::<Vec<_>>(),
         "targets": report.targets.iter().map(|target| json!({
             "recall": target.recall,
             "chosen": target.chosen.as_ref().map(point),

@@ -122,6 +122,15 @@ fn recall_and_latency(out: &mut String, report: &Report) {
                 }
             }
         }
+        for (recall, measured) in &codec.knob {
+            row(
+                out,
+                codec,
+                &format!("recall({recall})"),
+                "tuned when built",
+                measured,
+            );
+        }
         row(out, codec, "defaults", "chosen by the planner", &codec.defaults);
     }
 }
