@@ -44,7 +44,7 @@ pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;
 pub use original::{OriginalCodec, OriginalRows};
 pub use residual::{
-    Buckets, CentroidBytes, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
-    TokenCodec, Trellis,
+    Buckets, CentroidBytes, CentroidTables, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
+    ResidualRows, TokenCodec, Trellis,
 };
 pub use tokens::{MAX_DOCUMENT_TOKENS, MAX_TOKEN_DIM, TokenMatrix};

@@ -130,7 +130,7 @@ fn residual_scores_are_those_of_the_reconstruction() {
             }
             let expected = maxsim(&query, &document, dim);
             let short: Vec<u16> = codes.codes.iter().map(|c| u16::try_from(*c).unwrap()).collect();
-            let mut quick = Vec::new();
+            let (mut quick, mut levels) = (Vec::new(), Vec::new());
             for isa in Isa::available() {
                 let query = MaxSimQuery::with_isa(dim, &query, isa).unwrap();
                 let bound = query_bound(&codec, query.tokens());
@@ -170,13 +170,20 @@ fn residual_scores_are_those_of_the_reconstruction() {
                     .collect();
                 let interaction = f64::from(bound_query.centroid_interaction(codes.rows().codes));
                 let expected = maxsim(query.tokens(), &centroids, dim);
+                // Half a level, and what is below 0 counts as 0.
+                let below = |q: &[f32]| centroids.chunks_exact(dim).all(|c| dot(q, c) < 0.0);
                 let bound: f64 = query
                     .tokens()
                     .chunks_exact(dim)
-                    .map(|q| rounding(q, codec.centroid(0)))
+                    .map(|q| rounding(q, codec.centroid(0)) + 0.51 / 255.0 + if below(q) { 1.0 } else { 0.0 })
                     .sum();
+                levels.push(bound_query.centroid_levels().to_vec());
                 assert!((interaction - expected).abs() < bound, "{context}");
             }
+            assert!(
+                levels.iter().all(|l| *l == levels[0]),
+                "levels at {n}x{rows}x{dim}"
+            );
             // The integer products are the same everywhere; only the order of the last few f32 operations differs.
             assert!(
                 quick

@@ -4,7 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, trellis};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, levels_of, trellis};
 use std::arch::x86_64::*;
 
 /// Rows that a register tile of f32 holds: 2 x 6 of the 16 registers.
@@ -268,7 +268,14 @@ unsafe fn byte_scores_tile<const R: usize>(
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+pub(super) fn scores_i8(
+    query: &BytePanels,
+    tokens: usize,
+    rows: &ByteRows,
+    out: &mut [f32],
+    steps: &[f32],
+    levels: &mut [u8],
+) {
     let (count, panels) = (rows.scales.len(), query.panels());
     assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
     assert_eq!(tokens.div_ceil(LANES), panels);
@@ -288,6 +295,7 @@ pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out:
             }
         }
     }
+    levels_of(&out[..count * tokens], tokens, steps, levels);
 }
 
 #[target_feature(enable = "avx2,fma")]

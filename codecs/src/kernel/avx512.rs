@@ -274,9 +274,14 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
 ///
 /// # Safety
 /// As [`dots_i8`] with the query's panels from `panel` and the rows from `first`; 4. `out` points to `R` rows that are
-/// `tokens` apart and have room for `width <= P * LANES` numbers; 5. `first + R` rows have a scale.
+/// `tokens` apart and have room for `width <= P * LANES` numbers; 5. `first + R` rows have a scale; 6. `panel + P` panels
+/// have steps; 7. `levels` points to `R` rows that are as far apart as there are steps and have room for `P * LANES` bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a tile of a kernel: its matrices and where it is in them"
+)]
 unsafe fn byte_scores_tile<const P: usize, const R: usize>(
     query: &BytePanels,
     panel: usize,
@@ -285,6 +290,8 @@ unsafe fn byte_scores_tile<const P: usize, const R: usize>(
     out: *mut f32,
     tokens: usize,
     width: usize,
+    steps: &[f32],
+    levels: *mut u8,
 ) {
     let dim = query.dim;
     // SAFETY: preconditions 1 to 3.
@@ -295,8 +302,13 @@ unsafe fn byte_scores_tile<const P: usize, const R: usize>(
     };
     for p in 0..P {
         let mask = u16::MAX >> (LANES - LANES.min(width - p * LANES));
-        // SAFETY: precondition 1: there is a scale for each lane of each panel.
-        let scale = unsafe { _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)) };
+        // SAFETY: precondition 1: there is a scale for each lane of each panel; 6.
+        let (scale, step) = unsafe {
+            (
+                _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)),
+                _mm512_loadu_ps(steps.as_ptr().add((panel + p) * LANES)),
+            )
+        };
         for (r, dot) in dots.iter().enumerate() {
             // SAFETY: precondition 5.
             let factor = unsafe { *rows.scales.get_unchecked(first + r) };
@@ -304,32 +316,45 @@ unsafe fn byte_scores_tile<const P: usize, const R: usize>(
             let score = _mm512_mul_ps(score, _mm512_set1_ps(factor));
             // SAFETY: precondition 4; the mask leaves out what is beyond `width`.
             unsafe { _mm512_mask_storeu_ps(out.add(r * tokens + p * LANES), mask, score) };
+            let level = _mm512_max_ps(_mm512_mul_ps(score, step), _mm512_setzero_ps());
+            let level = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(level));
+            // SAFETY: precondition 7.
+            unsafe { _mm_storeu_si128(levels.add(r * steps.len() + p * LANES).cast(), level) };
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+pub(super) fn scores_i8(
+    query: &BytePanels,
+    tokens: usize,
+    rows: &ByteRows,
+    out: &mut [f32],
+    steps: &[f32],
+    levels: &mut [u8],
+) {
     let (count, panels) = (rows.scales.len(), query.panels());
     assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
+    assert!(steps.len() == panels * LANES && levels.len() == count * steps.len());
     assert_eq!(tokens.div_ceil(LANES), panels);
     for row in (0..count).step_by(ROWS) {
         let some = ROWS.min(count - row);
         for panel in (0..panels).step_by(2) {
             let width = (tokens - panel * LANES).min(2 * LANES);
             let out = out[row * tokens + panel * LANES..].as_mut_ptr();
-            // SAFETY: `panel` and the one after it, where there is one, are panels; `some` rows are left in `rows` and
-            // `out`, `width` numbers of each from `panel` on.
+            let levels = levels[row * steps.len() + panel * LANES..].as_mut_ptr();
+            // SAFETY: `panel` and the one after it, where there is one, are panels; `some` rows are left in `rows`, `out`
+            // and `levels`, `width` numbers of each from `panel` on.
             unsafe {
                 if panel + 1 < panels {
                     for_rows!(
                         some,
-                        byte_scores_tile::<2>(query, panel, rows, row, out, tokens, width)
+                        byte_scores_tile::<2>(query, panel, rows, row, out, tokens, width, steps, levels)
                     );
                 } else {
                     for_rows!(
                         some,
-                        byte_scores_tile::<1>(query, panel, rows, row, out, tokens, width)
+                        byte_scores_tile::<1>(query, panel, rows, row, out, tokens, width, steps, levels)
                     );
                 }
             }

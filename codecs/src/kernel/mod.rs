@@ -21,6 +21,7 @@ use crate::error::CodecError;
 use ::half::f16;
 pub(crate) use panels::{BytePanels, ByteRows, LANES, Panels, quantize};
 pub(crate) use scalar::exact_dot;
+use scalar::levels_of;
 use simsimd::SpatialSimilarity;
 use std::fmt;
 use std::ops::Range;
@@ -216,9 +217,20 @@ impl Kernel {
         by_isa!(self, scores_f32(query, rows, out));
     }
 
-    /// Dot products of each row of bytes with the first `tokens` rows of the panels: `out[row * tokens + token]`.
-    pub(crate) fn scores_i8(self, query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
-        by_isa!(self, scores_i8(query, tokens, rows, out));
+    /// Dot products of each row of bytes with the first `tokens` rows of the panels: `out[row * tokens + token]`; and the
+    /// same as levels, whole panels a row: times the lane's `steps`, rounded, from 0 to 255.
+    pub(crate) fn scores_i8(
+        self,
+        query: &BytePanels,
+        tokens: usize,
+        rows: &ByteRows,
+        out: &mut [f32],
+        steps: &[f32],
+        levels: &mut [u8],
+    ) {
+        let width = query.panels() * LANES;
+        assert!(steps.len() == width && levels.len() == rows.scales.len() * width);
+        by_isa!(self, scores_i8(query, tokens, rows, out, steps, levels));
     }
 
     /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; the table is laid out by [`lay_out`].

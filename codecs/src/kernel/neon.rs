@@ -4,7 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, levels_of};
 use std::arch::aarch64::*;
 
 /// Rows that a register tile of f32 holds: 4 x 5 of the 32 registers.
@@ -249,7 +249,14 @@ unsafe fn byte_scores_tile<const R: usize>(
 }
 
 #[target_feature(enable = "neon")]
-pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+pub(super) fn scores_i8(
+    query: &BytePanels,
+    tokens: usize,
+    rows: &ByteRows,
+    out: &mut [f32],
+    steps: &[f32],
+    levels: &mut [u8],
+) {
     let (count, panels) = (rows.scales.len(), query.panels());
     assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
     assert_eq!(tokens.div_ceil(LANES), panels);
@@ -269,6 +276,7 @@ pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out:
             }
         }
     }
+    levels_of(&out[..count * tokens], tokens, steps, levels);
 }
 
 /// Unpacks whole groups of 16 packed bytes; returns the packed bytes that it took.

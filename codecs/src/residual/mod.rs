@@ -15,6 +15,6 @@ pub(crate) use assign::Assigner;
 pub use buckets::Buckets;
 pub use codec::{CentroidBytes, Quantizer, ResidualCodec};
 pub use codes::{Codes, ResidualCodes, ResidualRows};
-pub use query::ResidualQuery;
+pub use query::{CentroidTables, ResidualQuery};
 pub use token_codec::TokenCodec;
 pub use trellis::Trellis;

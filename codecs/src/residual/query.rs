@@ -7,17 +7,29 @@ use super::trellis::Trellis;
 use crate::error::CodecError;
 use crate::kernel::{BytePanels, LANES, Panels, ROW_TILE, ResidualTile, Unpack, quantize};
 use crate::maxsim::MaxSimQuery;
+use crate::metric::squared_norm;
 
 /// A query bound to a codec: it knows its score with every centroid, and has its tokens in int8.
 #[derive(Clone, Debug)]
 pub struct ResidualQuery<'a> {
     codec: &'a ResidualCodec,
     query: &'a MaxSimQuery,
-    /// `[centroid][query token]`, and one panel of fill that a kernel may read past the last.
-    scores: Vec<f32>,
+    tables: CentroidTables,
+    /// What a level of each query token is worth; whole panels.
+    units: Vec<f32>,
     /// The query as residuals meet it: turned, with a trellis.
     bytes: BytePanels,
     residuals: Residuals<'a>,
+}
+
+/// A query's scores with all centroids. They take megabytes: whoever runs query after query hands the memory of one to
+/// the next.
+#[derive(Clone, Debug, Default)]
+pub struct CentroidTables {
+    /// `[centroid][query token]`, and one panel of fill that a kernel may read past the last.
+    scores: Vec<f32>,
+    /// The same in 255 steps from 0 to the query token's norm: `[centroid][query token]`, whole panels.
+    levels: Vec<u8>,
 }
 
 /// What reading the residuals of a quantizer takes.
@@ -41,6 +53,18 @@ impl<'a> ResidualQuery<'a> {
     /// # Errors
     /// A query of another dimension than the codec.
     pub fn new(codec: &'a ResidualCodec, query: &'a MaxSimQuery) -> Result<Self, CodecError> {
+        Self::new_in(codec, query, CentroidTables::default())
+    }
+
+    /// As [`new`](Self::new), in the memory of an earlier query.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn new_in(
+        codec: &'a ResidualCodec,
+        query: &'a MaxSimQuery,
+        mut tables: CentroidTables,
+    ) -> Result<Self, CodecError> {
         let dim = codec.dim();
         if dim != query.dim() {
             return Err(CodecError::Dimension {
@@ -49,11 +73,17 @@ impl<'a> ResidualQuery<'a> {
             });
         }
         let tokens = query.num_tokens();
-        let mut scores = vec![0.0; codec.len() * tokens + LANES];
         let straight = BytePanels::new(query.tokens(), dim);
+        let units = units(query.tokens(), dim);
+        let step = |unit: &f32| if *unit > 0.0 { unit.recip() } else { 0.0 };
+        let steps: Vec<f32> = units.iter().map(step).collect();
+        tables.scores.resize(codec.len() * tokens + LANES, 0.0);
+        tables.levels.resize(codec.len() * units.len(), 0);
+        let rows = codec.byte_rows();
+        let (scores, levels) = (&mut tables.scores, &mut tables.levels);
         query
             .kernel()
-            .scores_i8(&straight, tokens, codec.byte_rows(), &mut scores);
+            .scores_i8(&straight, tokens, rows, scores, &steps, levels);
         let (bytes, residuals) = match codec.quantizer() {
             Quantizer::Buckets(buckets) => {
                 let mut weights = vec![0; buckets.weights().len()];
@@ -72,7 +102,8 @@ impl<'a> ResidualQuery<'a> {
         Ok(Self {
             codec,
             query,
-            scores,
+            tables,
+            units,
             bytes,
             residuals,
         })
@@ -83,30 +114,53 @@ impl<'a> ResidualQuery<'a> {
     /// `|e_q| |c| + |q'| |e_c|`, where `e` is what rounding takes.
     #[must_use]
     pub fn centroid_scores(&self) -> &[f32] {
-        &self.scores[..self.codec.len() * self.query.num_tokens()]
+        &self.tables.scores[..self.codec.len() * self.query.num_tokens()]
     }
 
-    /// The score of a document if its tokens were their centroids: the sum over query tokens of the greatest centroid
-    /// score.
+    /// The memory of the scores, for another query.
+    #[must_use]
+    pub fn into_tables(self) -> CentroidTables {
+        self.tables
+    }
+
+    /// [`centroid_scores`](Self::centroid_scores) in 255 steps from 0 (and all below) to the query token's norm (and all
+    /// above), centroid-major; a row is [`level_units`](Self::level_units) long, and 0 where there is no token.
+    #[must_use]
+    pub fn centroid_levels(&self) -> &[u8] {
+        &self.tables.levels
+    }
+
+    /// What a level is worth: a number for each query token, and zeros up to a multiple of 16.
+    #[must_use]
+    pub fn level_units(&self) -> &[f32] {
+        &self.units
+    }
+
+    /// The score of a document if its tokens were their centroids: the sum over query tokens of the greatest level of a
+    /// centroid score. It is off by half a step a query token, and counts what is below 0 as 0.
     #[must_use]
     pub fn centroid_interaction(&self, codes: Codes<'_>) -> f32 {
-        let mut maxima = self.query.panels().maxima();
         match codes {
-            Codes::U16(codes) => self.raise(codes.iter().map(|code| usize::from(*code)), &mut maxima),
-            Codes::U32(codes) => self.raise(codes.iter().map(|code| *code as usize), &mut maxima),
+            Codes::U16(codes) => self.interact(codes, |code| usize::from(code)),
+            Codes::U32(codes) => self.interact(codes, |code| code as usize),
         }
-        self.query.panels().total(&maxima)
     }
 
-    /// Raises the maxima of whole panels; lanes past the last token take whatever follows, and are not summed.
-    fn raise(&self, codes: impl Iterator<Item = usize>, maxima: &mut [f32]) {
-        let (tokens, last) = (self.query.num_tokens(), self.codec.len() - 1);
-        for code in codes {
-            let row = &self.scores[code.min(last) * tokens..][..maxima.len()];
-            for (most, score) in maxima.iter_mut().zip(row) {
-                *most = if *score > *most { *score } else { *most };
-            }
+    fn interact<C: Copy>(&self, codes: &[C], index: impl Fn(C) -> usize + Copy) -> f32 {
+        let (levels, width) = (&self.tables.levels[..], self.units.len());
+        let mut sum = 0.0;
+        let mut column = 0;
+        // Two panels at once are most queries whole; what is left is one.
+        while column + 2 * LANES <= width {
+            let most = greatest::<C, { 2 * LANES }>(levels, width, column, codes, index);
+            sum += weighted(&most, &self.units[column..]);
+            column += 2 * LANES;
         }
+        if column < width {
+            let most = greatest::<C, LANES>(levels, width, column, codes, index);
+            sum += weighted(&most, &self.units[column..]);
+        }
+        sum
     }
 
     /// MaxSim with the tokens as their codes reconstruct them, computed from the codes in registers: int8 query tokens
@@ -129,7 +183,7 @@ impl<'a> ResidualQuery<'a> {
                 weights: &tile.weights[..count * self.codec.dim()],
                 weight_scales: &tile.weight_scales[..count],
                 centroids: &tile.centroids[..count],
-                centroid_scores: &self.scores,
+                centroid_scores: &self.tables.scores,
                 inverse_norms: &tile.inverse_norms[..count],
             };
             self.query
@@ -244,4 +298,44 @@ impl Tile {
             inverse_norms: [0.0; ROW_TILE],
         }
     }
+}
+
+/// What a level of each query token is worth: its norm in 255 steps.
+fn units(tokens: &[f32], dim: usize) -> Vec<f32> {
+    let count = tokens.len() / dim;
+    let mut units = vec![0.0; count.div_ceil(LANES) * LANES];
+    for (unit, token) in units.iter_mut().zip(tokens.chunks_exact(dim)) {
+        *unit = squared_norm(token).sqrt() / 255.0;
+    }
+    units
+}
+
+/// The greatest levels in some columns of the rows of codes; a code beyond the last row counts for nothing.
+#[inline(always)]
+fn greatest<C: Copy, const COLUMNS: usize>(
+    levels: &[u8],
+    width: usize,
+    column: usize,
+    codes: &[C],
+    index: impl Fn(C) -> usize,
+) -> [u8; COLUMNS] {
+    let mut most = [0u8; COLUMNS];
+    for code in codes {
+        let first = index(*code).saturating_mul(width) + column;
+        let Some(row) = levels.get(first..).and_then(<[u8]>::first_chunk::<COLUMNS>) else {
+            continue;
+        };
+        for (most, level) in most.iter_mut().zip(row) {
+            *most = (*most).max(*level);
+        }
+    }
+    most
+}
+
+fn weighted(levels: &[u8], units: &[f32]) -> f32 {
+    levels
+        .iter()
+        .zip(units)
+        .map(|(level, unit)| f32::from(*level) * unit)
+        .sum()
 }
