@@ -7,7 +7,7 @@ use latewood_storage::Snapshot;
 use rayon::ThreadPool;
 
 use crate::candidates::maxsim_scan::Precision;
-use crate::candidates::{Scope, dense_scan, graph, maxsim_scan, token_index};
+use crate::candidates::{Scope, dense_scan, graph, maxsim_scan, refine, token_index};
 use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::filter::Matches;
@@ -297,9 +297,34 @@ impl Run<'_> {
         let units = Units::of(self.snapshot, &query);
         self.bind(&mut scorer, units)?;
 
-        let probes = token_index::probe(&scorer, settings.n_probe);
-        let gathered = token_index::gather(&self.scope(), &scorer, &probes, settings.candidates.max(keep))?;
-        let mut found = gathered.candidates;
+        let indexed = token_index::indexed(&self.scope(), &scorer)?;
+        let wanted = settings.candidates.max(keep);
+        let mut found = if self.matching_in(&indexed) <= wanted as u64 {
+            token_index::all_matching(&self.scope(), &indexed)
+        } else {
+            let Some(found) = self.gather(&scorer, &indexed, settings.n_probe, wanted, keep)? else {
+                return self.scan_instead(&scorer, units, keep);
+            };
+            found
+        };
+        self.refine(&scorer, units, &mut found, settings.refine.max(keep), keep);
+        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
+        self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
+        Ok(found)
+    }
+
+    /// Gathers scores from posting lists; `None` when the probed lists met fewer matches than are wanted and exist.
+    fn gather(
+        &mut self,
+        scorer: &TokenScorer<'_>,
+        indexed: &[bool],
+        n_probe: usize,
+        wanted: usize,
+        keep: usize,
+    ) -> Result<Option<Vec<Scored>>, QueryError> {
+        let probes = token_index::probe(scorer, n_probe);
+        let gathered = token_index::gather(&self.scope(), scorer, &probes, wanted)?;
+        let found = gathered.candidates;
         self.watch.stage(StageProfile {
             name: "maxsim index: postings".to_owned(),
             candidates_in: gathered.met,
@@ -307,17 +332,11 @@ impl Run<'_> {
             bytes: gathered.postings * 2,
             flops: gathered.postings,
             work: gathered.postings,
-            note: Some(format!("n_probe {}", settings.n_probe)),
+            note: Some(format!("n_probe {n_probe}")),
             ..StageProfile::default()
         });
-        let indexed = token_index::indexed(&self.scope(), &scorer)?;
-        if found.len() < keep && gathered.met < self.matching_in(&indexed) {
-            return self.scan_instead(&scorer, units, keep);
-        }
-        self.refine(&scorer, units, &mut found, settings.refine.max(keep), keep);
-        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
-        self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
-        Ok(found)
+        let enough = found.len() >= keep || gathered.met >= self.matching_in(indexed);
+        Ok(enough.then_some(found))
     }
 
     /// Cuts gathered documents by full centroid interaction, and then by their scores from codes.
@@ -330,18 +349,17 @@ impl Run<'_> {
         keep: usize,
     ) {
         let before = found.len() as u64;
-        if found.len() > refine {
-            let tokens = token_index::narrow(&self.scope(), scorer, found, refine, |position| {
-                scorer.interaction(position)
-            });
-            self.watch.stage(units.interaction(before, found.len(), tokens));
-        }
-        let before = found.len() as u64;
-        let tokens = token_index::narrow(&self.scope(), scorer, found, refined(keep), |position| {
-            scorer.coded(position)
+        let tokens = token_index::narrow(&self.scope(), scorer, found, refine, |position| {
+            scorer.interaction(position)
         });
-        self.watch
-            .stage(units.codes("maxsim index: codes", before, found.len(), tokens));
+        self.watch.stage(units.interaction(before, found.len(), tokens));
+        let before = found.len() as u64;
+        let read = refine::by_codes(&self.scope(), scorer, found, keep, refined(keep));
+        let mut stage = units.codes("maxsim index: codes", before, found.len(), read.tokens);
+        if read.documents < before {
+            stage.note = Some(format!("stopped after {} documents", read.documents));
+        }
+        self.watch.stage(stage);
     }
 
     fn matching_in(&self, wanted: &[bool]) -> u64 {
@@ -483,7 +501,7 @@ impl Run<'_> {
 /// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one, so
 /// that only near ties at the edge can change places.
 pub(crate) fn refined(keep: usize) -> usize {
-    keep.saturating_add(keep / 4).saturating_add(8)
+    keep.saturating_add(keep / 8).saturating_add(2)
 }
 
 /// What a token costs in bytes and operations, for profiles.

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use latewood_codecs::{MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
+use latewood_codecs::{CentroidTables, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
 use latewood_storage::Snapshot;
 use latewood_storage::{Codebook, TokenRows, TokensView};
 
@@ -13,6 +13,8 @@ use crate::hits::Position;
 thread_local! {
     // Reconstructed tokens of one document; kept from one document to the next.
     static DECODED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    // Megabytes that one query hands to the next of its thread.
+    static TABLES: RefCell<Vec<CentroidTables>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Scores documents of one snapshot for one query.
@@ -73,7 +75,9 @@ impl<'a> TokenScorer<'a> {
     pub(crate) fn bind(&mut self) -> Result<u64, QueryError> {
         if self.bound.is_empty() {
             for codebook in &self.codebooks {
-                self.bound.push(ResidualQuery::new(&codebook.codec, self.query)?);
+                let tables = TABLES.with_borrow_mut(Vec::pop).unwrap_or_default();
+                self.bound
+                    .push(ResidualQuery::new_in(&codebook.codec, self.query, tables)?);
             }
         }
         Ok(self
@@ -182,5 +186,18 @@ impl<'a> TokenScorer<'a> {
             }
             self.query.score_f32(decoded)
         })
+    }
+}
+
+impl Drop for TokenScorer<'_> {
+    fn drop(&mut self) {
+        let tables = std::mem::take(&mut self.bound)
+            .into_iter()
+            .map(ResidualQuery::into_tables);
+        TABLES.with_borrow_mut(|kept| {
+            kept.extend(tables);
+            // A collection has one codebook, or two while it grows.
+            kept.truncate(2);
+        });
     }
 }

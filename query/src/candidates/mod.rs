@@ -5,6 +5,7 @@ pub(crate) mod dense_scan;
 pub(crate) mod graph;
 pub(crate) mod maxsim_scan;
 pub(crate) mod probe;
+pub(crate) mod refine;
 pub(crate) mod token_index;
 
 use std::ops::Range;

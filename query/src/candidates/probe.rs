@@ -13,29 +13,44 @@ fn best_first(a: &Probe, b: &Probe) -> Ordering {
     b.score.total_cmp(&a.score).then(a.centroid.cmp(&b.centroid))
 }
 
-/// For each query token the `n_probe` best centroids, best first, from scores laid out `[centroid][query token]`.
+/// The scores of all centroids with the query's tokens, as a [`ResidualQuery`](latewood_codecs::ResidualQuery) has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CentroidScores<'a> {
+    /// `[centroid][query token]`.
+    pub(crate) scores: &'a [f32],
+    /// The same in a byte each, rows of `width`.
+    pub(crate) levels: &'a [u8],
+    pub(crate) width: usize,
+    pub(crate) query_tokens: usize,
+}
+
+/// For each query token the `n_probe` best centroids, best first.
 ///
-/// One pass over the scores: a rising floor for each token leaves nearly every row to a comparison that compiles to a
-/// few vector instructions, and no list of all centroids is ever made.
-pub(crate) fn best_centroids(scores: &[f32], query_tokens: usize, n_probe: usize) -> Vec<Vec<Probe>> {
-    let mut lists = vec![Vec::with_capacity(2 * n_probe); query_tokens];
-    let mut floors = vec![f32::NEG_INFINITY; query_tokens];
-    for (row, centroid) in scores.chunks_exact(query_tokens.max(1)).zip(0u32..) {
-        let above = row
-            .iter()
-            .zip(&floors)
-            .fold(false, |any, (score, floor)| any | (score > floor));
-        if !above {
+/// One pass over the levels: a rising floor for each token leaves nearly every row to a comparison of bytes that compiles
+/// to a few vector instructions, and no list of all centroids is ever made.
+pub(crate) fn best_centroids(all: CentroidScores<'_>, n_probe: usize) -> Vec<Vec<Probe>> {
+    let tokens = all.query_tokens;
+    let mut lists = vec![Vec::with_capacity(2 * n_probe); tokens];
+    let mut floors = vec![f32::NEG_INFINITY; tokens];
+    // Where there is no token nothing is above the floor.
+    let mut level_floors = vec![u8::MAX; all.width];
+    level_floors[..tokens].fill(0);
+    let rows = all.levels.chunks_exact(all.width.max(1));
+    for ((levels, row), centroid) in rows.zip(all.scores.chunks_exact(tokens.max(1))).zip(0u32..) {
+        if !any_reaches(levels, &level_floors) {
             continue;
         }
-        for ((score, floor), list) in row.iter().zip(&mut floors).zip(&mut lists) {
-            if *score > *floor {
+        for (token, (score, list)) in row.iter().zip(&mut lists).enumerate() {
+            if *score > floors[token] {
                 list.push(Probe {
                     score: *score,
                     centroid,
                 });
                 if list.len() == 2 * n_probe {
-                    *floor = cut(list, n_probe);
+                    floors[token] = cut(list, n_probe);
+                    // A score above the floor has at least the level of the floor.
+                    let lowest = list[n_probe - 1].centroid as usize;
+                    level_floors[token] = all.levels[lowest * all.width + token];
                 }
             }
         }
@@ -45,6 +60,21 @@ pub(crate) fn best_centroids(scores: &[f32], query_tokens: usize, n_probe: usize
         list.truncate(n_probe);
     }
     lists
+}
+
+fn any_reaches(levels: &[u8], floors: &[u8]) -> bool {
+    const BLOCK: usize = 16;
+    let blocks = levels.chunks_exact(BLOCK).zip(floors.chunks_exact(BLOCK));
+    let mut any = false;
+    for (levels, floors) in blocks {
+        let mut reached = 0;
+        for (level, floor) in levels.iter().zip(floors) {
+            // 255 is the floor of no token, and its level is 0.
+            reached |= u8::from(level >= floor);
+        }
+        any |= reached != 0;
+    }
+    any
 }
 
 /// Cuts a list to its best; returns the lowest score kept. A later centroid of that same score comes after it in order,
@@ -66,7 +96,14 @@ mod tests {
         fn finds_what_a_sort_finds(scores in prop::collection::vec(-20i8..20, 0..400), tokens in 1usize..5, n_probe in 1usize..12) {
             let scores: Vec<f32> = scores.iter().map(|&s| f32::from(s)).collect();
             let centroids = scores.len() / tokens;
-            let found = best_centroids(&scores[..centroids * tokens], tokens, n_probe);
+            // Levels of 4 scores each, of rows of 16.
+            let level = |at: usize| match (at / 16, at % 16) {
+                (centroid, token) if token < tokens => ((scores[centroid * tokens + token] + 20.0) / 4.0) as u8,
+                _ => 0,
+            };
+            let levels: Vec<u8> = (0..centroids * 16).map(level).collect();
+            let all = CentroidScores { scores: &scores[..centroids * tokens], levels: &levels, width: 16, query_tokens: tokens };
+            let found = best_centroids(all, n_probe);
             prop_assert_eq!(found.len(), tokens);
             for (token, list) in found.into_iter().enumerate() {
                 let mut all: Vec<Probe> = (0..centroids).zip(0u32..)

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use latewood_storage::IvfView;
 
 use super::Scope;
-use super::probe::{Probe, best_centroids};
+use super::probe::{CentroidScores, Probe, best_centroids};
 use crate::error::QueryError;
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
@@ -32,7 +32,13 @@ pub(crate) struct Gathered {
 pub(crate) fn probe(scorer: &TokenScorer<'_>, n_probe: usize) -> Vec<Vec<Vec<Probe>>> {
     let query_tokens = scorer.query().num_tokens();
     let lists = |bound: &latewood_codecs::ResidualQuery<'_>| {
-        best_centroids(bound.centroid_scores(), query_tokens, n_probe)
+        let all = CentroidScores {
+            scores: bound.centroid_scores(),
+            levels: bound.centroid_levels(),
+            width: bound.level_units().len(),
+            query_tokens,
+        };
+        best_centroids(all, n_probe)
     };
     scorer.bound().iter().map(lists).collect()
 }
@@ -117,21 +123,22 @@ fn walk(task: &Task<'_>, keep: usize) -> Result<Gathered, QueryError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let gathered = walk_with(task, keep, scratch);
         scratch.cells.clear();
-        scratch.met.clear();
         gathered
     })
 }
 
 fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gathered, QueryError> {
     let Scratch { cells, met, postings } = scratch;
-    cells.resize(task.matches.rows() as usize, Cell::default());
+    let rows = task.matches.rows() as usize;
+    cells.resize(rows, Cell::default());
     if !task.matches.is_all() {
         for (cell, ordinal) in cells.iter_mut().zip(0u32..) {
             cell.token = if task.matches.contains(ordinal) { 0 } else { CLOSED };
         }
     }
-    let mut read = 0;
-    let mut imputed = 0.0;
+    // One more than there are: the last place is written to and never counted.
+    met.resize(rows + 1, 0);
+    let (mut read, mut met_count, mut imputed) = (0, 0, 0.0);
     for (probes, token) in task.lists.iter().zip(1u32..) {
         let missed = probes.last().map_or(0.0, |last| last.score);
         imputed += missed;
@@ -139,39 +146,98 @@ fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gath
             postings.clear();
             task.ivf.postings(probe.centroid, postings)?;
             read += postings.len() as u64;
-            let gain = probe.score - missed;
-            for &ordinal in postings.iter() {
-                let Some(cell) = cells.get_mut(ordinal as usize) else {
-                    continue;
-                };
-                if cell.token < token {
-                    if cell.token == 0 {
-                        met.push(ordinal);
-                    }
-                    *cell = Cell {
-                        sum: cell.sum + gain,
-                        token,
-                    };
-                }
-            }
+            met_count = add(cells, met, met_count, postings, token, probe.score - missed);
         }
     }
-    let mut candidates: Vec<Scored> = met
-        .iter()
-        .map(|&ordinal| Scored {
-            score: cells[ordinal as usize].sum + imputed,
-            position: Position {
-                segment: task.segment,
-                ordinal,
-            },
-        })
-        .collect();
-    keep_best(&mut candidates, keep);
+    let met = &met[..met_count];
+    let mut candidates = best_sums(task.segment, cells, met, keep);
+    for candidate in &mut candidates {
+        candidate.score += imputed;
+    }
     Ok(Gathered {
         candidates,
-        met: met.len() as u64,
+        met: met_count as u64,
         postings: read,
     })
+}
+
+/// Adds one list's score to the documents in it that the query token meets for the first time. Whether a document is new
+/// cannot be guessed, so nothing branches on it: the sum grows by the gain or by nothing, and the document is noted where
+/// the next one will overwrite it unless it is new. Returns how many are noted.
+fn add(
+    cells: &mut [Cell],
+    met: &mut [u32],
+    mut met_count: usize,
+    postings: &[u32],
+    token: u32,
+    gain: f32,
+) -> usize {
+    for &ordinal in postings {
+        let Some(cell) = cells.get_mut(ordinal as usize) else {
+            continue;
+        };
+        if let Some(place) = met.get_mut(met_count) {
+            *place = ordinal;
+        }
+        met_count += usize::from(cell.token == 0);
+        cell.sum += if cell.token < token { gain } else { 0.0 };
+        cell.token = cell.token.max(token);
+    }
+    met_count
+}
+
+/// Sums that a threshold is guessed from.
+const SAMPLE: usize = 1024;
+
+/// About the best `keep` documents met, at least as many if there are, in the order of storage.
+///
+/// A sample of the sums gives a threshold that somewhat more than `keep` of them should reach, so that one pass finds
+/// few; if they are too few after all, all are taken.
+fn best_sums(segment: u32, cells: &[Cell], met: &[u32], keep: usize) -> Vec<Scored> {
+    let sum = |ordinal: u32| cells.get(ordinal as usize).map_or(0.0, |cell| cell.sum);
+    let above = |threshold: f32| -> Vec<Scored> {
+        let scored = met.iter().filter_map(|&ordinal| {
+            let score = sum(ordinal);
+            let position = Position { segment, ordinal };
+            (score >= threshold).then_some(Scored { score, position })
+        });
+        scored.collect()
+    };
+    let mut threshold = f32::NEG_INFINITY;
+    if met.len() > 4 * keep.max(SAMPLE / 4) {
+        let step = met.len() / SAMPLE;
+        let mut sample: Vec<f32> = met.iter().step_by(step).map(|&ordinal| sum(ordinal)).collect();
+        // Two standard deviations of what a sample of this size may be off, and then some.
+        let expected = keep * sample.len() / met.len();
+        let rank = (expected + 2 * expected.isqrt() + 4).min(sample.len() - 1);
+        sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a));
+        threshold = sample[rank];
+    }
+    let mut best = above(threshold);
+    if best.len() < keep && best.len() < met.len() {
+        best = above(f32::NEG_INFINITY);
+    }
+    if best.len() > keep {
+        best.select_nth_unstable(keep.max(1) - 1);
+        best.truncate(keep);
+    }
+    best
+}
+
+/// Every matching document of the indexed segments, not scored: when they are few, the interaction with each takes no
+/// longer than walking lists would.
+pub(crate) fn all_matching(scope: &Scope<'_>, indexed: &[bool]) -> Vec<Scored> {
+    let mut all = Vec::new();
+    for ((matches, indexed), segment) in scope.matches.segments().iter().zip(indexed).zip(0u32..) {
+        if *indexed {
+            let positions = matches.iter_in(0..matches.rows());
+            all.extend(positions.map(|ordinal| Scored {
+                score: 0.0,
+                position: Position { segment, ordinal },
+            }));
+        }
+    }
+    all
 }
 
 /// Scores candidates anew with `score` and keeps the `keep` best; returns the document tokens that were scored.
@@ -183,7 +249,9 @@ pub(crate) fn narrow(
     score: impl Fn(Position) -> f32 + Sync + Send,
 ) -> u64 {
     // In the order of storage, so that pages and cache lines are met once.
-    candidates.sort_unstable_by_key(|candidate| candidate.position);
+    if !candidates.is_sorted_by_key(|candidate| candidate.position) {
+        candidates.sort_unstable_by_key(|candidate| candidate.position);
+    }
     let tokens: u64 = candidates
         .iter()
         .map(|c| scorer.tokens_of(c.position) as u64)
