@@ -12,6 +12,9 @@ const DESCENT_HOPS: f64 = 100.0;
 /// Tokens that a cross-encoder reads of a document when the collection has no token matrices to count.
 const TEXT_TOKENS: f64 = 128.0;
 
+/// Documents whose codes the token index reads, as a rule, before it stops by itself.
+const REFINED: f64 = 300.0;
+
 /// One query's view of the cost model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Estimator<'a> {
@@ -113,7 +116,7 @@ impl Estimator<'_> {
             bytes: (interactions * 4.0) as u64,
             flops: interactions as u64,
         };
-        let refined = (probe.refine as f64).min(matching) * mean * query_tokens;
+        let refined = (probe.refine as f64).min(REFINED).min(matching) * mean * query_tokens;
         self.centroids(tokens)
             + postings
             + interactions

@@ -349,7 +349,7 @@ impl Run<'_> {
         keep: usize,
     ) {
         let before = found.len() as u64;
-        let tokens = token_index::narrow(&self.scope(), scorer, found, refine, |position| {
+        let tokens = token_index::rescore(&self.scope(), scorer, found, refine, |position| {
             scorer.interaction(position)
         });
         self.watch.stage(units.interaction(before, found.len(), tokens));

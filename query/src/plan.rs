@@ -234,7 +234,8 @@ pub struct ProbeSettings {
     pub n_probe: usize,
     /// Documents with the best accumulated scores, which get the full centroid interaction.
     pub candidates: usize,
-    /// Of them, those scored from their residual codes.
+    /// Of them, the most that are scored from their residual codes: from the best down, until none of the rest can be
+    /// expected among the results.
     pub refine: usize,
 }
 

@@ -4,7 +4,9 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, levels_of, trellis};
+use super::{
+    BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, interaction, levels_of, trellis,
+};
 use std::arch::x86_64::*;
 
 /// Rows that a register tile of f32 holds: 2 x 6 of the 16 registers.
@@ -296,6 +298,28 @@ pub(super) fn scores_i8(
         }
     }
     levels_of(&out[..count * tokens], tokens, steps, levels);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn interaction_u16(levels: &[u8], units: &[f32], codes: &[u16]) -> f32 {
+    interaction::interaction(
+        levels,
+        units,
+        codes,
+        #[inline(always)]
+        |code| usize::from(code),
+    )
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn interaction_u32(levels: &[u8], units: &[f32], codes: &[u32]) -> f32 {
+    interaction::interaction(
+        levels,
+        units,
+        codes,
+        #[inline(always)]
+        |code| code as usize,
+    )
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -532,38 +532,42 @@ pub(super) fn trellis_unpack(bits: u8, table: &[u8; WINDOWS], before: &[u8], pac
             _mm512_loadu_si512(shifts.as_ptr().cast()),
         )
     };
-    let mask = u64::MAX >> (64 - step);
+    // Byte 0 of the source is the one before the group: in memory, but for the first group of a row.
+    let mask = u64::MAX >> (63 - step);
     for (row, before) in before.iter().enumerate() {
-        let mut before = *before;
-        for group in row * groups..(row + 1) * groups {
-            // SAFETY: `step` bytes are there from here on, and the mask reads no more; 64 bytes are left in `out`.
+        for group in 0..groups {
+            // SAFETY: `step` bytes are there from here on, and one before them unless it is masked out; the mask reads no
+            // more. 64 bytes are left in `out`.
             unsafe {
-                let from = packed.as_ptr().add(group * step);
-                let source = _mm512_maskz_loadu_epi8(mask, from.cast());
-                let source = _mm512_mask_set1_epi8(source, 1 << 63, before.cast_signed());
+                let from = packed.as_ptr().add((row * groups + group) * step).cast::<i8>();
+                let source = if group == 0 {
+                    let source = _mm512_maskz_loadu_epi8(mask & !1, from.wrapping_sub(1));
+                    _mm512_mask_set1_epi8(source, 1, before.cast_signed())
+                } else {
+                    _mm512_maskz_loadu_epi8(mask, from.sub(1))
+                };
                 let windows = _mm512_multishift_epi64_epi8(shifts, _mm512_permutexvar_epi8(bytes, source));
                 let low = _mm512_permutex2var_epi8(quarters[0], windows, quarters[1]);
                 let high = _mm512_permutex2var_epi8(quarters[2], windows, quarters[3]);
                 let values = _mm512_mask_blend_epi8(_mm512_movepi8_mask(windows), low, high);
-                _mm512_storeu_si512(out.as_mut_ptr().add(group * 64).cast(), values);
-                before = *from.add(step - 1);
+                _mm512_storeu_si512(out.as_mut_ptr().add((row * groups + group) * 64).cast(), values);
             }
         }
     }
 }
 
 /// For 1, 2 and 4 bits, how 64 windows are found: which byte of the source goes where, and the shift of each window. The
-/// bytes of 8 numbers and the one before them, last first, make a 64-bit number; byte 63 of the source is the one before
-/// the first.
+/// bytes of 8 numbers and the one before them, last first, make a 64-bit number; byte 0 of the source is the one before
+/// the group.
 static SPREAD: [[[u8; 64]; 2]; 3] = [spread(1), spread(2), spread(4)];
 
 const fn spread(bits: u8) -> [[u8; 64]; 2] {
-    let (mut bytes, mut shifts) = ([63u8; 64], [0u8; 64]);
+    let (mut bytes, mut shifts) = ([0u8; 64], [0u8; 64]);
     let mut at = 0u8;
     while at < 64 {
         let (end, place) = ((at / 8 + 1) * bits, at % 8);
-        if place <= bits && end > place {
-            bytes[at as usize] = end - 1 - place;
+        if place <= bits {
+            bytes[at as usize] = end - place;
         }
         shifts[at as usize] = 8 * bits - bits * (place + 1);
         at += 1;

@@ -10,6 +10,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod half;
+mod interaction;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod panels;
@@ -231,6 +232,26 @@ impl Kernel {
         let width = query.panels() * LANES;
         assert!(steps.len() == width && levels.len() == rows.scales.len() * width);
         by_isa!(self, scores_i8(query, tokens, rows, out, steps, levels));
+    }
+
+    /// The centroid interaction of a document's codes: see [`interaction::interaction`].
+    pub(crate) fn interaction_u16(self, levels: &[u8], units: &[f32], codes: &[u16]) -> f32 {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u16(levels, units, codes) },
+            _ => interaction::interaction(levels, units, codes, usize::from),
+        }
+    }
+
+    /// As [`interaction_u16`](Self::interaction_u16), for more centroids.
+    pub(crate) fn interaction_u32(self, levels: &[u8], units: &[f32], codes: &[u32]) -> f32 {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u32(levels, units, codes) },
+            _ => interaction::interaction(levels, units, codes, |code| code as usize),
+        }
     }
 
     /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; the table is laid out by [`lay_out`].

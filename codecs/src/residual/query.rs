@@ -140,27 +140,11 @@ impl<'a> ResidualQuery<'a> {
     /// centroid score. It is off by half a step a query token, and counts what is below 0 as 0.
     #[must_use]
     pub fn centroid_interaction(&self, codes: Codes<'_>) -> f32 {
+        let (kernel, levels) = (self.query.kernel(), &self.tables.levels);
         match codes {
-            Codes::U16(codes) => self.interact(codes, |code| usize::from(code)),
-            Codes::U32(codes) => self.interact(codes, |code| code as usize),
+            Codes::U16(codes) => kernel.interaction_u16(levels, &self.units, codes),
+            Codes::U32(codes) => kernel.interaction_u32(levels, &self.units, codes),
         }
-    }
-
-    fn interact<C: Copy>(&self, codes: &[C], index: impl Fn(C) -> usize + Copy) -> f32 {
-        let (levels, width) = (&self.tables.levels[..], self.units.len());
-        let mut sum = 0.0;
-        let mut column = 0;
-        // Two panels at once are most queries whole; what is left is one.
-        while column + 2 * LANES <= width {
-            let most = greatest::<C, { 2 * LANES }>(levels, width, column, codes, index);
-            sum += weighted(&most, &self.units[column..]);
-            column += 2 * LANES;
-        }
-        if column < width {
-            let most = greatest::<C, LANES>(levels, width, column, codes, index);
-            sum += weighted(&most, &self.units[column..]);
-        }
-        sum
     }
 
     /// MaxSim with the tokens as their codes reconstruct them, computed from the codes in registers: int8 query tokens
@@ -197,8 +181,17 @@ impl<'a> ResidualQuery<'a> {
     fn unpack(&self, rows: ResidualRows<'_>, first: usize, count: usize, tile: &mut Tile) {
         let (dim, bytes) = (self.codec.dim(), self.codec.residual_bytes());
         let (tokens, last) = (self.query.num_tokens(), self.codec.len() - 1);
-        for (start, at) in tile.centroids.iter_mut().zip(first..).take(count) {
-            *start = (rows.codes.get(at) as usize).min(last) * tokens;
+        match rows.codes {
+            Codes::U16(codes) => {
+                for (start, code) in tile.centroids.iter_mut().zip(&codes[first..first + count]) {
+                    *start = usize::from(*code).min(last) * tokens;
+                }
+            }
+            Codes::U32(codes) => {
+                for (start, code) in tile.centroids.iter_mut().zip(&codes[first..first + count]) {
+                    *start = (*code as usize).min(last) * tokens;
+                }
+            }
         }
         let packed = &rows.residuals[first * bytes..][..count * bytes];
         let factors = &rows.factors[first..][..count];
@@ -308,34 +301,4 @@ fn units(tokens: &[f32], dim: usize) -> Vec<f32> {
         *unit = squared_norm(token).sqrt() / 255.0;
     }
     units
-}
-
-/// The greatest levels in some columns of the rows of codes; a code beyond the last row counts for nothing.
-#[inline(always)]
-fn greatest<C: Copy, const COLUMNS: usize>(
-    levels: &[u8],
-    width: usize,
-    column: usize,
-    codes: &[C],
-    index: impl Fn(C) -> usize,
-) -> [u8; COLUMNS] {
-    let mut most = [0u8; COLUMNS];
-    for code in codes {
-        let first = index(*code).saturating_mul(width) + column;
-        let Some(row) = levels.get(first..).and_then(<[u8]>::first_chunk::<COLUMNS>) else {
-            continue;
-        };
-        for (most, level) in most.iter_mut().zip(row) {
-            *most = (*most).max(*level);
-        }
-    }
-    most
-}
-
-fn weighted(levels: &[u8], units: &[f32]) -> f32 {
-    levels
-        .iter()
-        .zip(units)
-        .map(|(level, unit)| f32::from(*level) * unit)
-        .sum()
 }

@@ -240,8 +240,9 @@ pub(crate) fn all_matching(scope: &Scope<'_>, indexed: &[bool]) -> Vec<Scored> {
     all
 }
 
-/// Scores candidates anew with `score` and keeps the `keep` best; returns the document tokens that were scored.
-pub(crate) fn narrow(
+/// Scores candidates anew with `score` and keeps the `keep` best, in no order; returns the document tokens that were
+/// scored.
+pub(crate) fn rescore(
     scope: &Scope<'_>,
     scorer: &TokenScorer<'_>,
     candidates: &mut Vec<Scored>,
@@ -260,6 +261,22 @@ pub(crate) fn narrow(
     for (candidate, score) in candidates.iter_mut().zip(scores) {
         candidate.score = score;
     }
+    if candidates.len() > keep {
+        candidates.select_nth_unstable(keep.max(1) - 1);
+        candidates.truncate(keep);
+    }
+    tokens
+}
+
+/// As [`rescore`], best first.
+pub(crate) fn narrow(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    candidates: &mut Vec<Scored>,
+    keep: usize,
+    score: impl Fn(Position) -> f32 + Sync + Send,
+) -> u64 {
+    let tokens = rescore(scope, scorer, candidates, keep, score);
     keep_best(candidates, keep);
     tokens
 }
