@@ -26,7 +26,7 @@ pub(crate) fn opening(request: &QueryRequest, statistics: &Statistics, keep: usi
     let (candidates, refine) = match request.candidates {
         Some(candidates) => {
             let candidates = candidates.max(keep);
-            (candidates, default_refine(candidates, keep))
+            (candidates, candidates)
         }
         None => {
             let candidates = base.candidates.max(keep);
@@ -143,20 +143,14 @@ fn defaults(statistics: &Statistics, keep: usize) -> ProbeSettings {
         .map_or(0, |tokens| tokens.indexed_documents);
     let rough = usize::try_from(indexed.isqrt())
         .unwrap_or(usize::MAX)
-        .saturating_mul(4);
-    let candidates = keep.saturating_mul(16).max(512).max(rough);
+        .saturating_mul(8);
+    let candidates = keep.saturating_mul(16).max(2048).max(rough);
     ProbeSettings {
         n_probe: N_PROBE,
         candidates,
-        refine: default_refine(candidates, keep),
+        // How far down codes are read is found out query by query.
+        refine: candidates,
     }
-}
-
-fn default_refine(candidates: usize, keep: usize) -> usize {
-    keep.saturating_mul(8)
-        .max(256)
-        .max(candidates / 3)
-        .min(candidates)
 }
 
 #[cfg(test)]
@@ -270,7 +264,7 @@ mod tests {
         let (settings, _) = opened(&request, &tuned());
         assert_eq!(
             (settings.n_probe, settings.candidates, settings.refine),
-            (8, 900, 300)
+            (8, 900, 900)
         );
         let request = QueryRequest {
             n_probe: Some(5),

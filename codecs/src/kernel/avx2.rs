@@ -302,24 +302,12 @@ pub(super) fn scores_i8(
 
 #[target_feature(enable = "avx2")]
 pub(super) fn interaction_u16(levels: &[u8], units: &[f32], codes: &[u16]) -> f32 {
-    interaction::interaction(
-        levels,
-        units,
-        codes,
-        #[inline(always)]
-        |code| usize::from(code),
-    )
+    interaction::interaction(levels, units, codes, usize::from)
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn interaction_u32(levels: &[u8], units: &[f32], codes: &[u32]) -> f32 {
-    interaction::interaction(
-        levels,
-        units,
-        codes,
-        #[inline(always)]
-        |code| code as usize,
-    )
+    interaction::interaction(levels, units, codes, |code| code as usize)
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -20,7 +20,7 @@ use crate::top_k::{Scored, keep_best};
 
 /// What the posting lists gave.
 pub(crate) struct Gathered {
-    /// The documents with the best sums, best first.
+    /// The documents with the best sums, in no order.
     pub(crate) candidates: Vec<Scored>,
     /// Documents met.
     pub(crate) met: u64,
@@ -86,7 +86,7 @@ pub(crate) fn gather(
         out.postings += gathered.postings;
         out.candidates.extend(gathered.candidates);
     }
-    keep_best(&mut out.candidates, keep);
+    cut(&mut out.candidates, keep);
     Ok(out)
 }
 
@@ -217,11 +217,16 @@ fn best_sums(segment: u32, cells: &[Cell], met: &[u32], keep: usize) -> Vec<Scor
     if best.len() < keep && best.len() < met.len() {
         best = above(f32::NEG_INFINITY);
     }
-    if best.len() > keep {
-        best.select_nth_unstable(keep.max(1) - 1);
-        best.truncate(keep);
-    }
+    cut(&mut best, keep);
     best
+}
+
+/// Keeps the best, in no order.
+fn cut(scored: &mut Vec<Scored>, keep: usize) {
+    if scored.len() > keep {
+        scored.select_nth_unstable(keep.max(1) - 1);
+        scored.truncate(keep);
+    }
 }
 
 /// Every matching document of the indexed segments, not scored: when they are few, the interaction with each takes no
@@ -261,10 +266,7 @@ pub(crate) fn rescore(
     for (candidate, score) in candidates.iter_mut().zip(scores) {
         candidate.score = score;
     }
-    if candidates.len() > keep {
-        candidates.select_nth_unstable(keep.max(1) - 1);
-        candidates.truncate(keep);
-    }
+    cut(candidates, keep);
     tokens
 }
 

@@ -36,7 +36,8 @@ impl Trace {
         let mut places = Vec::with_capacity(grid.n_probes.len());
         for &n_probe in &grid.n_probes {
             let probes = token_index::probe(scorer, n_probe);
-            let gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?;
+            let mut gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?;
+            gathered.candidates.sort_unstable();
             let candidates: Vec<Scored> = gathered
                 .candidates
                 .iter()
