@@ -94,11 +94,11 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_a_sort_finds(scores in prop::collection::vec(-20i8..20, 0..400), tokens in 1usize..5, n_probe in 1usize..12) {
-            let scores: Vec<f32> = scores.iter().map(|&s| f32::from(s)).collect();
+            let (bytes, scores): (Vec<i8>, Vec<f32>) = scores.iter().map(|&s| (s, f32::from(s))).unzip();
             let centroids = scores.len() / tokens;
             // Levels of 4 scores each, of rows of 16.
             let level = |at: usize| match (at / 16, at % 16) {
-                (centroid, token) if token < tokens => ((scores[centroid * tokens + token] + 20.0) / 4.0) as u8,
+                (centroid, token) if token < tokens => (bytes[centroid * tokens + token] + 20).unsigned_abs() / 4,
                 _ => 0,
             };
             let levels: Vec<u8> = (0..centroids * 16).map(level).collect();
