@@ -48,6 +48,7 @@ fn schema() -> Schema {
             bits: 2,
             codec: TokenCodec::default(),
             original: None,
+            pool_factor: 1,
         }),
         ..Schema::default()
     }

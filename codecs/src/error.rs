@@ -84,6 +84,14 @@ pub enum CodecError {
         /// The first that is out of order.
         index: usize,
     },
+    /// A pool factor out of range.
+    #[error("expected a pool factor of 1 (no pooling) to {max}, got {got}")]
+    PoolFactor {
+        /// The greatest factor.
+        max: usize,
+        /// What came.
+        got: usize,
+    },
     /// Codes of buckets for a codec of another kind.
     #[error(
         "expected a codec of buckets, as other programs code with, got a trellis codec; choose the codec buckets"

@@ -10,6 +10,7 @@
 //!   byte, and MaxSim computed from its codes without decompressing them.
 //! * [`Trellis`]: another quantizer of those residuals, with less loss from the same bytes.
 //! * [`OriginalCodec`], [`OriginalRows`]: the tokens kept beside the codes, for exact rescoring.
+//! * [`TokenMatrix::pooled`]: tokens that say nearly the same become one vector (arXiv 2409.14683).
 //! * [`kmeans`]: the spherical k-means that trains the centroids.
 //!
 //! Decisions against abstraction: the codecs are closed sets, so they are enums matched once per block, and there is no
@@ -34,6 +35,7 @@ pub mod kmeans;
 mod maxsim;
 mod metric;
 mod original;
+mod pooling;
 mod residual;
 mod rotation;
 mod tokens;
@@ -43,6 +45,7 @@ pub use error::CodecError;
 pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;
 pub use original::{OriginalCodec, OriginalRows};
+pub use pooling::MAX_POOL_FACTOR;
 pub use residual::{
     Buckets, CentroidBytes, CentroidTables, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
     ResidualRows, TokenCodec, Trellis,

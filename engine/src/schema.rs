@@ -27,6 +27,7 @@ pub struct SchemaBuilder {
     bits: Option<u8>,
     token_codec: Option<TokenCodec>,
     original: Option<OriginalCodec>,
+    pool_factor: Option<usize>,
     without_dense: bool,
     without_tokens: bool,
     fields: Vec<FieldSpec>,
@@ -98,6 +99,14 @@ impl SchemaBuilder {
     #[must_use]
     pub fn keep_original(mut self, codec: OriginalCodec) -> Self {
         self.original = Some(codec);
+        self
+    }
+
+    /// Pools the tokens of each document when it is written: of n tokens, ceil(n / factor) vectors are stored, the means of
+    /// those that say nearly the same. 1 to 32; queries are never pooled. Default: 1, every token is stored.
+    #[must_use]
+    pub fn pool_factor(mut self, factor: usize) -> Self {
+        self.pool_factor = Some(factor);
         self
     }
 
@@ -220,10 +229,13 @@ impl SchemaBuilder {
             .and_then(TextEncoder::token_dim)
             .filter(|_| !self.without_tokens);
         let dim = agree("token matrix", self.token_dim, offered, encoder)?;
-        let said = self.bits.is_some() || self.token_codec.is_some() || self.original.is_some();
+        let said = self.bits.is_some()
+            || self.token_codec.is_some()
+            || self.original.is_some()
+            || self.pool_factor.is_some();
         if dim.is_none() && said {
             return Err(schema(
-                "bits, a codec or originals of token matrices, but no dimension of them: declare it as well",
+                "bits, a codec, originals or pooling of token matrices, but no dimension of them: declare it as well",
             ));
         }
         const BITS: u8 = 2;
@@ -232,6 +244,7 @@ impl SchemaBuilder {
             bits: self.bits.unwrap_or(BITS),
             codec: self.token_codec.unwrap_or_default(),
             original: self.original,
+            pool_factor: self.pool_factor.unwrap_or(1),
         }))
     }
 }

@@ -209,6 +209,7 @@ mod tests {
                 bits: 2,
                 codec: latewood_codecs::TokenCodec::default(),
                 original: None,
+                pool_factor: 1,
             }),
             ..Schema::default()
         }

@@ -42,6 +42,14 @@ pub struct TokensSpec {
     pub codec: TokenCodec,
     /// The tokens kept beside the codes, for exact rescoring.
     pub original: Option<OriginalCodec>,
+    /// By how much the tokens of a document are pooled when it is written, 1 to 32: of n tokens, ceil(n / factor) vectors
+    /// are stored. 1 stores every token.
+    #[serde(default = "unpooled")]
+    pub pool_factor: usize,
+}
+
+fn unpooled() -> usize {
+    1
 }
 
 /// A payload field that filters may name.

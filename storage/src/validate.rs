@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use latewood_codecs::{CodecError, MAX_DOCUMENT_TOKENS, TokenMatrix};
+use latewood_codecs::{CodecError, MAX_DOCUMENT_TOKENS, MAX_POOL_FACTOR, TokenMatrix};
 use serde_json::Value;
 
 use crate::document::{DocumentId, Record};
@@ -51,6 +51,12 @@ impl Schema {
             if !matches!(tokens.bits, 1 | 2 | 4) {
                 return invalid(format!("tokens: expected 1, 2 or 4 bits, got {}", tokens.bits));
             }
+            if !(1..=MAX_POOL_FACTOR).contains(&tokens.pool_factor) {
+                let got = tokens.pool_factor;
+                return invalid(format!(
+                    "tokens: expected a pool factor of 1 (no pooling) to {MAX_POOL_FACTOR}, got {got}"
+                ));
+            }
         }
         if self.fields.len() > MAX_FIELDS {
             return invalid(format!(
@@ -76,7 +82,7 @@ impl Schema {
         Ok(())
     }
 
-    /// Checks a document against this schema and prepares its dense vector for the metric.
+    /// Checks a document against this schema, prepares its dense vector for the metric and pools its tokens.
     ///
     /// # Errors
     /// [`StorageError::InvalidRecord`] with the first fault found.
@@ -85,7 +91,8 @@ impl Schema {
             .and_then(|()| check_text(record.text.as_deref()))
             .and_then(|()| self.check_payload(record))
             .and_then(|()| self.prepare_dense(record.dense.as_deref_mut()))
-            .and_then(|()| self.check_tokens(record.tokens.as_ref()));
+            .and_then(|()| self.check_tokens(record.tokens.as_ref()))
+            .and_then(|()| self.pool_tokens(record));
         fault.map_err(|reason| StorageError::InvalidRecord {
             id: record.id.clone(),
             reason,
@@ -145,6 +152,18 @@ impl Schema {
             }),
             (Some(_), Some(_)) => Ok(()),
         }
+    }
+
+    fn pool_tokens(&self, record: &mut Record) -> Result<(), RecordFault> {
+        let factor = self.tokens.as_ref().map_or(1, |spec| spec.pool_factor);
+        let Some(tokens) = record.tokens.as_mut().filter(|_| factor > 1) else {
+            return Ok(());
+        };
+        *tokens = tokens.pooled(factor).map_err(|error| RecordFault::Vector {
+            field: "tokens",
+            reason: error.to_string(),
+        })?;
+        Ok(())
     }
 
     fn check_payload(&self, record: &Record) -> Result<(), RecordFault> {
@@ -309,6 +328,7 @@ mod tests {
                 bits: 2,
                 codec: latewood_codecs::TokenCodec::default(),
                 original: None,
+                pool_factor: 1,
             }),
             fields: vec![
                 FieldSpec {
@@ -348,6 +368,32 @@ mod tests {
         let mut good = record("a");
         schema().prepare(&mut good).unwrap();
         assert_eq!(good.dense.unwrap(), [0.6, 0.8]);
+    }
+
+    #[test]
+    fn tokens_are_pooled_by_the_schema_s_factor() {
+        let mut pooling = schema();
+        pooling.tokens.as_mut().unwrap().pool_factor = 2;
+        let mut numbers = [0.0f32; 40];
+        (0..5).for_each(|token| numbers[token * 8 + token / 2] = 1.0);
+        let tokens = TokenMatrix::from_f32(8, &numbers).unwrap();
+        let mut record = Record {
+            tokens: Some(tokens.clone()),
+            ..record("a")
+        };
+        schema().prepare(&mut record).unwrap();
+        assert_eq!(record.tokens.as_ref(), Some(&tokens));
+        pooling.prepare(&mut record).unwrap();
+        let pooled = record.tokens.unwrap();
+        assert_eq!(
+            pooled.as_f16(),
+            [
+                &tokens.as_f16()[..8],
+                &tokens.as_f16()[16..24],
+                &tokens.as_f16()[32..]
+            ]
+            .concat()
+        );
     }
 
     #[test]
@@ -433,6 +479,11 @@ mod tests {
         let mut bad = schema();
         bad.tokens.as_mut().unwrap().bits = 3;
         assert!(bad.validate().is_err());
+        for factor in [0, MAX_POOL_FACTOR + 1] {
+            let mut bad = schema();
+            bad.tokens.as_mut().unwrap().pool_factor = factor;
+            assert!(bad.validate().unwrap_err().to_string().contains("pool factor"));
+        }
         let mut bad = schema();
         bad.dense.as_mut().unwrap().dim = 0;
         assert!(bad.validate().is_err());

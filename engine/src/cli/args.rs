@@ -122,6 +122,9 @@ pub(super) struct CreateArgs {
     /// Keep the tokens beside their codes, for exact rescoring
     #[arg(long, value_name = "CODEC")]
     pub(super) keep_original: Option<OriginalArg>,
+    /// Store ceil(n / FACTOR) vectors for the n tokens of a document: means of those that say nearly the same
+    #[arg(long, value_name = "FACTOR")]
+    pub(super) pool_factor: Option<usize>,
     /// Do not store the encoder's dense vector
     #[arg(long, conflicts_with = "dense")]
     pub(super) no_dense: bool,

@@ -41,6 +41,9 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
     if let Some(codec) = args.keep_original {
         schema = schema.keep_original(codec.into());
     }
+    if let Some(factor) = args.pool_factor {
+        schema = schema.pool_factor(factor);
+    }
     if args.no_dense {
         schema = schema.without_dense();
     }
@@ -73,8 +76,12 @@ pub(super) fn describe(schema: &Schema) -> String {
         let original = tokens
             .original
             .map_or_else(String::new, |codec| format!(", originals {}", codec.name()));
+        let pooled = match tokens.pool_factor {
+            1 => String::new(),
+            factor => format!(", pooled by {factor}"),
+        };
         parts.push(format!(
-            "tokens {} at {} bits ({}){original}",
+            "tokens {} at {} bits ({}){original}{pooled}",
             tokens.dim,
             tokens.bits,
             tokens.codec.name()

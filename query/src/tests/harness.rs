@@ -97,6 +97,7 @@ pub(super) fn schema(metric: Metric, codec: DenseCodec, bits: u8, original: Opti
             bits,
             codec: TokenCodec::default(),
             original,
+            pool_factor: 1,
         }),
         fields: vec![
             field("tags", FieldType::Keyword),

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::CollectionStore;
 use super::commit::{Rows, bury, replaced_rows};
 use super::load::segment_dir;
@@ -23,9 +25,7 @@ impl CollectionStore {
     /// As [`Self::commit`]; [`crate::StorageError::Cancelled`] when `progress` breaks off.
     pub fn bulk(&self, mut records: Vec<Record>, progress: &ProgressFn<'_>) -> Result<u64> {
         self.writable("write")?;
-        for record in &mut records {
-            self.schema.prepare(record)?;
-        }
+        self.prepare_all(&mut records)?;
         unique(records.iter().map(|record| &record.id))?;
         if records.is_empty() {
             return Ok(self.snapshot.load().sequence);
@@ -42,6 +42,25 @@ impl CollectionStore {
         }
         self.worker.wake();
         installed
+    }
+
+    /// Checks and prepares documents; pooling, which takes time, on all threads. The first fault is the error.
+    fn prepare_all(&self, records: &mut [Record]) -> Result<()> {
+        let pools = self
+            .schema
+            .tokens
+            .as_ref()
+            .is_some_and(|spec| spec.pool_factor > 1);
+        if !pools {
+            return records
+                .iter_mut()
+                .try_for_each(|record| self.schema.prepare(record));
+        }
+        let first_fault = || {
+            let prepared = records.par_iter_mut().map(|record| self.schema.prepare(record));
+            prepared.find_first(Result::is_err)
+        };
+        self.context.pool()?.install(first_fault).unwrap_or(Ok(()))
     }
 
     pub(super) fn install_bulk(

@@ -17,6 +17,7 @@ fn coded_schema() -> Schema {
             bits: 2,
             codec: TokenCodec::Buckets,
             original: None,
+            pool_factor: 1,
         }),
         dense: None,
         ..schema()

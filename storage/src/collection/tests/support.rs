@@ -29,6 +29,7 @@ pub(super) fn schema() -> Schema {
             bits: 4,
             codec: TokenCodec::default(),
             original: None,
+            pool_factor: 1,
         }),
         fields: vec![FieldSpec {
             name: "version".to_owned(),

@@ -56,6 +56,7 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
             bits,
             codec: TokenCodec::default(),
             original,
+            pool_factor: 1,
         }),
         fields: vec![
             field("lang", FieldType::Keyword),
