@@ -171,7 +171,8 @@ impl Dendrogram {
     /// The cluster nearest to one; of several, `preferred` if it is among them, else the lowest.
     fn nearest(&self, cluster: usize, preferred: Option<usize>) -> (usize, f32) {
         let row = &self.distances[cluster * self.count..][..self.count];
-        let least = row.iter().copied().fold(f32::INFINITY, f32::min);
+        // No distance is NaN; without that case a comparison takes several numbers at once.
+        let least = row.iter().fold(f32::INFINITY, |least, d| if *d < least { *d } else { least });
         match preferred.filter(|at| row[*at] <= least) {
             Some(at) => (at, least),
             None => (row.iter().position(|d| *d == least).unwrap_or(cluster), least),
