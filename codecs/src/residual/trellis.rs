@@ -25,6 +25,8 @@ pub struct Trellis {
     rotation: Rotation,
     scales: Vec<f32>,
     inverse_norms: Vec<f32>,
+    /// Scale (times the step of the table) and reciprocal norm of both indexes together, the scale's in the low bits.
+    factors: Vec<[f32; 2]>,
     /// The table as the search reads it.
     laid_out: Box<[f32; WINDOWS]>,
     kernel: Kernel,
@@ -76,9 +78,13 @@ impl Trellis {
                 return Err(CodecError::Cutoffs { index: at + 1 });
             }
         }
+        let factors = inverse_norms
+            .iter()
+            .flat_map(|norm| scales.iter().map(|scale| [scale * step(bits), *norm]));
         Ok(Self {
             bits,
             rotation: Rotation::new(dim),
+            factors: factors.collect(),
             scales,
             inverse_norms,
             laid_out: Box::new(lay_out(bits, |window| {
@@ -187,13 +193,14 @@ impl Trellis {
     /// What the factors of a token say.
     #[inline]
     pub(crate) fn factors(&self, factors: u16) -> Factors {
-        let (scale_bits, norm_bits) = Self::index_bits(self.bits);
-        let part = |shift: u8, bits: u8| usize::from(factors >> shift & (u16::MAX >> (16 - bits)));
-        let scale_shift = 8 - self.bits;
+        let shift = 8 - self.bits;
+        // All 2^scale_bits x 2^norm_bits are there, and 16 bits hold no more.
+        let both = self.factors.get(usize::from(factors >> shift)).copied();
+        let [scale, inverse_norm] = both.unwrap_or_default();
         Factors {
-            before: low_byte(part(0, scale_shift)),
-            scale: self.scales[part(scale_shift, scale_bits)] * step(self.bits),
-            inverse_norm: self.inverse_norms[part(scale_shift + scale_bits, norm_bits)],
+            before: low_byte(usize::from(factors & (u16::MAX >> (16 - shift)))),
+            scale,
+            inverse_norm,
         }
     }
 
