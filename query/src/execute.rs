@@ -15,7 +15,7 @@ use crate::hits::{Hit, Outcome};
 use crate::plan::{Plan, ProbeSettings, Stage, StageName};
 use crate::planner::{last_vector_stage, plan};
 use crate::profile::{StageProfile, Stopwatch};
-use crate::request::QueryRequest;
+use crate::request::{DEFAULT_RECALL, QueryRequest};
 use crate::rerank::{read_texts, rerank};
 use crate::reranker::Reranker;
 use crate::statistics::{Statistics, statistics};
@@ -354,7 +354,8 @@ impl Run<'_> {
         });
         self.watch.stage(units.interaction(before, found.len(), tokens));
         let before = found.len() as u64;
-        let read = refine::by_codes(&self.scope(), scorer, found, keep, refined(keep));
+        let recall = self.request.recall.unwrap_or(DEFAULT_RECALL);
+        let read = refine::by_codes(&self.scope(), scorer, found, keep, refined(keep), recall);
         let mut stage = units.codes("maxsim index: codes", before, found.len(), read.tokens);
         if read.documents < before {
             stage.note = Some(format!("stopped after {} documents", read.documents));

@@ -17,12 +17,15 @@ pub(crate) struct Read {
 const BLOCK: usize = 16;
 /// Documents that the difference of the two scores is learnt from before it is relied on.
 const LEARNT_FROM: u32 = 48;
-/// Standard deviations by which a document may gain on what its interaction lets expect. Measured
-/// on 400 queries, recall@10 is 0.991 with 3, 0.994 with 3.5, and no higher with 5: docs/decisions/0004-token-index.md.
+/// Standard deviations by which a document may gain on what its interaction lets expect. Of 10,000 documents recall@10 is
+/// 0.991 with 3, 0.994 with 3.5 and no higher with 5; of 55,637 it is 0.992 with 3.5.
 const MARGIN: f64 = 3.5;
+/// The same where more than a recall of [`USUAL`] is asked.
+const WIDE_MARGIN: f64 = 6.0;
+const USUAL: f64 = 0.99;
 
 /// Scores documents anew from their codes and keeps the best `finalists`. They are looked at
-/// best first by their centroid interaction; once even `MARGIN` standard deviations more than the usual gain would not lift the next one above the
+/// best first by their centroid interaction; once even [`MARGIN`] standard deviations more than the usual gain would not lift the next one above the
 /// `keep`-th best, the rest is left.
 pub(crate) fn by_codes(
     scope: &Scope<'_>,
@@ -30,7 +33,9 @@ pub(crate) fn by_codes(
     found: &mut Vec<Scored>,
     keep: usize,
     finalists: usize,
+    recall: f64,
 ) -> Read {
+    let margin = if recall > USUAL { WIDE_MARGIN } else { MARGIN };
     let threads = scope.pool.map_or(1, rayon::ThreadPool::current_num_threads);
     let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
     let mut read = Read {
@@ -48,7 +53,7 @@ pub(crate) fn by_codes(
                 .take(BLOCK * threads)
                 .map(|Reverse(document)| document),
         );
-        let reachable = block.first().map_or(0.0, |first| f64::from(first.score)) + gains.most();
+        let reachable = block.first().map_or(0.0, |first| f64::from(first.score)) + gains.most(margin);
         if gains.count >= LEARNT_FROM && reachable < f64::from(best.threshold()) {
             break;
         }
@@ -82,8 +87,8 @@ impl Gains {
         self.squares += before * (gain - self.mean);
     }
 
-    fn most(&self) -> f64 {
-        self.mean + MARGIN * (self.squares / f64::from(self.count.max(1))).sqrt()
+    fn most(&self, margin: f64) -> f64 {
+        self.mean + margin * (self.squares / f64::from(self.count.max(1))).sqrt()
     }
 }
 
@@ -95,6 +100,6 @@ mod tests {
     fn gains_are_their_mean_and_some_deviations() {
         let mut gains = Gains::default();
         [1.0, 2.0, 3.0, 6.0].into_iter().for_each(|gain| gains.add(gain));
-        assert!((gains.most() - (3.0 + MARGIN * 3.5f64.sqrt())).abs() < 1e-12);
+        assert!((gains.most(MARGIN) - (3.0 + MARGIN * 3.5f64.sqrt())).abs() < 1e-12);
     }
 }
