@@ -4,7 +4,7 @@
 //! part by a topic and by a family of documents, and so is a part of the noise: documents of one family nearly repeat each
 //! other's tokens, as descriptions of packages from one source do. Types follow Zipf's law, and frequent types vary less;
 //! families and topics grow in number with the documents. A query takes types and context of one document, says them in
-//! its own way, and adds noise; half of its tokens are near copies of others, as those of [MASK] are.
+//! its own way, and adds noise; half of its tokens are near copies of others, as those of `[MASK]` are.
 //!
 //! The constants are fitted to token embeddings of Debian package descriptions (a ColBERT of 128 dimensions). Both sides
 //! of this table are 8,000 documents of 538,000 tokens, 60 queries, and 4,096 centroids of four passes of k-means:
