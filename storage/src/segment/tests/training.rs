@@ -149,3 +149,26 @@ fn training_can_be_cancelled_at_any_report() {
         assert!(matches!(train(stop), Err(StorageError::Cancelled)));
     }
 }
+
+#[test]
+fn codebook_and_codes_do_not_depend_on_the_number_of_threads() {
+    let (schema, records) = (schema(DenseCodec::F32, 2, None), clustered(0..5500));
+    let go = |_| ControlFlow::Continue(());
+    let runs = [1, 3].map(|threads| {
+        let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = Arc::new(built.unwrap());
+        let codebook = train_codebook(1, &schema, &[], &records, 1, &pool, &go).unwrap();
+        // Enough for assignment in two levels.
+        assert_eq!(codebook.codec.len(), 4096);
+        let backend = backend();
+        let mut options = options(1);
+        options.pool = pool;
+        options.graph_min_rows = usize::MAX;
+        let dir = Path::new("/c/segments/1");
+        let codebook = Arc::new(codebook);
+        write_segment(&backend, dir, &schema, Some(&codebook), &records, &options).unwrap();
+        let file = backend.read(&dir.join("tokens")).unwrap();
+        (codebook.codec.centroids().to_vec(), file)
+    });
+    assert!(runs[0] == runs[1]);
+}
