@@ -24,11 +24,16 @@ use std::sync::OnceLock;
 /// # }
 /// ```
 ///
+/// A sample that is not in memory is read block by block: [`add`](Self::add) each, then [`finish_pass`](Self::finish_pass).
+///
 /// The same sample, seed and iterations give the same centroids on every machine of one instruction set.
 #[derive(Clone, Debug)]
 pub struct KMeans {
     dim: usize,
     centroids: Vec<f32>,
+    /// Number and sum of the rows that were added to each cluster in this pass.
+    counts: Vec<u32>,
+    sums: Vec<f32>,
     /// Made on the first assignment: after the last update there is none.
     search: OnceLock<CentroidSearch>,
     random: u64,
@@ -53,14 +58,28 @@ impl KMeans {
             order.swap(chosen, other);
             centroids.extend_from_slice(&sample[order[chosen] * dim..][..dim]);
         }
-        centroids.chunks_exact_mut(dim).for_each(|c| {
+        Self::from_rows(dim, centroids, random)
+    }
+
+    /// Starts from given rows of `dim` numbers, one a cluster: different rows of the sample, drawn by chance.
+    ///
+    /// # Errors
+    /// A dimension that no codec has, numbers that are not finite, no row.
+    pub fn from_rows(dim: usize, mut rows: Vec<f32>, seed: u64) -> Result<Self, CodecError> {
+        check_dim(dim)?;
+        let k = whole_rows(rows.len(), dim)?;
+        length("clusters", k.max(1), k)?;
+        all_finite(&rows, dim)?;
+        rows.chunks_exact_mut(dim).for_each(|c| {
             normalize(c);
         });
         Ok(Self {
             dim,
-            centroids,
+            centroids: rows,
+            counts: Vec::new(),
+            sums: Vec::new(),
             search: OnceLock::new(),
-            random,
+            random: seed,
         })
     }
 
@@ -79,24 +98,40 @@ impl KMeans {
     /// Moves each centroid to the direction of the mean of its rows; an empty one starts again at a row of a cluster that
     /// has several. `codes` are those of all rows of the sample; the number of clusters that were empty is returned.
     pub fn update(&mut self, sample: &[f32], codes: &[u32]) -> usize {
+        self.add(sample, codes);
         let dim = self.dim;
-        debug_assert_eq!(sample.len(), codes.len() * dim);
-        let k = self.centroids.len() / dim;
-        let mut counts = vec![0u32; k];
-        let mut sums = vec![0.0f32; k * dim];
-        for (row, code) in sample.chunks_exact(dim).zip(codes) {
-            counts[*code as usize] += 1;
-            for (sum, v) in sums[*code as usize * dim..][..dim].iter_mut().zip(row) {
+        self.finish_pass(codes, |row, out| out.copy_from_slice(&sample[row * dim..][..dim]))
+    }
+
+    /// Adds rows to their clusters: a pass is done when all rows have been. Sums depend on the order of rows, not on how
+    /// they are cut into blocks.
+    pub fn add(&mut self, block: &[f32], codes: &[u32]) {
+        let dim = self.dim;
+        debug_assert_eq!(block.len(), codes.len() * dim);
+        self.counts.resize(self.centroids.len() / dim, 0);
+        self.sums.resize(self.centroids.len(), 0.0);
+        for (row, code) in block.chunks_exact(dim).zip(codes) {
+            self.counts[*code as usize] += 1;
+            for (sum, v) in self.sums[*code as usize * dim..][..dim].iter_mut().zip(row) {
                 *sum += v;
             }
         }
+    }
+
+    /// As [`update`](Self::update), of the rows that have been added; `codes` are those of all of them in their order, and
+    /// `row` reads one by its place in it. Without rows nothing moves.
+    pub fn finish_pass(&mut self, codes: &[u32], mut row: impl FnMut(usize, &mut [f32])) -> usize {
+        let dim = self.dim;
+        if codes.is_empty() {
+            return 0;
+        }
+        let (mut counts, mut sums) = (std::mem::take(&mut self.counts), std::mem::take(&mut self.sums));
         let mut reseeded = 0;
-        for cluster in 0..k {
-            let sum = &mut sums[cluster * dim..][..dim];
+        for (cluster, sum) in sums.chunks_exact_mut(dim).enumerate() {
             // Rows that cancel out leave no direction either.
             if counts[cluster] == 0 || !normalize(sum) {
-                let row = self.donor(&mut counts, codes);
-                sum.copy_from_slice(&sample[row * dim..][..dim]);
+                let donor = self.donor(&mut counts, codes);
+                row(donor, sum);
                 normalize(sum);
                 reseeded += 1;
             }

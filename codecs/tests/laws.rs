@@ -384,6 +384,34 @@ fn kmeans_improves_is_reproducible_and_leaves_no_cluster_empty() {
 }
 
 #[test]
+fn kmeans_over_blocks_is_that_over_the_whole() {
+    let (_, tokens) = sample(16, 20, 700, 11);
+    let (mut whole, mut blocks) = [(); 2]
+        .map(|()| KMeans::from_rows(16, tokens[..60 * 16].to_vec(), 3).unwrap())
+        .into();
+    for _ in 0..4 {
+        let codes = whole.assign(&tokens);
+        let mut in_blocks = Vec::new();
+        for block in tokens.chunks(90 * 16) {
+            let codes = blocks.assign(block);
+            blocks.add(block, &codes);
+            in_blocks.extend(codes);
+        }
+        let row = |row: usize, out: &mut [f32]| out.copy_from_slice(&tokens[row * 16..][..16]);
+        assert_eq!(whole.update(&tokens, &codes), blocks.finish_pass(&in_blocks, row));
+    }
+    // Without a row nothing moves.
+    assert_eq!(blocks.finish_pass(&[], |_, _| {}), 0);
+    assert_eq!(whole.finish(), blocks.finish());
+    let no_rows = KMeans::from_rows(16, Vec::new(), 3);
+    assert!(matches!(no_rows, Err(CodecError::Length { .. })));
+    assert!(matches!(
+        KMeans::from_rows(16, vec![f32::NAN; 16], 3),
+        Err(CodecError::NotFinite { .. })
+    ));
+}
+
+#[test]
 fn empty_clusters_start_again_at_rows() {
     let (_, tokens) = sample(8, 4, 100, 3);
     let mut kmeans = KMeans::new(8, 5, &tokens, 9).unwrap();

@@ -28,6 +28,7 @@ mod packing;
 mod random;
 mod reader;
 mod record;
+mod sample;
 #[cfg(test)]
 mod tests;
 mod tokens;

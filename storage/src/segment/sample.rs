@@ -1,0 +1,237 @@
+//! The tokens that a codebook is trained on: drawn by chance, and read where they are stored.
+
+use std::sync::Arc;
+
+use latewood_codecs::{OriginalRows, ResidualCodec};
+
+use super::options::{ProgressFn, Stage, report};
+use super::random::SplitMix64;
+use super::tokens::TokensView;
+use super::view::SegmentView;
+use crate::document::Record;
+use crate::error::{Result, StorageError};
+use crate::schema::TokensSpec;
+use crate::wire::to_u32;
+
+/// Most tokens that the quantizer is fitted to.
+const MOST_HELD_OUT: usize = 50_000;
+/// Passages between two reports of progress.
+const PASSAGES: usize = 4096;
+
+/// The tokens of a segment.
+struct Source<'a> {
+    tokens: TokensView<'a>,
+    original: Option<OriginalRows<'a>>,
+}
+
+/// A live document with tokens.
+#[derive(Clone, Copy)]
+enum Passage<'a> {
+    Stored { source: usize, ordinal: u32 },
+    Fresh(&'a Record),
+}
+
+/// A token of the sample: its passage, its place in it, and the sample's place in an order that is left to chance.
+#[derive(Clone, Copy)]
+pub(super) struct Drawn {
+    passage: u32,
+    token: u32,
+    rank: u32,
+}
+
+/// The tokens to learn from. Of them the first in the order of chance are held out.
+pub(super) struct Sample<'a> {
+    dim: usize,
+    sources: Vec<Source<'a>>,
+    passages: Vec<Passage<'a>>,
+    /// In the order of the collection.
+    drawn: Vec<Drawn>,
+    held_out: usize,
+    /// Centroids that the collection should have.
+    pub(super) centroids: usize,
+    /// Tokens of the collection.
+    pub(super) collection_tokens: u64,
+}
+
+impl<'a> Sample<'a> {
+    /// Draws `each` tokens a centroid, and those to be held out, from passages that are drawn by the reference's formula.
+    pub(super) fn draw(
+        spec: &TokensSpec,
+        sources: &'a [SegmentView],
+        memtable: &'a [Arc<Record>],
+        each: usize,
+        random: &mut SplitMix64,
+        progress: &ProgressFn<'_>,
+    ) -> Result<Self> {
+        let mut sample = Self {
+            dim: spec.dim,
+            sources: Vec::new(),
+            passages: Vec::new(),
+            drawn: Vec::new(),
+            held_out: 0,
+            centroids: 0,
+            collection_tokens: 0,
+        };
+        let lengths = sample.find_passages(sources, memtable)?;
+        sample.collection_tokens = lengths.iter().map(|&length| length as u64).sum();
+        let wanted = ResidualCodec::sample_passages(lengths.len() as u64);
+        let chosen = choose(
+            lengths.len(),
+            usize::try_from(wanted).unwrap_or(usize::MAX),
+            random,
+        );
+        let length_of = |passage: &usize| lengths.get(*passage).copied().unwrap_or(0);
+        let tokens: usize = chosen.iter().map(length_of).sum();
+        if tokens == 0 {
+            return Err(StorageError::InvalidOption {
+                name: "codebook",
+                expected: "at least one live document with tokens to learn from".to_owned(),
+                got: format!("{} documents", lengths.len()),
+            });
+        }
+        // The reference estimates the collection's tokens from the sample's documents; here they are known.
+        sample.centroids = ResidualCodec::num_centroids(sample.collection_tokens);
+        sample.held_out = (tokens / 20).min(MOST_HELD_OUT);
+        let most = sample.centroids.saturating_mul(each);
+        let picked = choose(tokens, sample.held_out.saturating_add(most), random);
+        let mut ranks: Vec<u32> = (0..to_u32(picked.len())?).collect();
+        random.shuffle(&mut ranks);
+        let mut picked = picked.into_iter().zip(ranks).peekable();
+        let mut first = 0;
+        for (done, passage) in chosen.iter().enumerate() {
+            let past = first + length_of(passage);
+            while let Some((token, rank)) = picked.next_if(|(token, _)| *token < past) {
+                sample.drawn.push(Drawn {
+                    passage: to_u32(*passage)?,
+                    token: to_u32(token - first)?,
+                    rank,
+                });
+            }
+            first = past;
+            if done % PASSAGES == 0 || done + 1 == chosen.len() {
+                report(progress, Stage::Sample, done + 1, chosen.len())?;
+            }
+        }
+        Ok(sample)
+    }
+
+    /// Fills in sources and passages: live documents with tokens. Returns the number of tokens of each.
+    fn find_passages(
+        &mut self,
+        sources: &'a [SegmentView],
+        memtable: &'a [Arc<Record>],
+    ) -> Result<Vec<usize>> {
+        let mut lengths = Vec::new();
+        for view in sources {
+            let Some(tokens) = view.segment.tokens()? else {
+                continue;
+            };
+            let original = view.segment.original()?;
+            let source = self.sources.len();
+            for ordinal in view.live_runs().into_iter().flatten() {
+                self.passages.push(Passage::Stored { source, ordinal });
+                lengths.push(tokens.range(ordinal).len());
+            }
+            self.sources.push(Source { tokens, original });
+        }
+        for record in memtable {
+            if let Some(tokens) = &record.tokens {
+                self.passages.push(Passage::Fresh(record));
+                lengths.push(tokens.len());
+            }
+        }
+        Ok(lengths)
+    }
+
+    /// Numbers a token.
+    pub(super) fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Number of tokens to train on.
+    pub(super) fn rows(&self) -> usize {
+        self.drawn.len() - self.held_out
+    }
+
+    /// So many of the tokens to train on, chosen by chance, the same ones first at every call.
+    pub(super) fn first(&self, rows: usize) -> Vec<Drawn> {
+        self.ranked(self.held_out..self.held_out.saturating_add(rows))
+    }
+
+    /// The tokens held out; of a sample too small for that all of them.
+    pub(super) fn held_out(&self) -> Vec<Drawn> {
+        if self.held_out == 0 {
+            return self.drawn.clone();
+        }
+        self.ranked(0..self.held_out)
+    }
+
+    fn ranked(&self, ranks: std::ops::Range<usize>) -> Vec<Drawn> {
+        let is_in = |token: &&Drawn| ranks.contains(&(token.rank as usize));
+        self.drawn.iter().filter(is_in).copied().collect()
+    }
+
+    /// Reads tokens, row after row.
+    pub(super) fn read(&self, tokens: &[Drawn]) -> Vec<f32> {
+        let mut values = vec![0.0; tokens.len() * self.dim];
+        for (token, out) in tokens.iter().zip(values.chunks_exact_mut(self.dim)) {
+            self.read_one(*token, out);
+        }
+        values
+    }
+
+    /// Reads a token to a slice of exactly its numbers.
+    pub(super) fn read_one(&self, token: Drawn, out: &mut [f32]) {
+        match self.passages.get(token.passage as usize) {
+            Some(Passage::Stored { source, ordinal }) => {
+                if let Some(Source { tokens, original }) = self.sources.get(*source) {
+                    let at = tokens.range(*ordinal).start + token.token as usize;
+                    match original {
+                        Some(original) => original.decode(at, out),
+                        None => tokens.decode(at, out),
+                    }
+                }
+            }
+            Some(Passage::Fresh(record)) => {
+                let rows = record.tokens.iter().flat_map(|tokens| tokens.as_f16());
+                let row = rows.skip(token.token as usize * self.dim);
+                out.iter_mut().zip(row).for_each(|(to, from)| *to = from.to_f32());
+            }
+            None => {}
+        }
+    }
+}
+
+/// `wanted` of the numbers below `of`, ascending, each equally likely: Knuth's selection sampling (TAOCP 2, 3.4.2 S).
+fn choose(of: usize, wanted: usize, random: &mut SplitMix64) -> Vec<usize> {
+    let wanted = wanted.min(of);
+    let mut chosen = Vec::with_capacity(wanted);
+    for number in 0..of {
+        if chosen.len() == wanted {
+            break;
+        }
+        if random.below((of - number) as u64) < (wanted - chosen.len()) as u64 {
+            chosen.push(number);
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SplitMix64, choose};
+
+    #[test]
+    fn every_number_is_chosen_about_as_often() {
+        let mut random = SplitMix64::new(3);
+        let mut times = [0u32; 10];
+        for _ in 0..10_000 {
+            let chosen = choose(10, 3, &mut random);
+            assert_eq!(chosen.len(), 3);
+            assert!(chosen.is_sorted_by(|a, b| a < b));
+            chosen.into_iter().for_each(|n| times[n] += 1);
+        }
+        assert!(times.iter().all(|&t| (2700..3300).contains(&t)), "{times:?}");
+        assert_eq!(choose(4, 9, &mut random), [0, 1, 2, 3]);
+    }
+}
