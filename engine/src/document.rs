@@ -188,6 +188,14 @@ enum RowsError {
 }
 
 impl TokenRows {
+    /// Bytes that the vectors take.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.iter().map(|row| size_of_val(row.as_slice())).sum(),
+            Self::Matrix(matrix) => size_of_val(matrix.as_f16()),
+        }
+    }
+
     /// A vector for each token.
     pub fn to_rows(&self) -> Vec<Vec<f32>> {
         match self {

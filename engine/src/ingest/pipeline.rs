@@ -10,7 +10,7 @@ use super::position::Position;
 use super::{Documents, Ingest, IngestProgress, IngestReport};
 use crate::cancel::CancelToken;
 use crate::collection::Collection;
-use crate::document::Document;
+use crate::document::{Document, TokenRows};
 use crate::encode::complete;
 use crate::error::Error;
 
@@ -18,6 +18,8 @@ use crate::error::Error;
 const WAITING: usize = 2;
 /// The share of the memory budget that a chunk on its way to the storage takes; building its segment takes more.
 const CHUNK_SHARE: u64 = 4;
+/// The share of the memory budget that a batch of documents with vectors takes: seven of them may be on their way.
+const BATCH_SHARE: u64 = 64;
 /// Documents of the largest chunk: what an interruption can cost.
 const CHUNK_DOCUMENTS: usize = 16_384;
 
@@ -45,7 +47,11 @@ pub(super) fn run(
         let (read_sender, read_receiver) = bounded(WAITING);
         let (encoded_sender, encoded_receiver) = bounded(WAITING);
         let stop = cancel.clone();
-        scope.spawn(move || read(documents, position.documents, batch_size, &stop, &read_sender));
+        let limit = BatchLimit {
+            documents: batch_size,
+            bytes: collection.shared.memory_budget_bytes / BATCH_SHARE,
+        };
+        scope.spawn(move || read(documents, position.documents, limit, &stop, &read_sender));
         scope.spawn(move || encode(collection, &read_receiver, &encoded_sender));
         let mut writer = Writer::new(ingest, position, begun, report);
         let outcome = writer.write_all(&encoded_receiver);
@@ -55,11 +61,18 @@ pub(super) fn run(
     })
 }
 
+/// When a batch is full.
+#[derive(Clone, Copy)]
+struct BatchLimit {
+    documents: usize,
+    bytes: u64,
+}
+
 /// Groups documents into batches.
 fn read(
     mut documents: Documents<'_>,
     skip: u64,
-    batch_size: usize,
+    limit: BatchLimit,
     cancel: &CancelToken,
     output: &Sender<Parcel<Document>>,
 ) {
@@ -67,10 +80,13 @@ fn read(
         Ok(0) | Err(_) => documents.next(),
         Ok(skip) => documents.nth(skip),
     };
-    let mut batch = Vec::with_capacity(batch_size);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
     loop {
         match next {
-            Some(Ok(document)) => batch.push(document),
+            Some(Ok(document)) => {
+                bytes += vector_bytes(&document);
+                batch.push(document);
+            }
             Some(Err(e)) => {
                 // A receiver that is gone has failed itself, and says why.
                 let _ = output
@@ -80,11 +96,11 @@ fn read(
             }
             None => break,
         }
-        if batch.len() == batch_size {
+        if batch.len() >= limit.documents || bytes >= limit.bytes {
+            bytes = 0;
             if output.send(Parcel::Batch(std::mem::take(&mut batch))).is_err() || cancel.is_cancelled() {
                 return;
             }
-            batch.reserve(batch_size);
         }
         next = documents.next();
     }
@@ -237,6 +253,13 @@ fn split_at_repeated_id(chunk: &mut Vec<Record>) -> Option<Vec<Record>> {
     Some(chunk.split_off(at))
 }
 
+/// What the vectors take that a document brings along.
+fn vector_bytes(document: &Document) -> u64 {
+    let dense = document.dense.as_ref().map_or(0, |v| v.len() * size_of::<f32>());
+    let tokens = document.tokens.as_ref().map_or(0, TokenRows::bytes);
+    (dense + tokens) as u64
+}
+
 fn record_bytes(record: &Record) -> u64 {
     let fixed = size_of::<Record>();
     let text = record.text.as_ref().map_or(0, String::len);
@@ -259,4 +282,36 @@ fn value_bytes(value: &serde_json::Value) -> usize {
             serde_json::Value::Object(object) => object.iter().map(|(k, v)| k.len() + value_bytes(v)).sum(),
             _ => 0,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use latewood_codecs::TokenMatrix;
+
+    /// The numbers of documents of the batches in which documents of so many tokens of 8 numbers, 16 bytes, are read.
+    fn batches(tokens: &[usize], limit: BatchLimit) -> Vec<usize> {
+        let documents = (0_u64..).zip(tokens).map(|(id, tokens)| {
+            let matrix = TokenMatrix::from_f32(8, &vec![0.5; tokens * 8]);
+            Ok(Document::new(id).tokens(matrix.unwrap()))
+        });
+        let (sender, receiver) = bounded(tokens.len() + 2);
+        read(Box::new(documents), 0, limit, &CancelToken::new(), &sender);
+        let parcels: Vec<Parcel<Document>> = receiver.try_iter().collect();
+        assert!(matches!(parcels.last(), Some(Parcel::End)));
+        let length = |parcel: Parcel<Document>| match parcel {
+            Parcel::Batch(documents) => Some(documents.len()),
+            _ => None,
+        };
+        parcels.into_iter().filter_map(length).collect()
+    }
+
+    #[test]
+    fn a_batch_ends_with_its_documents_or_its_bytes() {
+        let limit = |documents, bytes| BatchLimit { documents, bytes };
+        assert_eq!(batches(&[1; 5], limit(2, 1 << 20)), [2, 2, 1]);
+        assert_eq!(batches(&[10, 10, 10, 40, 1, 1], limit(100, 320)), [2, 2, 2]);
+        // A document that is too large for a batch is one by itself.
+        assert_eq!(batches(&[40, 40], limit(100, 320)), [1, 1, 0]);
+    }
 }

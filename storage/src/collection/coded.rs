@@ -11,9 +11,7 @@ use super::merge::add_codebook;
 use crate::document::Record;
 use crate::error::{Result, StorageError};
 use crate::poison::PoisonOnPanic;
-use crate::segment::{
-    Codebook, CodedBlock, CodedSource, ProgressFn, Segment, SegmentOptions, write_coded_segment,
-};
+use crate::segment::{Codebook, CodedBlock, CodedSource, ProgressFn, Segment, write_coded_segment};
 use crate::snapshot::Snapshot;
 use crate::validate::unique;
 
@@ -142,7 +140,7 @@ impl CollectionStore {
         let id = self.with_state("write", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let options = SegmentOptions::new(id, self.context.pool()?);
+        let options = self.context.segment_options(id)?;
         let written = write_coded_segment(
             backend,
             &folder,

@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
 use crate::options::StoreOptions;
+use crate::segment::SegmentOptions;
 
 /// The disk, the options, the threads and the lock of a database.
 #[derive(Debug)]
@@ -57,6 +58,13 @@ impl Context {
     /// Lets another writer open the database.
     pub(crate) fn unlock(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How a segment of this number is written.
+    pub(crate) fn segment_options(&self, id: u64) -> Result<SegmentOptions> {
+        let mut options = SegmentOptions::new(id, self.pool()?);
+        options.memory_bytes = self.options.memory_budget_bytes;
+        Ok(options)
     }
 
     /// The threads that build segments, started at first use.

@@ -13,7 +13,7 @@ use crate::document::Record;
 use crate::error::{IoContext, Result};
 use crate::memtable::MemtableView;
 use crate::poison::PoisonOnPanic;
-use crate::segment::{ProgressFn, Segment, SegmentOptions, SegmentView, write_segment_with};
+use crate::segment::{ProgressFn, Segment, SegmentView, write_segment_with};
 use crate::snapshot::Snapshot;
 
 /// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and the merge builds one anew;
@@ -99,7 +99,7 @@ impl CollectionStore {
         let id = self.with_state("write", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let mut options = SegmentOptions::new(id, self.context.pool()?);
+        let mut options = self.context.segment_options(id)?;
         options.graph_min_rows = GRAPH_FROM;
         let codebook = snapshot.codebook();
         let written = write_segment_with(

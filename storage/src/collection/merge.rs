@@ -9,9 +9,7 @@ use super::CollectionStore;
 use super::load::{codebook_path, segment_dir};
 use super::state::{Cause, is_failed_sync, needed_codebooks};
 use crate::error::{IoContext, Result};
-use crate::segment::{
-    Codebook, ProgressFn, Remap, Segment, SegmentOptions, SegmentView, merge_segments, train_codebook,
-};
+use crate::segment::{Codebook, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook};
 use crate::snapshot::Snapshot;
 
 /// Seed of every training: the same documents give the same codebook.
@@ -53,7 +51,7 @@ impl CollectionStore {
         let id = self.with_state("merge", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let options = SegmentOptions::new(id, self.context.pool()?);
+        let options = self.context.segment_options(id)?;
         let merged = merge_segments(
             backend,
             &folder,

@@ -16,10 +16,8 @@ const LISTS: u32 = 1;
 const ENDS: u32 = 2;
 const COUNTS: u32 = 3;
 
-/// Postings that are held in memory at once while lists are made.
-pub(crate) const POSTINGS_AT_ONCE: usize = 16 << 20;
-
-/// Writes the posting lists of a segment's residual codes; raw tokens have none.
+/// Writes the posting lists of a segment's residual codes, holding so many postings in memory at once; raw tokens have
+/// none.
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,

@@ -22,9 +22,17 @@ pub struct SegmentOptions {
     pub graph: GraphOptions,
     /// Seed of the graph's levels.
     pub seed: u64,
+    /// Memory that writing may hold, in bytes; what needs more is done in several passes.
+    pub memory_bytes: u64,
 }
 
 impl SegmentOptions {
+    /// Postings that are held at once while posting lists are made: in a quarter of the memory.
+    pub(crate) fn postings_at_once(&self) -> usize {
+        let postings = self.memory_bytes / 4 / size_of::<u32>() as u64;
+        usize::try_from(postings).unwrap_or(usize::MAX)
+    }
+
     /// The defaults, for a segment of this number on this pool.
     pub fn new(id: u64, pool: Arc<ThreadPool>) -> Self {
         Self {
@@ -33,6 +41,7 @@ impl SegmentOptions {
             graph_min_rows: 1_000,
             graph: GraphOptions::default(),
             seed: 0x1a7e_300d,
+            memory_bytes: 256 << 20,
         }
     }
 }

@@ -218,7 +218,7 @@ impl<'d> Draft<'d> {
         let file = self.open(Component::Tokens)?;
         let view = tokens::open(&file, self.rows, spec.dim, Some(codebook), true)?;
         self.report(Stage::Postings, 0, self.rows as usize)?;
-        let written = ivf::write(self.backend, self.dir, &view, ivf::POSTINGS_AT_ONCE)?;
+        let written = ivf::write(self.backend, self.dir, &view, self.options.postings_at_once())?;
         self.add(Component::Ivf, written);
         self.report(Stage::Postings, self.rows as usize, self.rows as usize)
     }
