@@ -76,7 +76,7 @@ fn database() -> TempDir {
         let mut random = Random(1);
         let documents = (0..DOCUMENTS).map(|id| {
             let tokens = 8 + random.below(16);
-            Document::new(id).tokens(random.text(tokens, 4, 0.7))
+            Document::new(id).tokens(random.text(tokens, 4, 0.5))
         });
         c.ingest(documents.collect::<Vec<_>>())
             .optimize(true)
@@ -229,7 +229,7 @@ fn a_table_is_not_used_for_a_collection_that_has_outgrown_it() {
     let mut random = Random(5);
     let more = (DOCUMENTS..3 * DOCUMENTS).map(|id| {
         let tokens = 10 + random.below(16);
-        Document::new(id).tokens(random.text(tokens, 4, 0.7))
+        Document::new(id).tokens(random.text(tokens, 4, 0.5))
     });
     c.ingest(more.collect::<Vec<_>>()).run().unwrap();
     let plan = explained(&c, Some(0.95));
