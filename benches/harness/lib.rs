@@ -1,6 +1,7 @@
 //! Shared parts of the benches of Latewood: the data they read and write, the truth they compare with, and how figures
 //! are condensed, listed and drawn.
 
+pub mod ask;
 pub mod dataset;
 pub mod exact;
 pub mod npy;
