@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Token codec, if not the default
     #[arg(long, value_parser = codec)]
     pub(crate) codec: Option<TokenCodec>,
+    /// Every other document, those that come, and every other query are of another kind than what was there
+    #[arg(long)]
+    pub(crate) drift: bool,
     /// Leave out how long single inserts and deletes take as the collection grows
     #[arg(long)]
     pub(crate) no_growth: bool,

@@ -3,11 +3,12 @@
 //!     cargo run --release -p latewood-benches --bin change -- DATA [--limit DOCUMENTS] [--batch 200]
 //!
 //! A collection is built of documents half of which have other contents than in the end; then these are replaced, some by
-//! an upsert, some by a delete and an insert under another id. It is measured as it is then, when the work in the background has come to rest, and
-//! after an optimize, each beside a collection that was built of the same documents at once.
+//! an upsert, some by a delete and an insert under another id. It is measured when the work in the background has come to rest, and after an
+//! optimize, each beside a collection that was built of the same documents at once.
 
 mod args;
 mod growth;
+mod kinds;
 mod replace;
 mod state;
 
@@ -37,9 +38,17 @@ fn main() -> Result<(), Failure> {
     }
     let data = Dataset::open(&args.data, Some(documents))?;
     let (rows, _) = data.queries(args.queries)?;
-    let truth = exact::load_or_compute(&data, &rows, 2)?;
-    let queries = ask::queries(&rows, data.dim());
-    let matrices = ask::matrices(&Dataset::open(&args.data, Some(documents * 3 / 2))?)?;
+    let mut matrices = ask::matrices(&Dataset::open(&args.data, Some(documents * 3 / 2))?)?;
+    let (queries, truth) = if args.drift {
+        let (of_the_end, _) = matrices.split_at_mut(documents);
+        kinds::turn_odd(of_the_end, data.dim())?;
+        kinds::queries(&rows, data.dim(), of_the_end)?
+    } else {
+        (
+            ask::queries(&rows, data.dim()),
+            exact::load_or_compute(&data, &rows, 2)?,
+        )
+    };
     let folder = tempfile::tempdir()?;
     let (fresh, changed) = (folder.path().join("fresh"), folder.path().join("changed"));
     println!(
@@ -72,8 +81,8 @@ fn main() -> Result<(), Failure> {
     eprintln!("replacing");
     let (db, collection) = open(&changed)?;
     let replaced = replace::run(&collection, &versions, args.batch, &of, &queries)?;
-    compared.print("right after the last batch")?;
     let rest = state::wait_for_rest(&collection)?;
+    state::print_codebooks(&collection)?;
     compared.print("when the background has come to rest")?;
     collection.optimize(|_| std::ops::ControlFlow::Continue(()))?;
     compared.print("after an optimize")?;

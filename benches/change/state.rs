@@ -12,7 +12,7 @@ use crate::NAME;
 
 const K: usize = 10;
 /// So long must nothing change for the background to be at rest.
-const STILL: Duration = Duration::from_secs(4);
+const STILL: Duration = Duration::from_secs(20);
 /// So long it is waited for at most.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -130,6 +130,16 @@ impl State {
             float32(self) / float32(fresh),
         );
     }
+}
+
+/// Prints the codebooks in use, for the person who runs it.
+pub(crate) fn print_codebooks(collection: &Collection) -> Result<(), Failure> {
+    for codebook in collection.stats()?.codebooks {
+        let (id, coded, fit) = (codebook.id, codebook.tokens, codebook.fit);
+        let drift = codebook.drift.unwrap_or(f64::NAN);
+        eprintln!("codebook {id}: {coded} tokens, drift {drift:.3}, {fit}");
+    }
+    Ok(())
 }
 
 /// Waits until files and counts have not changed for a while; how long the last change took to come.

@@ -86,6 +86,6 @@ pub use latewood_query::{
     Value,
 };
 pub use latewood_storage::{
-    DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity, OptimizeReport, Payload,
-    RecordFault, Schema, Severity, StorageError,
+    CodebookFit, CodebookStats, DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity,
+    OptimizeReport, Payload, RecordFault, Schema, Severity, StorageError,
 };

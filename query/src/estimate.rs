@@ -101,8 +101,14 @@ impl Estimator<'_> {
     /// Searching the posting lists.
     pub(crate) fn maxsim_index(&self, tokens: &TokenStatistics, probe: &ProbeSettings) -> Estimate {
         let query_tokens = self.query_tokens();
+        // Where no more match than are wanted, none has to be found first.
+        let n_probe = if probe.candidates as u64 >= self.statistics.matching {
+            0
+        } else {
+            probe.n_probe
+        };
         let list = tokens.indexed_tokens as f64 / (tokens.centroids as f64).max(1.0);
-        let postings = query_tokens * (probe.n_probe as f64).min(tokens.centroids as f64) * list;
+        let postings = query_tokens * (n_probe as f64).min(tokens.centroids as f64) * list;
         let postings = Estimate {
             microseconds: postings * self.cost.posting,
             bytes: (postings * 2.0) as u64,

@@ -84,10 +84,17 @@ fn tuned_or_default(
         return (default, vec![note]);
     }
     let recall = request.recall.unwrap_or(DEFAULT_RECALL);
-    match table.entry(recall) {
+    let filtered = statistics.matching < statistics.documents;
+    let entry = if filtered {
+        table.entry_above(recall)
+    } else {
+        table.entry(recall)
+    };
+    match entry {
         Some(entry) => {
             let asked = asked.unwrap_or_else(|| format!("recall {recall} by default"));
-            let note = format!("{asked}: {}", measured(table, entry, recall));
+            let careful = if filtered { " under a filter" } else { "" };
+            let note = format!("{asked}{careful}: {}", measured(table, entry, recall));
             deepened(table, entry, keep, note)
         }
         None => (default, Vec::new()),
@@ -293,7 +300,13 @@ mod tests {
         );
         let mut filtered = tuned();
         filtered.matching = 600;
-        assert_eq!(opened(&asked(0.95), &filtered).0.n_probe, 32);
+        let (settings, note) = opened(&asked(0.95), &filtered);
+        assert_eq!(
+            settings.n_probe,
+            4 * 16,
+            "those of 0.99, and four times the lists"
+        );
+        assert!(note.starts_with("recall 0.95 asked under a filter: "), "{note}");
         filtered.tokens.as_mut().unwrap().centroids = 20;
         assert_eq!(
             opened(&asked(0.95), &filtered).0.n_probe,

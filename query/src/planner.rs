@@ -8,9 +8,11 @@ use crate::error::QueryError;
 use crate::estimate::Estimator;
 use crate::explain::{Count, Duration};
 use crate::opening::{Opening, opening};
-use crate::plan::{Estimate, Plan, PlanChoice, PlanName, PlannedStage, Rejected, Stage, StageName};
+use crate::plan::{
+    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+};
 use crate::request::QueryRequest;
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, TokenStatistics};
 
 /// Below this many matching documents an index is never worth entering.
 const FEW_DOCUMENTS: u64 = 256;
@@ -375,6 +377,7 @@ impl Planner<'_> {
     fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {
         let tokens = self.case.statistics.tokens.as_ref()?;
         let Opening { settings, note } = opening(self.case.request, self.case.statistics, keep);
+        let (settings, note) = self.all_matching_if_cheaper(tokens, settings, note);
         let scan = self.case.maxsim_scan(tokens);
         let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &settings));
         let everything = self.case.request.recall.is_some_and(|recall| recall >= 1.0);
@@ -387,6 +390,30 @@ impl Planner<'_> {
             stage.reason = format!("{}; {note}", stage.reason);
         }
         Some(stage)
+    }
+
+    /// Under a filter it may cost less to take all matches as candidates than to find the best of them in lists that hold
+    /// mostly others; and none is missed then.
+    fn all_matching_if_cheaper(
+        &self,
+        tokens: &TokenStatistics,
+        settings: ProbeSettings,
+        note: Option<String>,
+    ) -> (ProbeSettings, Option<String>) {
+        let statistics = self.case.statistics;
+        let matching = usize::try_from(statistics.matching).unwrap_or(usize::MAX);
+        let all = ProbeSettings {
+            candidates: matching,
+            ..settings
+        };
+        let cost = |settings: &ProbeSettings| self.case.maxsim_index(tokens, settings).microseconds;
+        let fixed = self.case.request.candidates.is_some() || statistics.matching >= statistics.documents;
+        if fixed || settings.candidates >= matching || cost(&all) > cost(&settings) {
+            return (settings, note);
+        }
+        let why = "all matches are candidates, which takes no longer than finding the best of them in lists";
+        let note = note.map_or_else(|| why.to_owned(), |note| format!("{note}; {why}"));
+        (all, Some(note))
     }
 
     fn access(&self, keep: usize, scan: Estimate, index: Option<Estimate>, kind: &'static str) -> Access {

@@ -35,7 +35,8 @@ compile_error!("files are little-endian and read in place: this machine's byte o
 pub use backend::{DiskBackend, MemoryBackend, StorageBackend};
 pub use catalog::{Catalog, MAX_VALUE_BYTES};
 pub use collection::{
-    CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport, Severity, StorageStats,
+    CodebookFit, CodebookStats, CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport,
+    Severity, StorageStats,
 };
 pub use document::{DocumentId, Payload, Record};
 pub use error::{IoContext, RecordFault, Result, StorageError};

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::catalog::Catalog;
@@ -25,6 +26,7 @@ pub struct Store {
     context: Arc<Context>,
     open: Mutex<BTreeMap<String, Arc<CollectionStore>>>,
     catalog: OnceLock<Catalog>,
+    closing: AtomicBool,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
             context: Arc::new(Context::new(options, lock)),
             open: Mutex::default(),
             catalog: OnceLock::new(),
+            closing: AtomicBool::new(false),
         };
         store.sweep();
         Ok(store)
@@ -130,7 +133,7 @@ impl Store {
     /// [`StorageError::Io`].
     pub fn collection(&self, name: &str) -> Result<Arc<CollectionStore>> {
         let mut open = self.lock_open();
-        if self.context.closed() {
+        if self.context.closed() || self.closing.load(Ordering::Acquire) {
             return Err(StorageError::Closed);
         }
         if let Some(collection) = open.get(name) {
@@ -154,6 +157,11 @@ impl Store {
     /// [`StorageError::NoCollection`], [`StorageError::ReadOnly`], [`StorageError::Io`].
     pub fn drop_collection(&self, name: &str) -> Result<()> {
         self.context.writable("drop a collection")?;
+        // It may wait for the lock that is taken next.
+        let dropped = self.lock_open().get(name).cloned();
+        if let Some(collection) = dropped {
+            collection.stop_background();
+        }
         let mut open = self.lock_open();
         let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
         let (dir, doomed) = (parent.join(name), parent.join(format!("{name}{DROPPING}")));
@@ -224,7 +232,12 @@ impl Store {
     /// # Errors
     /// The first failure of a last flush or sync; the database is closed all the same.
     pub fn close(&self) -> Result<()> {
-        let open = std::mem::take(&mut *self.lock_open());
+        let open = {
+            let mut open = self.lock_open();
+            // Work in the background must not open a collection again that is being closed.
+            self.closing.store(true, Ordering::Release);
+            std::mem::take(&mut *open)
+        };
         let results: Vec<Result<()>> = open.values().map(|collection| collection.close()).collect();
         self.context.close();
         self.context.unlock();

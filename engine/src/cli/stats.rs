@@ -60,14 +60,29 @@ fn as_text(stats: &Stats) -> String {
             stats.bytes_per_token
         );
     }
+    for codebook in &stats.codebooks {
+        let drift = codebook
+            .drift
+            .map_or_else(|| "not known".to_owned(), |drift| format!("{drift:.2}"));
+        let _ = writeln!(
+            text,
+            "  codebook {}: {} centroids, trained on {} tokens, {} coded with it, drift {drift}: {}",
+            codebook.id,
+            count(codebook.centroids),
+            count(codebook.trained_on_tokens),
+            count(codebook.tokens),
+            codebook.fit
+        );
+    }
     let centroids = stats.centroids.map_or_else(
         || "no codebook yet".to_owned(),
         |n| format!("{} centroids", count(n)),
     );
     let _ = writeln!(
         text,
-        "  {} segments, {centroids}, {} deleted documents",
+        "  {} segments, {centroids}, {} tokens not coded, {} deleted documents",
         stats.segments,
+        count(stats.raw_tokens),
         count(stats.deleted)
     );
     for (role, model) in [("encoder", &stats.encoder), ("reranker", &stats.reranker)] {

@@ -9,6 +9,7 @@ mod import_plaid;
 mod maintain;
 mod pseudo_queries;
 mod recall;
+mod retune;
 mod scroll;
 mod stats;
 mod tune;
@@ -47,11 +48,15 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn new(name: &str, store: Arc<CollectionStore>, shared: Arc<Shared>) -> Self {
-        Self {
+        let collection = Self {
             name: name.into(),
             store,
             shared,
+        };
+        if !collection.shared.read_only {
+            collection.retune_when_settled();
         }
+        collection
     }
 
     /// Its name.

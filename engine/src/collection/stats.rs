@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use latewood_storage::{ModelIdentity, Schema};
+use latewood_storage::{CodebookStats, ModelIdentity, Schema};
 use serde::Serialize;
 
 use super::Collection;
@@ -32,8 +32,12 @@ pub struct Stats {
     pub bytes_per_document: f64,
     /// Bytes of the token components (codes, originals, inverted lists, codebook) a token; 0 without tokens.
     pub bytes_per_token: f64,
-    /// Centroids of the codebook; none before the first one is trained.
+    /// Tokens that are not coded: those in memory, and those that wait in segments for a codebook that fits them.
+    pub raw_tokens: u64,
+    /// Centroids of the codebook that new documents are coded with; none before the first one is trained.
     pub centroids: Option<u64>,
+    /// The codebooks in use, oldest first, and how well they fit.
+    pub codebooks: Vec<CodebookStats>,
     /// The encoder.
     pub encoder: Option<ModelStats>,
     /// The reranker.
@@ -84,7 +88,9 @@ impl Collection {
             bytes_total,
             bytes_per_document: ratio(bytes_total, storage.documents),
             bytes_per_token: 0.0,
+            raw_tokens: storage.raw_tokens,
             centroids: snapshot.codebook().map(|codebook| codebook.codec.len() as u64),
+            codebooks: self.store.codebooks()?,
             encoder: schema
                 .encoder
                 .as_ref()

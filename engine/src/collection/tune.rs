@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use latewood_query::{QueryError, QuerySource, TuneOptions, Tuned, TunedTable, tune};
+use latewood_query::{QueryError, QuerySource, TokenStatistics, TuneOptions, Tuned, TunedTable, tune};
 use latewood_storage::StorageError;
 
 use super::Collection;
@@ -16,11 +16,11 @@ use crate::search::QueryTokens;
 /// Where the table is in the catalog.
 const TUNED: &str = "tuned";
 /// The depth of recall@k.
-const K: usize = 10;
+pub(super) const K: usize = 10;
 /// Queries made of documents; more of them narrow the intervals by little.
-const QUERIES: usize = 200;
+pub(super) const QUERIES: usize = 200;
 /// What their generator begins with.
-const SEED: u64 = 0x7475_6e65;
+pub(super) const SEED: u64 = 0x7475_6e65;
 /// Time for taking more queries, unless a tenth of the optimize is more.
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -71,16 +71,25 @@ impl Collection {
     }
 
     fn holds_table(&self) -> Result<bool, Error> {
-        let Some(table) = self.tuned_table() else {
-            return Ok(false);
-        };
-        let snapshot = self.snapshot()?;
-        let matches = latewood_query::Matches::evaluate(&snapshot, None)?;
-        let Some(now) = latewood_query::statistics(&snapshot, &matches)?.tokens else {
+        let (Some(table), Some(now)) = (self.tuned_table(), self.token_statistics()?) else {
             return Ok(false);
         };
         let as_measured = table.tokens == now.indexed_tokens || table.source == QuerySource::Caller;
         Ok(as_measured && table.outdated(&now).is_none())
+    }
+
+    /// Whether the table that is kept speaks for another collection than this one has become.
+    pub(super) fn is_outdated(&self) -> Result<bool, Error> {
+        let (Some(table), Some(now)) = (self.tuned_table(), self.token_statistics()?) else {
+            return Ok(false);
+        };
+        Ok(table.outdated(&now).is_some())
+    }
+
+    fn token_statistics(&self) -> Result<Option<TokenStatistics>, Error> {
+        let snapshot = self.snapshot()?;
+        let matches = latewood_query::Matches::evaluate(&snapshot, None)?;
+        Ok(latewood_query::statistics(&snapshot, &matches)?.tokens)
     }
 
     fn tune_on_documents(
@@ -123,7 +132,7 @@ impl Collection {
         }
     }
 
-    fn keep_table(&self, table: &TunedTable) -> Result<(), Error> {
+    pub(super) fn keep_table(&self, table: &TunedTable) -> Result<(), Error> {
         if !self.shared.read_only {
             self.catalog_put(TUNED, table)?;
         }

@@ -1,11 +1,14 @@
 //! Filters over columns and over the memtable, against the payloads themselves.
 
-use latewood_storage::Record;
+use std::sync::OnceLock;
+
+use latewood_codecs::TokenCodec;
+use latewood_storage::{Record, Schema};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::harness::*;
-use crate::{Filter, Matches, QueryError};
+use crate::{Filter, Matches, QueryError, QueryRequest};
 
 fn tags(record: &Record) -> Vec<&str> {
     match record.payload.get("tags") {
@@ -143,5 +146,60 @@ proptest! {
         prop_assert_eq!(&found, &matching(&memtable, &filter));
         let rest = matching(&segment, &!filter);
         prop_assert_eq!(found.len() + rest.len(), 70);
+    }
+}
+
+/// Two coded segments, one raw one and a memtable, with documents deleted in each.
+fn changed(codec: TokenCodec) -> Fixture {
+    let mut tokens = plain().tokens.unwrap();
+    tokens.codec = codec;
+    let fixture = Fixture::new(Schema {
+        tokens: Some(tokens),
+        ..plain()
+    });
+    let records = natural_records(1_800, &mut Random::new(70));
+    fixture.bulk(&records[..1_200]);
+    fixture.optimize();
+    fixture.bulk(&records[1_200..1_500]);
+    fixture.upsert(&records[1_500..]);
+    fixture.delete(&(0..1_800).step_by(11).collect::<Vec<_>>());
+    fixture
+}
+
+fn fixtures() -> &'static [Fixture] {
+    static MADE: OnceLock<Vec<Fixture>> = OnceLock::new();
+    MADE.get_or_init(|| TokenCodec::ALL.into_iter().map(changed).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// However narrow the index opens, k results come whenever k match, all of them live matches; and a recall of 1 is the
+    /// exhaustive answer.
+    #[test]
+    fn k_results_come_whenever_k_match(
+        filter in filter(), seed in 0u64..1_000, k in 1usize..60, n_probe in 1usize..6, narrow in any::<bool>(),
+    ) {
+        for fixture in fixtures() {
+            let snapshot = fixture.snapshot();
+            let matching = Matches::evaluate(&snapshot, Some(&filter)).unwrap();
+            let request = QueryRequest {
+                filter: Some(filter.clone()),
+                n_probe: narrow.then_some(n_probe),
+                candidates: narrow.then_some(k),
+                ..maxsim_request(Random::new(seed).clustered(5, 40), k)
+            };
+            let everything = QueryRequest { limit: 2_000, recall: Some(1.0), n_probe: None, candidates: None, ..request.clone() };
+            let all = ids(&fixture.search_with(&everything, &indexes_only()).1.hits);
+            prop_assert_eq!(all.len() as u64, matching.count());
+            let hits = fixture.search_with(&request, &indexes_only()).1.hits;
+            prop_assert_eq!(hits.len(), k.min(all.len()), "{}", filter);
+            prop_assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
+            let mut found = ids(&hits);
+            prop_assert!(found.iter().all(|id| all.contains(id)));
+            found.sort();
+            found.dedup();
+            prop_assert_eq!(found.len(), hits.len());
+        }
     }
 }

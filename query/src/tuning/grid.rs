@@ -8,7 +8,7 @@ const N_PROBES: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64];
 const CUTS: [usize; 11] = [32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024];
 /// The last cut grows with the collection: the order of the sums is rough, and the more documents there are, the more of
 /// them get in the way.
-const CUTS_PER_ROOT_OF_DOCUMENTS: u64 = 16;
+const CUTS_PER_ROOT_OF_DOCUMENTS: u64 = 32;
 /// Even a large collection has no more candidates than this.
 const DEEPEST: usize = 16_384;
 

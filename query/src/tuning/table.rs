@@ -61,6 +61,14 @@ impl TunedTable {
         self.entries.iter().find(reaches).or(self.entries.last())
     }
 
+    /// The entry after that, or the last: for documents under a filter, which may be harder to tell apart than those that
+    /// were measured.
+    pub fn entry_above(&self, recall: f64) -> Option<&TunedEntry> {
+        let target = self.entry(recall)?.target;
+        let above = self.entries.iter().find(|entry| entry.target > target);
+        above.or(self.entries.last())
+    }
+
     /// Why the table no longer speaks for the collection, if it does not.
     pub fn outdated(&self, tokens: &TokenStatistics) -> Option<String> {
         if self.codebooks != tokens.codebooks {
@@ -137,6 +145,8 @@ mod tests {
             [0.1, 0.8, 0.800_1, 0.95, 0.951, 0.99, 0.9999].map(n_probe),
             [1, 1, 2, 2, 4, 4, 4]
         );
+        let above = |recall| table().entry_above(recall).unwrap().settings.n_probe;
+        assert_eq!([0.1, 0.81, 0.99].map(above), [2, 4, 4]);
     }
 
     #[test]

@@ -48,12 +48,7 @@ impl Trace {
                         .or_insert_with(|| scorer.interaction(position)),
                 })
                 .collect();
-            places.push(
-                grid.cuts
-                    .iter()
-                    .map(|&cut| places_after(&candidates[..cut.min(candidates.len())], &sought))
-                    .collect(),
-            );
+            places.push(places_after(&candidates, &sought, &grid.cuts));
         }
         Ok(Self {
             places,
@@ -74,18 +69,29 @@ impl Trace {
     }
 }
 
-/// The places of the sought among the candidates, in order of score.
-fn places_after(candidates: &[Scored], sought: &[Position]) -> Vec<usize> {
-    let mut places: Vec<usize> = sought
-        .iter()
-        .filter_map(|position| {
-            candidates
-                .iter()
-                .find(|candidate| candidate.position == *position)
-        })
-        .map(|hit| candidates.iter().filter(|other| *other < hit).count())
-        .collect();
-    places.sort_unstable();
+/// For each cut of the candidates, the places that the sought have in order of score among those that pass it.
+fn places_after(candidates: &[Scored], sought: &[Position], cuts: &[usize]) -> Vec<Vec<usize>> {
+    let mut places = vec![Vec::new(); cuts.len()];
+    for position in sought {
+        let Some(at) = candidates
+            .iter()
+            .position(|candidate| candidate.position == *position)
+        else {
+            continue;
+        };
+        let hit = &candidates[at];
+        let (mut before, mut looked_at) = (0, 0);
+        for (cut, places) in cuts.iter().zip(&mut places) {
+            let end = (*cut).min(candidates.len());
+            let more = candidates.get(looked_at..end).unwrap_or_default();
+            before += more.iter().filter(|other| *other < hit).count();
+            looked_at = end.max(looked_at);
+            if at < end {
+                places.push(before);
+            }
+        }
+    }
+    places.iter_mut().for_each(|places| places.sort_unstable());
     places
 }
 

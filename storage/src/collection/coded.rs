@@ -74,6 +74,7 @@ impl CollectionStore {
             id: self.with_state("write", |state| Ok(state.take_codebook()))?,
             codec: documents.codec,
             trained_on_tokens: documents.lengths.iter().map(|&length| u64::from(length)).sum(),
+            distortion: None,
         });
         self.save_codebook(&codebook)?;
         let mut pinned = Snapshot::clone(&self.snapshot.load());

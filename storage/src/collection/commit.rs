@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::CollectionStore;
 use super::state::{State, failed_append};
+use super::{fit, policy};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
 use crate::operation::Operation;
@@ -65,7 +66,8 @@ impl CollectionStore {
             payload,
         };
         let sequence = self.group.submit(prepared, |group| self.commit_group(group))?;
-        if self.memtable_is_full(1) {
+        let due = self.memtable_is_full(1) || self.should_code(false);
+        if due || (self.should_code(true) && !self.worker.waits_for_pause()) {
             self.worker.wake();
         }
         Ok(sequence)
@@ -86,6 +88,14 @@ impl CollectionStore {
 
     pub(super) fn memtable_is_full(&self, factor: u32) -> bool {
         self.is_full(&self.snapshot.load().memtable, factor)
+    }
+
+    /// Whether the tokens of the memtable should be coded, given whether writing pauses.
+    pub(super) fn should_code(&self, pauses: bool) -> bool {
+        let snapshot = self.snapshot.load();
+        let raw = fit::raw_tokens(&snapshot);
+        let newest = snapshot.codebook().map(|codebook| codebook.id);
+        policy::should_code(snapshot.memtable.num_tokens(), raw, newest, pauses)
     }
 
     fn is_full(&self, memtable: &crate::memtable::MemtableView, factor: u32) -> bool {

@@ -101,7 +101,7 @@ impl CollectionStore {
         let backend = self.context.backend().as_ref();
         let mut options = self.context.segment_options(id)?;
         options.graph_min_rows = GRAPH_FROM;
-        let codebook = snapshot.codebook();
+        let codebook = self.codebook_for(snapshot, records);
         let written = write_segment_with(
             backend,
             &folder,

@@ -5,6 +5,7 @@ mod check;
 mod coded;
 mod commit;
 mod context;
+mod fit;
 mod flush;
 mod load;
 mod merge;
@@ -20,13 +21,14 @@ mod worker;
 pub use check::{Finding, Severity};
 pub use coded::CodedDocuments;
 pub(crate) use context::Context;
+pub use fit::{CodebookFit, CodebookStats};
 pub use optimize::{OptimizeOptions, OptimizeReport};
 pub use stats::StorageStats;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -66,6 +68,16 @@ pub struct CollectionStore {
     /// Held while segments become one.
     merging: Mutex<()>,
     worker: Worker,
+    settled: OnceLock<Settled>,
+}
+
+/// What is called when the work in the background has changed how the collection is searched.
+struct Settled(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Settled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Settled")
+    }
 }
 
 impl CollectionStore {
@@ -135,6 +147,7 @@ impl CollectionStore {
             flushing: Mutex::default(),
             merging: Mutex::default(),
             worker: Worker::default(),
+            settled: OnceLock::new(),
         });
         if background {
             collection.worker.start(&collection)?;
@@ -236,6 +249,24 @@ impl CollectionStore {
     /// Ends the background thread. A writer that fills the memtable flushes it from now on.
     pub(crate) fn stop_background(&self) {
         self.worker.stop();
+    }
+
+    /// Has `call` called on the background thread after it has trained a codebook, or merged segments in a pause of
+    /// writing: settings that were measured before may no longer be the best. Only the first call counts.
+    pub fn on_settled(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _ = self.settled.set(Settled(Box::new(call)));
+    }
+
+    fn notify_settled(&self) {
+        if let Some(Settled(call)) = self.settled.get() {
+            call();
+        }
+    }
+
+    /// Whether long work in the background should break off: the collection is being closed or dropped.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.stopping() || self.worker.stopping()
     }
 
     /// Refuses writes: the collection's directory is being removed.

@@ -7,10 +7,11 @@ use std::sync::{Arc, PoisonError};
 use serde::Serialize;
 
 use super::CollectionStore;
-use super::policy::{choose, facts, should_train};
+use super::fit::{raw_tokens, segment_tokens};
+use super::policy::{Merge, choose, facts, settle, should_train, tidy_up};
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
-use crate::segment::{Progress, ProgressFn};
+use crate::segment::{Codebook, Progress, ProgressFn};
 use crate::snapshot::Snapshot;
 
 /// How [`CollectionStore::optimize`] works.
@@ -51,7 +52,8 @@ pub struct OptimizeReport {
 
 impl CollectionStore {
     /// Flushes, trains a codebook if there is none or the collection has outgrown it, and merges everything into one
-    /// segment. Readers and writers go on meanwhile.
+    /// segment; where there are codes of an older codebook and no original tokens beside them, into one for each codebook,
+    /// as coding them anew would lose accuracy. Readers and writers go on meanwhile.
     ///
     /// # Errors
     /// [`crate::StorageError::Cancelled`], [`crate::StorageError::Full`], [`crate::StorageError::Io`],
@@ -72,22 +74,24 @@ impl CollectionStore {
         };
         let pinned = self.snapshot();
         let trained = self.train_if_due(&pinned, options.retrain, true, &progress)?;
-        let codebook = trained.as_ref().or(pinned.codebook());
-        let optimal = match pinned.segments() {
-            [] => true,
-            [one] => {
-                one.tombstones.is_empty() && one.segment.codebook_id() == codebook.map(|codebook| codebook.id)
-            }
-            _ => false,
-        };
-        if !optimal {
-            let all: Vec<usize> = (0..pinned.segments.len()).collect();
-            self.merge(&pinned, &all, codebook, &progress)?;
+        let merges = self.optimal_merges(&pinned, trained.as_ref(), options.retrain);
+        for merge in &merges {
+            self.merge_chosen(&pinned, merge, trained.as_ref(), &progress)?;
+        }
+        if let Some(codebook) = &trained
+            && merges.iter().all(|merge| merge.codebook != Some(codebook.id))
+        {
+            // Nothing is to be coded with it yet; what comes will be.
+            self.merge(&pinned, &[], Some(codebook), &progress)?;
         }
         let report = OptimizeReport {
             segments_before: pinned.segments.len(),
             segments_after: self.snapshot.load().segments.len(),
-            reclaimed: if optimal { 0 } else { pinned.num_deleted() },
+            reclaimed: if merges.is_empty() {
+                0
+            } else {
+                pinned.num_deleted()
+            },
             trained_centroids: trained.map(|codebook| codebook.codec.len()),
             bytes_before: segment_bytes(&pinned),
             bytes_after: segment_bytes(&self.snapshot.load()),
@@ -97,18 +101,56 @@ impl CollectionStore {
         Ok(report)
     }
 
+    /// One merge for all segments where that loses nothing or is asked for; else one for each codebook.
+    fn optimal_merges(
+        &self,
+        pinned: &Snapshot,
+        trained: Option<&Arc<Codebook>>,
+        retrain: bool,
+    ) -> Vec<Merge> {
+        let facts = facts(pinned);
+        let newest = trained.or(pinned.codebook()).map(|codebook| codebook.id);
+        let tokens = self.schema.tokens.as_ref();
+        let lossless = tokens.is_some_and(|tokens| tokens.original.is_some());
+        let mixed = facts
+            .iter()
+            .any(|facts| facts.codebook.is_some_and(|own| Some(own) != newest));
+        if mixed && (retrain || lossless) {
+            return vec![Merge {
+                segments: (0..facts.len()).collect(),
+                codebook: newest,
+            }];
+        }
+        tidy_up(&facts, newest)
+    }
+
+    /// Merges segments of `pinned`, coding tokens with the codebook that is named there, or was just trained.
+    fn merge_chosen(
+        &self,
+        pinned: &Snapshot,
+        merge: &Merge,
+        trained: Option<&Arc<Codebook>>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<()> {
+        let find = |id: u64| {
+            let trained = trained.filter(|codebook| codebook.id == id);
+            trained.or_else(|| pinned.codebooks.get(&id))
+        };
+        self.merge(pinned, &merge.segments, merge.codebook.and_then(find), progress)
+    }
+
     fn train_if_due(
         &self,
         pinned: &Snapshot,
         force: bool,
         optimizing: bool,
         progress: &ProgressFn<'_>,
-    ) -> Result<Option<Arc<crate::segment::Codebook>>> {
-        let tokens: u64 = pinned.segments.iter().map(|view| view.segment.num_tokens()).sum();
+    ) -> Result<Option<Arc<Codebook>>> {
+        let (tokens, raw) = (segment_tokens(pinned), raw_tokens(pinned));
         let trained = pinned.codebook().map(|codebook| codebook.trained_on_tokens);
         let due = self.schema.tokens.is_some()
             && tokens > 0
-            && (force || should_train(tokens, trained, optimizing));
+            && (force || should_train(tokens, raw, trained, optimizing));
         if due {
             self.train(pinned, progress).map(Some)
         } else {
@@ -119,13 +161,9 @@ impl CollectionStore {
     /// Whether the background thread should train once writing pauses.
     pub(super) fn training_is_due(&self) -> bool {
         let snapshot = self.snapshot.load();
-        let tokens: u64 = snapshot
-            .segments
-            .iter()
-            .map(|view| view.segment.num_tokens())
-            .sum();
         let trained = snapshot.codebook().map(|codebook| codebook.trained_on_tokens);
-        self.schema.tokens.is_some() && should_train(tokens, trained, false)
+        self.schema.tokens.is_some()
+            && should_train(segment_tokens(&snapshot), raw_tokens(&snapshot), trained, false)
     }
 
     fn background_progress(&self) -> ControlFlow<()> {
@@ -143,20 +181,45 @@ impl CollectionStore {
         loop {
             self.tidy()?;
             let pinned = self.snapshot();
-            let Some(chosen) = choose(&facts(&pinned), pinned.codebook().is_some()) else {
+            let raw_fit = self.raw_fit(&pinned)?;
+            let Some(chosen) = choose(&facts(&pinned), newest(&pinned), raw_fit) else {
                 return Ok(());
             };
-            self.merge(&pinned, &chosen, pinned.codebook(), &progress)?;
+            self.merge_chosen(&pinned, &chosen, None, &progress)?;
         }
     }
 
-    /// Trains a codebook and codes the raw segments with it. On the background thread only.
-    pub(super) fn train_in_background(&self) -> Result<()> {
+    /// Whether a pause in writing should be used to merge what has changed.
+    pub(super) fn is_unsettled(&self) -> bool {
+        let snapshot = self.snapshot.load();
+        settle(&facts(&snapshot), newest(&snapshot), self.schema.dense.is_some()).is_some()
+    }
+
+    /// Merges what has changed until it is searched like a collection that was built at once; whether there was anything to
+    /// do. On the background thread only.
+    pub(super) fn settle(&self) -> Result<bool> {
+        let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = |_| self.background_progress();
+        let mut merged = false;
+        loop {
+            self.tidy()?;
+            let pinned = self.snapshot();
+            let merge = settle(&facts(&pinned), newest(&pinned), self.schema.dense.is_some());
+            let Some(merge) = merge else {
+                return Ok(merged);
+            };
+            self.merge_chosen(&pinned, &merge, None, &progress)?;
+            merged = true;
+        }
+    }
+
+    /// Trains a codebook and codes the raw segments with it; whether one was due. On the background thread only.
+    pub(super) fn train_in_background(&self) -> Result<bool> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = |_| self.background_progress();
         let pinned = self.snapshot();
         let Some(codebook) = self.train_if_due(&pinned, false, false, &progress)? else {
-            return Ok(());
+            return Ok(false);
         };
         let raw: Vec<usize> = facts(&pinned)
             .iter()
@@ -166,8 +229,14 @@ impl CollectionStore {
             .collect();
         self.merge(&pinned, &raw, Some(&codebook), &progress)?;
         drop(pinned);
-        self.tidy()
+        self.tidy()?;
+        Ok(true)
     }
+}
+
+/// The codebook that new tokens are coded with.
+fn newest(snapshot: &Snapshot) -> Option<u64> {
+    snapshot.codebook().map(|codebook| codebook.id)
 }
 
 fn segment_bytes(snapshot: &Snapshot) -> u64 {

@@ -1,4 +1,10 @@
 //! Which segments to merge, and when to train a codebook. Pure functions of what the segments hold.
+//!
+//! Codes of one codebook are copied. To code them with another, tokens have to be made of codes first, which loses a part
+//! of what the first codes had left; so segments of different codebooks are kept apart, and an old codebook goes with the
+//! last of its documents.
+
+use std::collections::BTreeMap;
 
 use crate::snapshot::Snapshot;
 
@@ -10,10 +16,27 @@ const MIN_MERGED: usize = 4;
 const LARGE_RAW: u64 = 1 << 20;
 /// Raw tokens from which a first codebook is trained in the background.
 const TRAIN_FROM: u64 = 65_536;
-/// A codebook is trained again when there are so many times the tokens that it was trained for.
-const TRAIN_AGAIN: u64 = 4;
+/// A codebook is outgrown when there are so many times the tokens that it was trained for.
+const OUTGROWN: u64 = 4;
+/// Raw tokens that no codebook fits from which another one is trained, at least this part of those that the last was
+/// trained for: until then they are scanned, which takes a few milliseconds at most.
+const UNFIT_FROM: u64 = 16_384;
+const UNFIT_PART: u64 = 64;
 /// Tokens from which `optimize` trains a first codebook: below, raw tokens cost little and are exact.
 const OPTIMIZE_FROM: u64 = 4_096;
+/// When writing pauses, the segments of a codebook become one as soon as this part of its rows is deleted or outside of
+/// the largest: what changes is then copied so many times on average, and queries wade through no more than that.
+const UNSETTLED: u64 = 8;
+/// The same where a graph over dense vectors has to be built anew, which takes far longer than copying.
+const UNSETTLED_WITH_GRAPH: u64 = 2;
+/// Codebooks in use at most. Each costs a query its centroids; beyond, the documents of the smallest are coded anew.
+const MAX_CODEBOOKS: usize = 4;
+/// Tokens of a memtable from which a pause in writing is used to code them: scanning these takes a fraction of a
+/// millisecond.
+const CODE_FROM: u64 = 2_048;
+/// Tokens of a memtable that are coded without waiting for a pause: scanning these takes about as long as the token index
+/// does for the rest.
+const CODE_AT_ONCE: u64 = 65_536;
 
 /// What the policy looks at in a segment.
 #[derive(Clone, Copy, Debug)]
@@ -22,42 +45,85 @@ pub(super) struct Facts {
     pub(super) live: u64,
     /// Tokens that are not coded yet.
     pub(super) raw_tokens: u64,
+    /// What its tokens are coded with.
+    pub(super) codebook: Option<u64>,
+}
+
+/// Segments to make one of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Merge {
+    /// By index, ascending; fewer than two only to reclaim deleted rows or to code raw tokens.
+    pub(super) segments: Vec<usize>,
+    /// What their tokens are to be coded with; none: they stay raw.
+    pub(super) codebook: Option<u64>,
 }
 
 /// The facts of each segment.
 pub(super) fn facts(snapshot: &Snapshot) -> Vec<Facts> {
-    let facts = snapshot.segments().iter().map(|view| Facts {
-        rows: u64::from(view.segment.len()),
-        live: view.live_len(),
-        raw_tokens: if view.segment.codebook_id().is_some() {
-            0
-        } else {
-            view.segment.num_tokens()
-        },
+    let facts = snapshot.segments().iter().map(|view| {
+        let codebook = view.segment.codebook_id();
+        Facts {
+            rows: u64::from(view.segment.len()),
+            live: view.live_len(),
+            raw_tokens: if codebook.is_some() {
+                0
+            } else {
+                view.segment.num_tokens()
+            },
+            codebook,
+        }
     });
     facts.collect()
 }
 
-/// The segments to merge next, by index in ascending order; fewer than two only to reclaim deleted rows or to code raw
-/// tokens.
-pub(super) fn choose(segments: &[Facts], has_codebook: bool) -> Option<Vec<usize>> {
+/// Segments, by index, by what they are or would be coded with.
+type Groups = BTreeMap<Option<u64>, Vec<usize>>;
+
+fn groups(segments: &[Facts], newest: Option<u64>) -> Groups {
+    let mut groups = Groups::new();
+    for (index, facts) in segments.iter().enumerate() {
+        groups.entry(facts.codebook.or(newest)).or_default().push(index);
+    }
+    groups
+}
+
+/// What to merge next, whether or not writing goes on. `raw_fit`: raw tokens are to be coded with the codebook `newest`.
+pub(super) fn choose(segments: &[Facts], newest: Option<u64>, raw_fit: bool) -> Option<Merge> {
     let all = || segments.iter().enumerate();
-    if let Some((index, _)) = all().find(|(_, facts)| facts.live * 2 < facts.rows) {
-        return Some(vec![index]);
+    if let Some((index, facts)) = all().find(|(_, facts)| facts.live * 2 < facts.rows) {
+        return Some(Merge {
+            segments: vec![index],
+            codebook: facts.codebook.or(newest),
+        });
     }
     let raw: Vec<usize> = all()
         .filter(|(_, facts)| facts.raw_tokens > 0)
         .map(|(index, _)| index)
         .collect();
-    if has_codebook && !raw.is_empty() {
-        return Some(raw);
+    if newest.is_some() && raw_fit && !raw.is_empty() {
+        return Some(Merge {
+            segments: raw,
+            codebook: newest,
+        });
     }
     if segments.len() <= MAX_SEGMENTS {
         return None;
     }
-    let mut by_size: Vec<(u64, usize)> = all()
-        .filter(|(_, facts)| facts.raw_tokens < LARGE_RAW)
-        .map(|(index, facts)| (facts.live, index))
+    let groups = groups(segments, newest);
+    let merges = groups.into_iter().filter_map(|(codebook, group)| {
+        let segments = smallest(segments, &group)?;
+        Some(Merge { segments, codebook })
+    });
+    merges.max_by_key(|merge| merge.segments.len())
+}
+
+/// The smallest segments of a group, as many as are worth merging.
+fn smallest(segments: &[Facts], group: &[usize]) -> Option<Vec<usize>> {
+    let mut by_size: Vec<(u64, usize)> = group
+        .iter()
+        .filter_map(|&index| Some((segments.get(index)?, index)))
+        .filter(|(facts, _)| facts.raw_tokens < LARGE_RAW)
+        .map(|(facts, index)| (facts.live, index))
         .collect();
     by_size.sort_unstable();
     let mut sum = 0;
@@ -74,11 +140,85 @@ pub(super) fn choose(segments: &[Facts], has_codebook: bool) -> Option<Vec<usize
     (chosen.len() >= MIN_MERGED).then_some(chosen)
 }
 
-/// Whether a codebook should be trained: `tokens` are in segments, `trained` is what the newest was trained for.
-pub(super) fn should_train(tokens: u64, trained: Option<u64>, optimizing: bool) -> bool {
+/// The codebook, other than the newest, with the fewest documents.
+fn smallest_old(segments: &[Facts], groups: &Groups, newest: Option<u64>) -> Option<Option<u64>> {
+    let live = |group: &[usize]| -> u64 {
+        let facts = group.iter().filter_map(|&index| segments.get(index));
+        facts.map(|facts| facts.live).sum()
+    };
+    let old = groups.iter().filter(|(codebook, _)| **codebook != newest);
+    let smallest = old.min_by_key(|(_, group)| live(group))?;
+    Some(*smallest.0)
+}
+
+/// What to merge when writing pauses, so that a collection that has changed is searched like one that was built at once.
+pub(super) fn settle(segments: &[Facts], newest: Option<u64>, graph: bool) -> Option<Merge> {
+    let groups = groups(segments, newest);
+    if groups.len() > MAX_CODEBOOKS {
+        let smallest = smallest_old(segments, &groups, newest)?;
+        return Some(Merge {
+            segments: groups.get(&smallest)?.clone(),
+            codebook: newest,
+        });
+    }
+    let share = if graph { UNSETTLED_WITH_GRAPH } else { UNSETTLED };
+    let unsettled = |group: &[usize]| {
+        let of = || group.iter().filter_map(|&index| segments.get(index));
+        let (live, rows): (u64, u64) = of().fold((0, 0), |(l, r), facts| (l + facts.live, r + facts.rows));
+        let largest = of().map(|facts| facts.live).max().unwrap_or(0);
+        let waste = (rows - live) + (live - largest);
+        waste > 0 && waste * share >= live
+    };
+    let (codebook, segments) = groups.into_iter().find(|(_, group)| unsettled(group))?;
+    Some(Merge { segments, codebook })
+}
+
+/// Each group of segments that is not in its best shape: one segment without deleted rows or raw tokens.
+pub(super) fn tidy_up(segments: &[Facts], newest: Option<u64>) -> Vec<Merge> {
+    let untidy = |group: &[usize]| match group {
+        [only] => segments
+            .get(*only)
+            .is_some_and(|facts| facts.live < facts.rows || (facts.raw_tokens > 0 && newest.is_some())),
+        _ => true,
+    };
+    let mut groups = groups(segments, newest);
+    while groups.len() > MAX_CODEBOOKS
+        && let Some(smallest) = smallest_old(segments, &groups, newest)
+    {
+        let coded_anew = groups.remove(&smallest).unwrap_or_default();
+        let all = groups.entry(newest).or_default();
+        all.extend(coded_anew);
+        all.sort_unstable();
+    }
+    groups
+        .into_iter()
+        .filter(|(_, group)| untidy(group))
+        .map(|(codebook, segments)| Merge { segments, codebook })
+        .collect()
+}
+
+/// Whether the tokens of a memtable should be coded: at once, or else when writing `pauses`. `raw` are those in segments.
+pub(super) fn should_code(memtable: u64, raw: u64, newest: Option<u64>, pauses: bool) -> bool {
+    match newest {
+        None => pauses && memtable > 0 && memtable + raw >= TRAIN_FROM,
+        Some(_) => memtable >= if pauses { CODE_FROM } else { CODE_AT_ONCE },
+    }
+}
+
+/// Whether there are too many tokens for a codebook that was trained for so many.
+pub(super) fn has_outgrown(tokens: u64, trained: u64) -> bool {
+    tokens >= OUTGROWN * trained.max(1)
+}
+
+/// Whether a codebook should be trained: `tokens` are in segments, `raw` of them not coded; `trained` is what the newest
+/// was trained for. Beside a codebook, tokens stay raw that it does not fit.
+pub(super) fn should_train(tokens: u64, raw: u64, trained: Option<u64>, optimizing: bool) -> bool {
     match trained {
         None => tokens >= if optimizing { OPTIMIZE_FROM } else { TRAIN_FROM },
-        Some(trained) => tokens >= TRAIN_AGAIN * trained.max(1),
+        Some(trained) => {
+            let unfit = if optimizing { OPTIMIZE_FROM } else { UNFIT_FROM };
+            has_outgrown(tokens, trained) || raw >= unfit.max(trained / UNFIT_PART)
+        }
     }
 }
 
@@ -91,19 +231,27 @@ mod tests {
             rows,
             live: rows,
             raw_tokens: 0,
+            codebook: Some(1),
         }
+    }
+
+    fn of(segments: &[usize]) -> Option<Merge> {
+        Some(Merge {
+            segments: segments.to_vec(),
+            codebook: Some(1),
+        })
     }
 
     #[test]
     fn few_segments_are_left_alone() {
-        assert_eq!(choose(&[clean(10); 8], true), None);
+        assert_eq!(choose(&[clean(10); 8], Some(1), true), None);
     }
 
     #[test]
     fn the_smallest_are_merged_first() {
         let rows = [1000, 5, 900, 5, 5, 100_000, 5, 5, 800];
         let segments: Vec<Facts> = rows.map(clean).to_vec();
-        assert_eq!(choose(&segments, true), Some(vec![1, 3, 4, 6, 7]));
+        assert_eq!(choose(&segments, Some(1), true), of(&[1, 3, 4, 6, 7]));
     }
 
     #[test]
@@ -112,7 +260,8 @@ mod tests {
         let mut copied = 0;
         for _ in 0..4096 {
             segments.push(clean(16));
-            while let Some(chosen) = choose(&segments, true) {
+            while let Some(chosen) = choose(&segments, Some(1), true) {
+                let chosen = chosen.segments;
                 let sum: u64 = chosen.iter().map(|index| segments[*index].rows).sum();
                 copied += sum;
                 for index in chosen.iter().rev() {
@@ -132,24 +281,121 @@ mod tests {
     #[test]
     fn half_deleted_and_raw_segments_are_rewritten() {
         let dying = Facts {
-            rows: 100,
             live: 49,
-            raw_tokens: 0,
+            ..clean(100)
         };
-        assert_eq!(choose(&[clean(10), dying], true), Some(vec![1]));
+        assert_eq!(choose(&[clean(10), dying], Some(1), true), of(&[1]));
         let raw = Facts {
-            rows: 100,
-            live: 100,
             raw_tokens: 5000,
+            codebook: None,
+            ..clean(100)
         };
-        assert_eq!(choose(&[raw, clean(10), raw], true), Some(vec![0, 2]));
-        assert_eq!(choose(&[raw, clean(10), raw], false), None);
+        assert_eq!(choose(&[raw, clean(10), raw], Some(1), true), of(&[0, 2]));
+        assert_eq!(choose(&[raw, clean(10), raw], None, true), None);
+        assert_eq!(
+            choose(&[raw, clean(10), raw], Some(1), false),
+            None,
+            "they wait for another"
+        );
     }
 
     #[test]
-    fn codebooks_are_trained_at_first_and_at_growth() {
-        assert!(!should_train(TRAIN_FROM - 1, None, false) && should_train(TRAIN_FROM, None, false));
-        assert!(should_train(OPTIMIZE_FROM, None, true) && !should_train(OPTIMIZE_FROM - 1, None, true));
-        assert!(!should_train(399, Some(100), true) && should_train(400, Some(100), true));
+    fn codes_of_different_codebooks_are_kept_apart() {
+        let old = Facts {
+            codebook: Some(0),
+            ..clean(5)
+        };
+        let dying = Facts { live: 1, ..old };
+        let expected = Merge {
+            segments: vec![1],
+            codebook: Some(0),
+        };
+        assert_eq!(choose(&[clean(10), dying], Some(1), true), Some(expected));
+        let many = [
+            old,
+            clean(5),
+            clean(5),
+            clean(5),
+            clean(5),
+            clean(5),
+            old,
+            old,
+            old,
+        ];
+        assert_eq!(choose(&many, Some(1), true), of(&[1, 2, 3, 4, 5]));
+        assert_eq!(settle(&[old, clean(5)], Some(1), false), None);
+        let tidied = tidy_up(&[old, clean(5), old, clean(7)], Some(1));
+        let codebooks: Vec<_> = tidied
+            .iter()
+            .map(|merge| (merge.codebook, merge.segments.clone()))
+            .collect();
+        assert_eq!(codebooks, [(Some(0), vec![0, 2]), (Some(1), vec![1, 3])]);
+        let each = |codebook: u64| Facts {
+            codebook: Some(codebook),
+            ..clean(10 + codebook)
+        };
+        let five: Vec<Facts> = (1..6).map(each).collect();
+        let expected = Merge {
+            segments: vec![0],
+            codebook: Some(5),
+        };
+        assert_eq!(
+            settle(&five, Some(5), false),
+            Some(expected),
+            "too many codebooks"
+        );
+        assert_eq!(settle(&five[1..], Some(5), false), None);
+        let expected = Merge {
+            segments: vec![0, 4],
+            codebook: Some(5),
+        };
+        assert_eq!(tidy_up(&five, Some(5)), [expected]);
+    }
+
+    #[test]
+    fn a_pause_settles_what_has_changed_enough() {
+        let deleted = |live| Facts { live, ..clean(1000) };
+        assert_eq!(settle(&[clean(1000), clean(100)], Some(1), false), None);
+        assert_eq!(settle(&[clean(1000), clean(150)], Some(1), false), of(&[0, 1]));
+        assert_eq!(
+            settle(&[clean(1000), clean(150)], Some(1), true),
+            None,
+            "graphs are dear"
+        );
+        assert_eq!(settle(&[deleted(950)], Some(1), false), None);
+        assert_eq!(settle(&[deleted(800)], Some(1), false), of(&[0]));
+        assert_eq!(settle(&[deleted(640)], Some(1), true), of(&[0]));
+        assert_eq!(settle(&[clean(1000)], Some(1), false), None);
+        assert_eq!(settle(&[], Some(1), false), None);
+        assert!(tidy_up(&[clean(3)], Some(1)).is_empty() && tidy_up(&[deleted(999)], Some(1)).len() == 1);
+    }
+
+    #[test]
+    fn memtables_are_coded_in_pauses_and_large_ones_at_once() {
+        assert!(should_code(CODE_FROM, 0, Some(1), true) && !should_code(CODE_FROM, 0, Some(1), false));
+        assert!(
+            should_code(CODE_AT_ONCE, 0, Some(1), false) && !should_code(CODE_FROM - 1, 0, Some(1), true)
+        );
+        assert!(
+            should_code(10, TRAIN_FROM - 10, None, true) && !should_code(10, TRAIN_FROM - 11, None, true)
+        );
+        assert!(!should_code(TRAIN_FROM, TRAIN_FROM, None, false) && !should_code(0, TRAIN_FROM, None, true));
+    }
+
+    #[test]
+    fn codebooks_are_trained_at_first_at_growth_and_for_what_does_not_fit() {
+        let train = |tokens, raw, trained| should_train(tokens, raw, trained, false);
+        assert!(!train(TRAIN_FROM - 1, 0, None) && train(TRAIN_FROM, 0, None));
+        assert!(
+            should_train(OPTIMIZE_FROM, 0, None, true) && !should_train(OPTIMIZE_FROM - 1, 0, None, true)
+        );
+        assert!(!train(399, 0, Some(100)) && train(400, 0, Some(100)));
+        let many = 1 << 24;
+        assert!(
+            train(many, many / UNFIT_PART, Some(many)) && !train(many, many / UNFIT_PART - 1, Some(many))
+        );
+        let few = UNFIT_FROM;
+        assert!(train(2 * few, few, Some(few)) && !train(2 * few, few - 1, Some(few)));
+        assert!(should_train(2 * few, OPTIMIZE_FROM, Some(few), true));
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::CollectionStore;
+use super::fit::raw_tokens;
 use crate::error::{IoContext, Result};
 use crate::manifest::manifest_number;
 use crate::tombstones::tombstones_number;
@@ -20,6 +21,8 @@ pub struct StorageStats {
     pub deleted: u64,
     /// Tokens, those of deleted documents in segments included.
     pub tokens: u64,
+    /// Tokens that are not coded: those of the memtable, and those that wait in segments for a codebook that fits them.
+    pub raw_tokens: u64,
     /// Segments.
     pub segments: usize,
     /// Documents that are in the log and in memory only.
@@ -62,6 +65,7 @@ impl CollectionStore {
             documents: snapshot.len(),
             deleted: snapshot.num_deleted(),
             tokens: snapshot.num_tokens(),
+            raw_tokens: raw_tokens(&snapshot) + snapshot.memtable().num_tokens(),
             segments: snapshot.segments().len(),
             memtable_documents: snapshot.memtable().len(),
             bytes,

@@ -1,24 +1,28 @@
-//! The background thread of a collection: flushes, merges, and trains when writing pauses.
+//! The background thread of a collection: flushes and merges, and when writing pauses codes, trains and settles.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::CollectionStore;
 use crate::error::{Result, StorageError};
 
-/// How long writing pauses before a codebook is trained, so that a long ingest is not slowed down by it.
+/// How long writing pauses before what can wait is done, so that a long ingest is not slowed down by it.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Where writing never pauses, what can wait is done after so long all the same.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A collection's background thread; there may be none.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     running: Mutex<Option<Running>>,
     stopping: AtomicBool,
+    /// It waits for a pause in writing, and need not be woken for one.
+    waiting: AtomicBool,
     collection: OnceLock<Weak<CollectionStore>>,
 }
 
@@ -50,6 +54,11 @@ impl Worker {
         }
     }
 
+    /// Whether it looks by itself, before long, if writing pauses.
+    pub(super) fn waits_for_pause(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Whether the thread is being stopped: long work breaks off.
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -78,9 +87,10 @@ impl Worker {
 }
 
 fn work(collection: &Weak<CollectionStore>, woken: &Receiver<()>) {
-    let mut training_is_due = false;
+    let mut waiting_since: Option<Instant> = None;
+    let mut seen = None;
     loop {
-        let paused = if training_is_due {
+        let timed_out = if waiting_since.is_some() {
             match woken.recv_timeout(PAUSE) {
                 Ok(()) => false,
                 Err(RecvTimeoutError::Timeout) => true,
@@ -97,32 +107,46 @@ fn work(collection: &Weak<CollectionStore>, woken: &Receiver<()>) {
         if collection.worker.stopping() {
             return;
         }
+        // Writers wake the thread for what is due at once, and not for every write.
+        let sequence = Some(collection.snapshot().sequence());
+        let patience_ended = waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE);
+        let paused = (timed_out && sequence == seen) || patience_ended;
+        seen = sequence;
         match catch_unwind(AssertUnwindSafe(|| collection.maintain(paused))) {
-            Ok(Ok(due)) => training_is_due = due,
+            Ok(Ok(false)) => waiting_since = None,
+            Ok(Ok(true)) if paused || waiting_since.is_none() => waiting_since = Some(Instant::now()),
+            Ok(Ok(true)) => {}
             Ok(Err(StorageError::Cancelled)) => return,
             // The next write tries again; one that finds the memtable full gets the error itself.
             Ok(Err(error)) => {
                 tracing::warn!(collection = collection.name(), %error, "background work failed");
-                training_is_due = false;
+                waiting_since = None;
             }
             Err(_) => {
                 collection.poison.set("the background thread panicked".to_owned());
                 return;
             }
         }
+        collection
+            .worker
+            .waiting
+            .store(waiting_since.is_some(), Ordering::Release);
     }
 }
 
 impl CollectionStore {
-    /// One round of background work; whether a codebook should be trained when writing pauses.
+    /// One round of background work; whether there is more to do when writing pauses.
     fn maintain(&self, paused: bool) -> Result<bool> {
-        if self.memtable_is_full(1) {
+        if self.memtable_is_full(1) || self.should_code(paused) {
             self.flush()?;
         }
         self.merge_as_needed()?;
-        if paused && self.training_is_due() {
-            self.train_in_background()?;
+        if paused {
+            let trained = self.training_is_due() && self.train_in_background()?;
+            if self.settle()? || trained {
+                self.notify_settled();
+            }
         }
-        Ok(!paused && self.training_is_due())
+        Ok(self.should_code(true) || self.training_is_due() || self.is_unsettled())
     }
 }

@@ -19,6 +19,7 @@ const CENTROID_BYTES: u32 = 4;
 const CENTROID_SCALES: u32 = 5;
 const SCALES: u32 = 6;
 const INVERSE_NORMS: u32 = 7;
+const DISTORTION: u32 = 8;
 
 /// Centroids, a quantizer, and how many tokens they were trained for.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Codebook {
     pub codec: ResidualCodec,
     /// Tokens of the collection when it was trained: a collection of several times as many wants another.
     pub trained_on_tokens: u64,
+    /// The mean squared distance to their centroids of tokens that the training did not see; none where it is not known.
+    pub distortion: Option<f32>,
 }
 
 impl Codebook {
@@ -37,8 +40,12 @@ impl Codebook {
     /// # Errors
     /// What the backend says.
     pub fn write(&self, backend: &dyn StorageBackend, path: &Path) -> Result<u64> {
-        let create = |tags: &[u32]| ComponentWriter::create(backend, path, CODEBOOK_KIND, tags);
-        let (writer, kind) = match self.codec.quantizer() {
+        let create = |tags: &[u32]| {
+            let known = self.distortion.map(|_| DISTORTION);
+            let tags: Vec<u32> = tags.iter().copied().chain(known).collect();
+            ComponentWriter::create(backend, path, CODEBOOK_KIND, &tags)
+        };
+        let (mut writer, kind) = match self.codec.quantizer() {
             Quantizer::Buckets(buckets) => {
                 let mut writer = create(&[CENTROIDS, CUTOFFS, WEIGHTS])?;
                 let mut halves = vec![f16::ZERO; self.codec.centroids().len()];
@@ -58,6 +65,9 @@ impl Codebook {
                 (writer, TokenCodec::Trellis)
             }
         };
+        if let Some(distortion) = self.distortion {
+            writer.append(DISTORTION, bytemuck::bytes_of(&distortion))?;
+        }
         let (dim, bits) = (self.codec.dim() as u64, u64::from(self.codec.bits()));
         let written = writer.finish([
             self.id,
@@ -94,7 +104,20 @@ impl Codebook {
             id,
             codec,
             trained_on_tokens,
+            distortion: known_distortion(&file, DISTORTION)?,
         })
+    }
+}
+
+/// A distortion that is kept in a section of its own; none in files of before.
+pub(super) fn known_distortion(file: &ComponentFile, tag: u32) -> Result<Option<f32>> {
+    if !file.has(tag) {
+        return Ok(None);
+    }
+    let kept: &[f32] = file.exactly(tag, 1)?;
+    match kept {
+        [distortion] if distortion.is_finite() && *distortion >= 0.0 => Ok(Some(*distortion)),
+        other => Err(file.corruption_in(tag, 0, "a mean of squares", format!("{other:?}"))),
     }
 }
 

@@ -65,7 +65,7 @@ fn write_codes(
     let mut done = 0;
     while let Some(CodedBlock { codes, residuals }) = next()? {
         done += codes.len();
-        writer.push_encoded(&codebook.codec.adopt(codes, residuals)?)?;
+        writer.push_encoded(&codebook.codec.adopt(codes, residuals)?, None)?;
         draft.report(Stage::Tokens, done.min(total), total)?;
     }
     if done != total {

@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::codebook::Codebook;
+use super::distortion::Distortion;
 use super::original::OriginalWriter;
 use super::tokens::TokensWriter;
 use crate::error::Result;
@@ -16,8 +17,8 @@ const TASK_TOKENS: usize = 2048;
 /// Tokens whose codes may wait in memory to be written.
 const BLOCK_TOKENS: usize = 64 * TASK_TOKENS;
 
-/// What a task hands back: residual codes, and codes and factors of the original tier.
-type Encoded = (ResidualCodes, Vec<u8>, Vec<f32>);
+/// What a task hands back: residual codes, how far the tokens are from their centroids, and codes and factors of the original tier.
+type Encoded = (ResidualCodes, Distortion, Vec<u8>, Vec<f32>);
 
 /// Documents that wait to be encoded with one codebook. `D` is whatever `fill` finds a document's tokens by.
 pub(crate) struct Encoder<'e, D, F> {
@@ -69,8 +70,8 @@ impl<'e, D: Sync, F: Fn(&D, &mut [f32]) + Sync> Encoder<'e, D, F> {
         let encoded: Vec<Encoded> = self
             .pool
             .install(|| groups.into_par_iter().map(|g| this.encode(g)).collect());
-        for (residual, codes, factors) in encoded {
-            tokens.push_encoded(&residual)?;
+        for (residual, distortion, codes, factors) in encoded {
+            tokens.push_encoded(&residual, Some(distortion))?;
             if let Some(original) = &mut original {
                 original.push(&codes, &factors)?;
             }
@@ -91,11 +92,12 @@ impl<'e, D: Sync, F: Fn(&D, &mut [f32]) + Sync> Encoder<'e, D, F> {
         }
         let mut residual = ResidualCodes::default();
         self.codebook.codec.encode(&values, &mut residual);
+        let distortion = Distortion::of(&self.codebook.codec, &values, &residual.codes);
         let (mut codes, mut factors) = (Vec::new(), Vec::new());
         if let Some(original) = self.original {
             original.encode(&values, dim, &mut codes, &mut factors);
         }
-        (residual, codes, factors)
+        (residual, distortion, codes, factors)
     }
 }
 

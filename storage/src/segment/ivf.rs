@@ -185,6 +185,7 @@ mod tests {
             id: 1,
             codec,
             trained_on_tokens: 0,
+            distortion: None,
         });
         let codes = [4, 0, 4, 2, 2, 2, 0, 4];
         let (residuals, factors) = ([0; 8], [0; 8]);
@@ -198,6 +199,7 @@ mod tests {
             rows,
         };
         let view = TokensView {
+            distortion: None,
             ends: Ends::Narrow(&[3, 3, 6, 8]),
             documents: 4,
             dim: 8,

@@ -11,6 +11,7 @@ use super::codebook::Codebook;
 use super::columns::{ColumnView, ColumnsWriter};
 use super::component::Component;
 use super::dense::DenseWriter;
+use super::distortion::Distortion;
 use super::documents::{DocumentsWriter, parse_payload};
 use super::encode::Encoder;
 use super::ids::IdsWriter;
@@ -270,7 +271,10 @@ fn copy_codes(
             let documents = start..start.saturating_add(BLOCK).min(run.end);
             let range = view.range(documents.start).start..view.range(documents.end - 1).end;
             if let Some(rows) = view.residual_of(range.clone()) {
-                files.tokens.push_codes(rows)?;
+                let known = view
+                    .distortion
+                    .map(|mean| Distortion::known(mean, rows.len() as u64));
+                files.tokens.push_codes(rows, known)?;
             }
             if let (Some(original), Some((codes, factors)), Some(spec)) =
                 (&mut files.original, coded, &draft.schema.tokens)

@@ -112,6 +112,14 @@ impl ComponentFile {
         Err(self.corruption_in(tag, 0, format!("{count} numbers"), numbers.len().to_string()))
     }
 
+    /// Whether there is something in such a section: some came with later versions.
+    pub(crate) fn has(&self, tag: u32) -> bool {
+        self.header
+            .sections
+            .iter()
+            .any(|section| section.tag == tag && section.length > 0)
+    }
+
     /// Checks every section's checksum.
     pub(crate) fn verify(&self) -> Result<()> {
         self.header

@@ -17,9 +17,13 @@ use crate::wire::to_u32;
 const MOST_HELD_OUT: usize = 50_000;
 /// Passages between two reports of progress.
 const PASSAGES: usize = 4096;
+/// Where raw tokens wait beside coded ones, the codebook in use did not fit them: no more than so many coded passages are
+/// drawn for each raw one, so that the next codebook does.
+const CODED_PER_RAW: usize = 3;
 
 /// The tokens of a segment.
 struct Source<'a> {
+    coded: bool,
     tokens: TokensView<'a>,
     original: Option<OriginalRows<'a>>,
 }
@@ -74,12 +78,11 @@ impl<'a> Sample<'a> {
         };
         let lengths = sample.find_passages(sources, memtable)?;
         sample.collection_tokens = lengths.iter().map(|&length| length as u64).sum();
-        let wanted = ResidualCodec::sample_passages(lengths.len() as u64);
-        let chosen = choose(
-            lengths.len(),
-            usize::try_from(wanted).unwrap_or(usize::MAX),
-            random,
-        );
+        let passages = sample.favour_raw(random);
+        let wanted = ResidualCodec::sample_passages(passages.len() as u64);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let chosen = choose(passages.len(), wanted, random).into_iter();
+        let chosen: Vec<usize> = chosen.filter_map(|at| passages.get(at).copied()).collect();
         let length_of = |passage: &usize| lengths.get(*passage).copied().unwrap_or(0);
         let tokens: usize = chosen.iter().map(length_of).sum();
         if tokens == 0 {
@@ -132,7 +135,12 @@ impl<'a> Sample<'a> {
                 self.passages.push(Passage::Stored { source, ordinal });
                 lengths.push(tokens.range(ordinal).len());
             }
-            self.sources.push(Source { tokens, original });
+            let coded = view.segment.codebook_id().is_some();
+            self.sources.push(Source {
+                coded,
+                tokens,
+                original,
+            });
         }
         for record in memtable {
             if let Some(tokens) = &record.tokens {
@@ -141,6 +149,29 @@ impl<'a> Sample<'a> {
             }
         }
         Ok(lengths)
+    }
+
+    /// The passages to draw from: all of them, or fewer of those that are coded, each as likely, where these are far more
+    /// than the raw ones.
+    fn favour_raw(&self, random: &mut SplitMix64) -> Vec<usize> {
+        let is_coded = |passage: &Passage<'_>| match passage {
+            Passage::Stored { source, .. } => self.sources.get(*source).is_some_and(|source| source.coded),
+            Passage::Fresh(_) => false,
+        };
+        let all = || self.passages.iter().enumerate();
+        let coded: Vec<usize> = all()
+            .filter(|(_, passage)| is_coded(passage))
+            .map(|(at, _)| at)
+            .collect();
+        let most = CODED_PER_RAW.saturating_mul(self.passages.len() - coded.len());
+        if most == 0 || coded.len() <= most {
+            return (0..self.passages.len()).collect();
+        }
+        let kept = choose(coded.len(), most, random).into_iter();
+        let raw = all().filter(|(_, passage)| !is_coded(passage)).map(|(at, _)| at);
+        let mut passages: Vec<usize> = kept.filter_map(|at| coded.get(at).copied()).chain(raw).collect();
+        passages.sort_unstable();
+        passages
     }
 
     /// Numbers a token.
@@ -184,7 +215,7 @@ impl<'a> Sample<'a> {
     pub(super) fn read_one(&self, token: Drawn, out: &mut [f32]) {
         match self.passages.get(token.passage as usize) {
             Some(Passage::Stored { source, ordinal }) => {
-                if let Some(Source { tokens, original }) = self.sources.get(*source) {
+                if let Some(Source { tokens, original, .. }) = self.sources.get(*source) {
                     let at = tokens.range(*ordinal).start + token.token as usize;
                     match original {
                         Some(original) => original.decode(at, out),

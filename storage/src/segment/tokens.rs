@@ -8,8 +8,9 @@ use std::sync::Arc;
 use half::f16;
 use latewood_codecs::{Codes, ResidualCodes, ResidualRows};
 
-use super::codebook::Codebook;
+use super::codebook::{Codebook, known_distortion};
 use super::component::Component;
+use super::distortion::Distortion;
 use super::ends::{Ends, write_ends};
 use super::reader::ComponentFile;
 use super::writer::{ComponentWriter, Written};
@@ -21,6 +22,7 @@ const VALUES: u32 = 1;
 const ENDS: u32 = 2;
 const CODES: u32 = 3;
 const FACTORS: u32 = 4;
+const DISTORTION: u32 = 5;
 
 const RAW: u64 = 0;
 const RESIDUAL: u64 = 1;
@@ -35,6 +37,8 @@ pub(crate) struct TokensWriter<'a> {
     codebook: Option<&'a Arc<Codebook>>,
     dim: usize,
     tokens: u64,
+    /// Of the tokens written so far, as long as it is known of all of them.
+    distortion: Option<Distortion>,
 }
 
 impl<'a> TokensWriter<'a> {
@@ -47,7 +51,7 @@ impl<'a> TokensWriter<'a> {
     ) -> Result<Self> {
         let path = dir.join(Component::Tokens.name());
         let tags: &[u32] = if codebook.is_some() {
-            &[VALUES, ENDS, CODES, FACTORS]
+            &[VALUES, ENDS, CODES, FACTORS, DISTORTION]
         } else {
             &[VALUES, ENDS]
         };
@@ -57,6 +61,7 @@ impl<'a> TokensWriter<'a> {
             codebook,
             dim,
             tokens: 0,
+            distortion: Some(Distortion::default()),
         })
     }
 
@@ -66,9 +71,17 @@ impl<'a> TokensWriter<'a> {
         self.writer.append(VALUES, bytemuck::cast_slice(tokens))
     }
 
-    /// Appends residual codes of this file's codebook.
-    pub(crate) fn push_codes(&mut self, rows: ResidualRows<'_>) -> Result<()> {
+    /// Appends residual codes of this file's codebook, and how far their tokens are from their centroids, if that is known.
+    pub(crate) fn push_codes(
+        &mut self,
+        rows: ResidualRows<'_>,
+        distortion: Option<Distortion>,
+    ) -> Result<()> {
         self.tokens += rows.len() as u64;
+        match (&mut self.distortion, distortion) {
+            (Some(sum), Some(more)) => sum.add(more),
+            (sum, _) => *sum = None,
+        }
         self.writer.append(VALUES, rows.residuals)?;
         let narrow = self.codebook.is_none_or(|c| c.codec.len() <= NARROW);
         match rows.codes {
@@ -91,8 +104,12 @@ impl<'a> TokensWriter<'a> {
     }
 
     /// Appends the codes that one task has made.
-    pub(crate) fn push_encoded(&mut self, codes: &ResidualCodes) -> Result<()> {
-        self.push_codes(codes.rows())
+    pub(crate) fn push_encoded(
+        &mut self,
+        codes: &ResidualCodes,
+        distortion: Option<Distortion>,
+    ) -> Result<()> {
+        self.push_codes(codes.rows(), distortion)
     }
 
     /// Ends the file; `lengths` are the documents' numbers of tokens.
@@ -103,6 +120,10 @@ impl<'a> TokensWriter<'a> {
             lengths.iter().map(|&l| l as usize),
             self.tokens,
         )?;
+        let distortion = self.distortion.and_then(Distortion::mean);
+        if let Some(distortion) = distortion.filter(|_| self.codebook.is_some()) {
+            self.writer.append(DISTORTION, bytemuck::bytes_of(&distortion))?;
+        }
         let layout = if self.codebook.is_some() { RESIDUAL } else { RAW };
         let (id, bits) = self
             .codebook
@@ -127,6 +148,8 @@ pub struct TokensView<'a> {
     pub dim: usize,
     /// The tokens of all documents, one after another.
     pub rows: TokenRows<'a>,
+    /// The mean squared distance of coded tokens to their centroids, deleted ones included; none where it is not known.
+    pub distortion: Option<f32>,
 }
 
 /// Stored tokens.
@@ -264,6 +287,10 @@ pub(crate) fn open<'a>(
         documents,
         dim,
         rows,
+        distortion: match layout {
+            RESIDUAL => known_distortion(file, DISTORTION)?,
+            _ => None,
+        },
     })
 }
 

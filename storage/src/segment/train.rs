@@ -14,6 +14,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::codebook::Codebook;
+use super::distortion::Distortion;
 use super::options::{ProgressFn, Stage, report};
 use super::random::SplitMix64;
 use super::sample::{Drawn, Sample};
@@ -31,6 +32,8 @@ const DRAWN: usize = 64;
 const TASK_NUMBERS: usize = 1 << 19;
 /// Tasks a thread between two reports of progress: so many blocks are in memory at once.
 const TASKS_A_THREAD: usize = 2;
+/// Held-out tokens that the distortion is measured on, evenly spread.
+const MEASURED: usize = 8_192;
 
 /// Trains a codebook on live documents of the segments and on fresh ones. The same documents and seed give the same
 /// codebook on machines of one instruction set.
@@ -65,15 +68,20 @@ pub fn train_codebook(
         })?;
     }
     let centroids = kmeans.finish();
-    let heldout = sample.read(&sample.held_out());
+    let held_out = sample.held_out();
+    let heldout = sample.read(&held_out);
     let codec = match spec.codec {
         TokenCodec::Buckets => ResidualCodec::fit_buckets(spec.bits, spec.dim, centroids, &heldout)?,
         TokenCodec::Trellis => ResidualCodec::fit_trellis(spec.bits, spec.dim, &centroids, &heldout)?,
     };
+    let every = held_out.len().div_ceil(MEASURED).max(1);
+    let measured: Vec<Drawn> = held_out.into_iter().step_by(every).collect();
+    let distortion = pool.install(|| Distortion::measured(&codec, &sample.read(&measured)).mean());
     Ok(Codebook {
         id,
         codec,
         trained_on_tokens: sample.collection_tokens,
+        distortion,
     })
 }
 

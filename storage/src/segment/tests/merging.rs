@@ -127,10 +127,28 @@ fn deleted_rows_leave_tokens_and_lists() {
     let merged = merge(&backend, &schema, Some(&codebook), &sources).segment;
     let even: Vec<_> = all.iter().step_by(2).cloned().collect();
     let expected = source(&backend, &schema, 2, &even, Some(&codebook), &[]).segment;
-    for component in [Component::Tokens, Component::Ivf, Component::Columns] {
+    for component in [Component::Ivf, Component::Columns] {
         let read = |dir: &Path| backend.read(&dir.join(component.name())).unwrap();
         assert!(read(merged.dir()) == read(expected.dir()), "{component:?}");
     }
+    let (merged, expected) = (
+        merged.tokens().unwrap().unwrap(),
+        expected.tokens().unwrap().unwrap(),
+    );
+    for ordinal in 0..30 {
+        let (a, b) = (
+            merged.residual(ordinal).unwrap(),
+            expected.residual(ordinal).unwrap(),
+        );
+        assert!(
+            (a.residuals, a.factors) == (b.residuals, b.factors),
+            "row {ordinal}"
+        );
+        assert!((0..a.len()).all(|token| a.codes.get(token) == b.codes.get(token)));
+    }
+    // Of all tokens, those of deleted rows included.
+    let of_all = sources[0].segment.tokens().unwrap().unwrap().distortion;
+    assert!(of_all.is_some() && merged.distortion == of_all && expected.distortion != of_all);
     let everything: Vec<u32> = (0..60).collect();
     backend.remove_dir_all(Path::new(OUT)).unwrap();
     let nothing = view(

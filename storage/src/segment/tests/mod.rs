@@ -131,6 +131,7 @@ fn codebook(id: u64, bits: u8, centroids: usize) -> Arc<Codebook> {
         id,
         codec,
         trained_on_tokens: 300,
+        distortion: None,
     })
 }
 

@@ -104,6 +104,7 @@ fn more_centroids_than_two_bytes_can_name() {
         id: 1,
         codec,
         trained_on_tokens: 1,
+        distortion: None,
     });
     let (backend, schema, records) = (backend(), schema(DenseCodec::F32, 2, None), records(0..30));
     write_segment(
