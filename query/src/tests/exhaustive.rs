@@ -69,8 +69,9 @@ fn maxsim_scans_agree_with_brute_force_over_every_tier() {
                     ..maxsim_request(random.clustered(4, 40), 10)
                 };
                 let ranking = ranking(&fixture.snapshot(), &request, |_| true);
-                // The trellis keeps norms in 5 or 6 bits; the documents that are ranked came back normalised.
-                assert_best(&fixture.hits(&request), &ranking, 10, 3e-2);
+                // The trellis keeps norms in 5 or 6 bits, and cuts those beyond what the held-out tokens had; the documents that
+                // are ranked came back normalised.
+                assert_best(&fixture.hits(&request), &ranking, 10, 6e-2);
             }
         }
     }
