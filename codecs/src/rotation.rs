@@ -1,5 +1,7 @@
 //! A fixed orthonormal map that spreads every direction over all dimensions.
 
+use crate::kernel::Kernel;
+
 /// Seed of the signs: part of the file format.
 const SEED: u64 = 0x4c61_7465_776f_6f64;
 const ROUNDS: u64 = 3;
@@ -15,6 +17,7 @@ pub(crate) struct Rotation {
     power: usize,
     /// `ROUNDS` rows of 1 and -1.
     signs: Vec<f32>,
+    kernel: Kernel,
 }
 
 impl Rotation {
@@ -31,6 +34,7 @@ impl Rotation {
             dim,
             power: 1 << dim.max(1).ilog2(),
             signs: signs.collect(),
+            kernel: Kernel::best(),
         }
     }
 
@@ -43,9 +47,9 @@ impl Rotation {
         debug_assert_eq!(row.len(), self.dim);
         for signs in self.signs.chunks_exact(self.dim) {
             row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
-            hadamard(&mut row[..self.power]);
+            self.kernel.hadamard(&mut row[..self.power]);
             if self.power < self.dim {
-                hadamard(&mut row[self.dim - self.power..]);
+                self.kernel.hadamard(&mut row[self.dim - self.power..]);
             }
         }
     }
@@ -55,29 +59,12 @@ impl Rotation {
         debug_assert_eq!(row.len(), self.dim);
         for signs in self.signs.chunks_exact(self.dim).rev() {
             if self.power < self.dim {
-                hadamard(&mut row[self.dim - self.power..]);
+                self.kernel.hadamard(&mut row[self.dim - self.power..]);
             }
-            hadamard(&mut row[..self.power]);
+            self.kernel.hadamard(&mut row[..self.power]);
             row.iter_mut().zip(signs).for_each(|(v, s)| *v *= s);
         }
     }
-}
-
-/// The orthonormal Walsh-Hadamard transform of a power of two of numbers, its own inverse.
-fn hadamard(row: &mut [f32]) {
-    let mut half = 1;
-    while half < row.len() {
-        for block in row.chunks_exact_mut(2 * half) {
-            let (low, high) = block.split_at_mut(half);
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        half *= 2;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "at most 1,024")]
-    let norm = (row.len() as f32).sqrt().recip();
-    row.iter_mut().for_each(|v| *v *= norm);
 }
 
 #[cfg(test)]

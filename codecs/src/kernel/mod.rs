@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod hadamard;
 #[cfg(target_arch = "x86_64")]
 mod half;
 mod interaction;
@@ -251,6 +252,20 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u32(levels, units, codes) },
             _ => interaction::interaction(levels, units, codes, |code| code as usize),
+        }
+    }
+
+    /// The orthonormal Walsh-Hadamard transform of a power of two of numbers, its own inverse.
+    pub(crate) fn hadamard(self, row: &mut [f32]) {
+        assert!(row.len().is_power_of_two());
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { hadamard::x86::hadamard_avx512(row) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { hadamard::x86::hadamard_avx2(row) },
+            _ => hadamard::hadamard(row),
         }
     }
 

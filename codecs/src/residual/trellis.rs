@@ -2,7 +2,7 @@
 
 use super::trellis_tables::{step, table};
 use crate::error::{CodecError, all_finite, length};
-use crate::kernel::{Kernel, WINDOWS, back_at, back_len, lay_out, low_byte};
+use crate::kernel::{Kernel, WINDOWS, back_at, back_len, exact_dot, lay_out, low_byte};
 use crate::metric::squared_norm;
 use crate::rotation::Rotation;
 
@@ -156,11 +156,10 @@ impl Trellis {
             *window = low_byte(whole);
             state = whole >> self.bits;
         }
-        let mut product = 0.0;
-        for ((coded, window), value) in row.coded.iter_mut().zip(&row.windows).zip(&row.values) {
+        for (coded, window) in row.coded.iter_mut().zip(&row.windows) {
             *coded = f32::from(table[usize::from(*window)]) * unit;
-            product += *coded * value;
         }
+        let product = exact_dot(&row.coded, &row.values);
         self.rotation.invert(&mut row.coded);
         // The reconstruction of 128 numbers is never across its row; of 8 hopeless ones it might be.
         let normal = energy * inverse * inverse;
