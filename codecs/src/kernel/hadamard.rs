@@ -91,7 +91,7 @@ mod tests {
             let root = f64::from(u16::try_from(size).unwrap()).sqrt();
             for (at, got) in expected.iter().enumerate() {
                 let sign = |other: usize| {
-                    if (at & other).count_ones() % 2 == 0 {
+                    if (at & other).count_ones().is_multiple_of(2) {
                         1.0
                     } else {
                         -1.0
