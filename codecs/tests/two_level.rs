@@ -36,12 +36,13 @@ impl Random {
     }
 }
 
-/// Centroids around topics, and tokens around the centroids.
+/// Centroids around topics, and tokens around the centroids, so loosely that a few are nearer to a centroid of another
+/// topic.
 fn clustered(centroids: usize, tokens: usize) -> (Vec<f32>, Vec<f32>) {
     let mut random = Random(7);
     let topics = random.around(&[0.0; DIM], 90, 1.0);
-    let centroids = random.around(&topics, centroids, 0.12);
-    let tokens = random.around(&centroids, tokens, 0.12);
+    let centroids = random.around(&topics, centroids, 0.3);
+    let tokens = random.around(&centroids, tokens, 0.25);
     (centroids, tokens)
 }
 
