@@ -102,16 +102,20 @@ impl Bench {
                 if bits == 2 && kind == TokenCodec::Trellis {
                     let shape = format!("{QUERY} x {CENTROIDS} x {DIM}");
                     self.row(
-                        "centroid scores int8",
+                        "centroid levels and scores, int8",
                         &shape,
                         &isa,
                         QUERY * CENTROIDS * DIM,
                         || {
-                            black_box(ResidualQuery::new(&codec, &query).is_ok());
+                            if let Ok(mut bound) = ResidualQuery::new(&codec, &query) {
+                                bound.complete();
+                                black_box(bound);
+                            }
                         },
                     );
                 }
-                let bound = ResidualQuery::new(&codec, &query)?;
+                let mut bound = ResidualQuery::new(&codec, &query)?;
+                bound.complete();
                 let (shape, macs) = (format!("{QUERY} x 80 x {DIM}"), QUERY * 80 * DIM);
                 let mut first = 0;
                 self.row(

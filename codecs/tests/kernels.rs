@@ -134,13 +134,19 @@ fn residual_scores_are_those_of_the_reconstruction() {
             for isa in Isa::available() {
                 let query = MaxSimQuery::with_isa(dim, &query, isa).unwrap();
                 let bound = query_bound(&codec, query.tokens());
-                let bound_query = ResidualQuery::new(&codec, &query).unwrap();
+                let mut bound_query = ResidualQuery::new(&codec, &query).unwrap();
+                let unscored = bound_query.score(codes.rows());
                 let exact = f64::from(bound_query.score_exact(codes.rows()));
                 let context = format!("{isa} {n}x{rows}x{dim} at {bits} bits");
                 assert!(
                     (exact - expected).abs() <= 4e-6 * tokens_of(&query) + 1e-6,
                     "{context}: {exact} for {expected}"
                 );
+                assert_eq!(f64::from(unscored), exact, "{context}: no centroid is scored yet");
+                some_tokens_of_it(&mut bound_query, codes.rows(), &context);
+                bound_query.complete();
+                let prefiltered = f64::from(bound_query.score_exact(codes.rows()));
+                assert!((exact - prefiltered).abs() <= 1e-6 * exact.abs(), "{context}");
                 let score = bound_query.score(codes.rows());
                 assert!(
                     (f64::from(score) - expected).abs() <= bound,
@@ -169,14 +175,20 @@ fn residual_scores_are_those_of_the_reconstruction() {
                     .copied()
                     .collect();
                 let interaction = f64::from(bound_query.centroid_interaction(codes.rows().codes));
+                // Random tokens are hardly ever alike: nearly every group is one.
+                assert!(bound_query.num_groups() <= n && (dim < 24 || bound_query.num_groups() == n));
                 let expected = maxsim(query.tokens(), &centroids, dim);
                 // Half a level, and what is below 0 counts as 0.
                 let below = |q: &[f32]| centroids.chunks_exact(dim).all(|c| dot(q, c) < 0.0);
-                let bound: f64 = query
+                let mut bound: f64 = query
                     .tokens()
                     .chunks_exact(dim)
                     .map(|q| rounding(q, codec.centroid(0)) + 0.51 / 255.0 + if below(q) { 1.0 } else { 0.0 })
                     .sum();
+                if bound_query.num_groups() < n {
+                    // Tokens of a group differ by an angle of 0.65 at most.
+                    bound += 1.2 * tokens_of(&query);
+                }
                 levels.push(bound_query.centroid_levels().to_vec());
                 assert!((interaction - expected).abs() < bound, "{context}");
             }
@@ -193,6 +205,50 @@ fn residual_scores_are_those_of_the_reconstruction() {
             );
         }
     }
+}
+
+/// Scores over some tokens are those of a document of these tokens; contenders hold the maxima of the centroids.
+fn some_tokens_of_it(bound: &mut ResidualQuery<'_>, rows: ResidualRows<'_>, context: &str) {
+    let mut places = vec![7];
+    bound.contenders(rows, 0.0, &mut places);
+    let places = places.split_off(1);
+    assert!(
+        !places.is_empty() && places.is_sorted_by(|a, b| a < b),
+        "{context}"
+    );
+    let pick = |rows: ResidualRows<'_>| {
+        let mut some = ResidualCodes::default();
+        let bytes = rows.residuals.len() / rows.len();
+        for place in &places {
+            let at = *place as usize;
+            some.codes.push(rows.codes.get(at));
+            some.residuals
+                .extend_from_slice(&rows.residuals[at * bytes..][..bytes]);
+            some.factors.push(rows.factors[at]);
+        }
+        some
+    };
+    let some = pick(rows);
+    assert_eq!(
+        bound.centroid_interaction(some.rows().codes),
+        bound.centroid_interaction(rows.codes),
+        "{context}: contenders within 0 hold every maximum"
+    );
+    bound.score_asked();
+    assert_eq!(
+        bound.score_some(rows, &places),
+        bound.score(some.rows()),
+        "{context}"
+    );
+    let every: Vec<u32> = (0u32..).take(rows.len()).collect();
+    let mut all = Vec::new();
+    bound.contenders(rows, f32::INFINITY, &mut all);
+    assert_eq!(
+        all, every,
+        "{context}: all are within the length of a query token"
+    );
+    bound.score_asked();
+    assert_eq!(bound.score_some(rows, &every), bound.score(rows), "{context}");
 }
 
 /// What rounding two rows to int8 can take from their dot product.

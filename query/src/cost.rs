@@ -19,6 +19,8 @@ pub struct CostModel {
     pub interaction_pair: f64,
     /// One query token against one document token from residual codes, 128 dimensions.
     pub maxsim_pair: f64,
+    /// The same for documents of which only the tokens that may hold a maximum are read; each of their tokens counts.
+    pub refined_pair: f64,
     /// One query token against one document token in f32 or f16, 128 dimensions.
     pub exact_pair: f64,
     /// Deciding whether one document passes the filter.
@@ -41,6 +43,7 @@ impl Default for CostModel {
             posting: 0.015,
             interaction_pair: 0.000_3,
             maxsim_pair: 0.003_5,
+            refined_pair: 0.002,
             exact_pair: 0.011,
             filter_row: 0.002,
             text_read: 25.0,
@@ -60,6 +63,7 @@ impl CostModel {
             self.posting,
             self.interaction_pair,
             self.maxsim_pair,
+            self.refined_pair,
             self.exact_pair,
             self.filter_row,
             self.text_read,

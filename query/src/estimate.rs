@@ -100,6 +100,16 @@ impl Estimator<'_> {
 
     /// Searching the posting lists.
     pub(crate) fn maxsim_index(&self, tokens: &TokenStatistics, probe: &ProbeSettings) -> Estimate {
+        self.maxsim_index_of(tokens, probe, (probe.refine as f64).min(REFINED))
+    }
+
+    /// The same where it is known how many documents are scored from their codes, given candidates enough.
+    pub(crate) fn maxsim_index_of(
+        &self,
+        tokens: &TokenStatistics,
+        probe: &ProbeSettings,
+        scored: f64,
+    ) -> Estimate {
         let query_tokens = self.query_tokens();
         // Where no more match than are wanted, none has to be found first.
         let n_probe = if probe.candidates as u64 >= self.statistics.matching {
@@ -122,11 +132,11 @@ impl Estimator<'_> {
             bytes: (interactions * 4.0) as u64,
             flops: interactions as u64,
         };
-        let refined = (probe.refine as f64).min(REFINED).min(matching) * mean * query_tokens;
+        let refined = scored.min(probe.candidates as f64).min(matching) * mean * query_tokens;
         self.centroids(tokens)
             + postings
             + interactions
-            + self.pairs(tokens, refined, self.cost.maxsim_pair, tokens.code_bytes)
+            + self.pairs(tokens, refined, self.cost.refined_pair, tokens.code_bytes)
             + self.whole_tokens(tokens)
     }
 

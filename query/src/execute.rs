@@ -15,7 +15,7 @@ use crate::hits::{Hit, Outcome};
 use crate::plan::{Plan, ProbeSettings, Stage, StageName};
 use crate::planner::{last_vector_stage, plan};
 use crate::profile::{StageProfile, Stopwatch};
-use crate::request::{DEFAULT_RECALL, QueryRequest};
+use crate::request::QueryRequest;
 use crate::rerank::{read_texts, rerank};
 use crate::reranker::Reranker;
 use crate::statistics::{Statistics, statistics};
@@ -238,6 +238,7 @@ impl Run<'_> {
         if self.request.exact {
             if scorer.ends_in_codes() {
                 self.bind(&mut scorer, units)?;
+                scorer.complete();
             }
             let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Best, keep, |_| true);
             let found = scanned.top.into_sorted();
@@ -246,6 +247,7 @@ impl Run<'_> {
             return Ok(found);
         }
         self.bind(&mut scorer, units)?;
+        scorer.complete();
         let scanned = maxsim_scan::scan(&self.scope(), &scorer, Precision::Codes, refined(keep), |_| true);
         let mut found = scanned.top.into_sorted();
         self.watch.stage(units.codes(
@@ -302,13 +304,13 @@ impl Run<'_> {
         let mut found = if self.matching_in(&indexed) <= wanted as u64 {
             token_index::all_matching(&self.scope(), &indexed)
         } else {
-            let Some(found) = self.gather(&scorer, &indexed, settings.n_probe, wanted, keep)? else {
-                return self.scan_instead(&scorer, units, keep);
+            let Some(found) = self.gather((&scorer, units), &indexed, settings.n_probe, wanted, keep)? else {
+                return self.scan_instead(&mut scorer, units, keep);
             };
             found
         };
-        self.refine(&scorer, units, &mut found, settings.refine.max(keep), keep);
-        self.add_unindexed(&scorer, units, &indexed, keep, &mut found);
+        self.refine(&mut scorer, units, &mut found, settings, keep);
+        self.add_unindexed(&mut scorer, units, &indexed, keep, &mut found);
         self.finish_exactly(&scorer, units, "maxsim index: exact", &mut found, keep);
         Ok(found)
     }
@@ -316,12 +318,16 @@ impl Run<'_> {
     /// Gathers scores from posting lists; `None` when the probed lists met fewer matches than are wanted and exist.
     fn gather(
         &mut self,
-        scorer: &TokenScorer<'_>,
+        (scorer, units): (&TokenScorer<'_>, Units),
         indexed: &[bool],
         n_probe: usize,
         wanted: usize,
         keep: usize,
     ) -> Result<Option<Vec<Scored>>, QueryError> {
+        let groups = scorer
+            .bound()
+            .first()
+            .map_or(0, |bound| bound.num_groups() as u64);
         let probes = token_index::probe(scorer, n_probe);
         let gathered = token_index::gather(&self.scope(), scorer, &probes, wanted)?;
         let found = gathered.candidates;
@@ -331,8 +337,9 @@ impl Run<'_> {
             candidates_out: found.len() as u64,
             bytes: gathered.postings * 2,
             flops: gathered.postings,
-            work: gathered.postings,
-            note: Some(format!("n_probe {n_probe}")),
+            // The cost model counts the lists of every token, whatever groups they form.
+            work: gathered.postings * units.query_tokens / groups.max(1),
+            note: Some(format!("n_probe {n_probe}, {groups} groups of query tokens")),
             ..StageProfile::default()
         });
         let enough = found.len() >= keep || gathered.met >= self.matching_in(indexed);
@@ -342,25 +349,29 @@ impl Run<'_> {
     /// Cuts gathered documents by full centroid interaction, and then by their scores from codes.
     fn refine(
         &mut self,
-        scorer: &TokenScorer<'_>,
+        scorer: &mut TokenScorer<'_>,
         units: Units,
         found: &mut Vec<Scored>,
-        refine: usize,
+        settings: ProbeSettings,
         keep: usize,
     ) {
         let before = found.len() as u64;
+        let refine = settings.refine.max(keep);
         let tokens = token_index::rescore(&self.scope(), scorer, found, refine, |position| {
             scorer.interaction(position)
         });
         self.watch.stage(units.interaction(before, found.len(), tokens));
         let before = found.len() as u64;
-        let recall = self.request.recall.unwrap_or(DEFAULT_RECALL);
-        let read = refine::by_codes(&self.scope(), scorer, found, keep, refined(keep), recall);
-        let mut stage = units.codes("maxsim index: codes", before, found.len(), read.tokens);
-        if read.documents < before {
-            stage.note = Some(format!("stopped after {} documents", read.documents));
-        }
-        self.watch.stage(stage);
+        let margin = f64::from(settings.margin);
+        let read = refine::by_codes(&self.scope(), scorer, found, keep, refined(keep), margin);
+        let stage = units.codes("maxsim index: codes", before, found.len(), read.scored);
+        let stopped = format!("{} documents, {} of their tokens", read.documents, read.tokens);
+        self.watch.stage(StageProfile {
+            // What the cost model counts are the tokens of the documents that were looked at.
+            work: units.stage("", 0, 0, read.tokens).work,
+            note: Some(format!("{stopped}, {} scored", read.scored)),
+            ..stage
+        });
     }
 
     fn matching_in(&self, wanted: &[bool]) -> u64 {
@@ -374,10 +385,11 @@ impl Run<'_> {
     /// The probed lists met fewer matches than are wanted and exist: all matches are scored.
     fn scan_instead(
         &mut self,
-        scorer: &TokenScorer<'_>,
+        scorer: &mut TokenScorer<'_>,
         units: Units,
         keep: usize,
     ) -> Result<Vec<Scored>, QueryError> {
+        scorer.complete();
         let scanned = maxsim_scan::scan(&self.scope(), scorer, Precision::Codes, refined(keep), |_| true);
         let mut found = scanned.top.into_sorted();
         let mut stage = units.codes(
@@ -395,13 +407,16 @@ impl Run<'_> {
     /// Adds the best of the segments without posting lists and of the memtable.
     fn add_unindexed(
         &mut self,
-        scorer: &TokenScorer<'_>,
+        scorer: &mut TokenScorer<'_>,
         units: Units,
         indexed: &[bool],
         keep: usize,
         found: &mut Vec<Scored>,
     ) {
         let wanted = |segment: usize| !indexed.get(segment).copied().unwrap_or(false);
+        if (0..indexed.len()).any(|segment| wanted(segment) && scorer.is_coded(segment)) {
+            scorer.complete();
+        }
         let scanned = maxsim_scan::scan(&self.scope(), scorer, Precision::Codes, refined(keep), wanted);
         if scanned.tokens > 0 {
             let more = scanned.top.into_sorted();

@@ -103,8 +103,8 @@ impl fmt::Display for ProbeSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "n_probe {}, candidates {}, refine {}",
-            self.n_probe, self.candidates, self.refine
+            "n_probe {}, candidates {}, refine {}, margin {}",
+            self.n_probe, self.candidates, self.refine, self.margin
         )
     }
 }

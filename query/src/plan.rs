@@ -228,15 +228,17 @@ pub enum Stage {
 }
 
 /// How wide each step of the token index opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSettings {
     /// Posting lists visited for each query token.
     pub n_probe: usize,
     /// Documents with the best accumulated scores, which get the full centroid interaction.
     pub candidates: usize,
-    /// Of them, the most that are scored from their residual codes: from the best down, until none of the rest can be
-    /// expected among the results.
+    /// Of them, the most that are scored from their residual codes.
     pub refine: usize,
+    /// They are scored from the best interaction down, until the next would have to gain so many standard deviations more
+    /// than those before it did to come among the results.
+    pub margin: f32,
 }
 
 impl Stage {

@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use latewood_codecs::{CentroidTables, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
+use latewood_codecs::kernel::prefetch;
+use latewood_codecs::{CentroidTables, Codes, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
 use latewood_storage::Snapshot;
 use latewood_storage::{Codebook, TokenRows, TokensView};
 
@@ -70,7 +71,7 @@ impl<'a> TokenScorer<'a> {
             .any(|(codebook, original)| codebook.is_some() && original.is_none())
     }
 
-    /// Scores the query against the centroids of every codebook, which scoring from codes needs. Segments of one
+    /// Ranks the centroids of every codebook for the query, which gathering and the interaction need. Segments of one
     /// codebook share it. Returns how many centroids there are.
     pub(crate) fn bind(&mut self) -> Result<u64, QueryError> {
         if self.bound.is_empty() {
@@ -87,8 +88,9 @@ impl<'a> TokenScorer<'a> {
             .sum())
     }
 
-    pub(crate) fn query(&self) -> &'a MaxSimQuery {
-        self.query
+    /// Scores the query with all centroids, so that any document may be scored from its codes.
+    pub(crate) fn complete(&mut self) {
+        self.bound.iter_mut().for_each(ResidualQuery::complete);
     }
 
     /// The codebooks in use; a segment's number is [`TokenScorer::codebook_of`].
@@ -125,6 +127,15 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
+    /// Begins to fetch what [`interaction`](Self::interaction) reads.
+    pub(crate) fn prefetch(&self, position: Position) {
+        match self.residual(position).map(|(_, rows)| rows.codes) {
+            Some(Codes::U16(codes)) => prefetch(codes),
+            Some(Codes::U32(codes)) => prefetch(codes),
+            None => {}
+        }
+    }
+
     /// The centroid interaction: the score if each token were its centroid.
     pub(crate) fn interaction(&self, position: Position) -> f32 {
         match self.residual(position) {
@@ -141,6 +152,41 @@ impl<'a> TokenScorer<'a> {
         match self.residual(position) {
             Some((codebook, rows)) => match self.bound.get(codebook) {
                 Some(bound) => bound.score(rows),
+                None => self.exact(position),
+            },
+            None => self.exact(position),
+        }
+    }
+
+    /// Appends the places of the document's tokens that may hold a maximum, by their centroids; see
+    /// [`ResidualQuery::contenders`]. None where the tokens are not coded.
+    pub(crate) fn contenders(&mut self, position: Position, within: f32, out: &mut Vec<u32>) {
+        if let Some((codebook, rows)) = self.residual(position)
+            && let Some(bound) = self.bound.get_mut(codebook)
+        {
+            bound.contenders(rows, within, out);
+        }
+    }
+
+    /// Asks for what scoring all of the document's tokens from their codes takes.
+    pub(crate) fn ask(&mut self, position: Position) {
+        if let Some((codebook, rows)) = self.residual(position)
+            && let Some(bound) = self.bound.get_mut(codebook)
+        {
+            bound.ask(rows.codes);
+        }
+    }
+
+    /// Scores the centroids that were asked for.
+    pub(crate) fn score_asked(&mut self) {
+        self.bound.iter_mut().for_each(ResidualQuery::score_asked);
+    }
+
+    /// As [`coded`](Self::coded), over some of the document's tokens.
+    pub(crate) fn coded_some(&self, position: Position, places: &[u32]) -> f32 {
+        match self.residual(position) {
+            Some((codebook, rows)) => match self.bound.get(codebook) {
+                Some(bound) => bound.score_some(rows, places),
                 None => self.exact(position),
             },
             None => self.exact(position),

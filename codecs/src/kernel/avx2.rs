@@ -269,45 +269,163 @@ unsafe fn byte_scores_tile<const R: usize>(
     }
 }
 
+/// Calls `each(first row, panel, scores)` for the scaled dot products of each panel with up to [`BYTE_ROWS`] rows.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn scores_i8(
-    query: &BytePanels,
-    tokens: usize,
-    rows: &ByteRows,
-    out: &mut [f32],
-    steps: &[f32],
-    levels: &mut [u8],
-) {
-    let (count, panels) = (rows.scales.len(), query.panels());
-    assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
-    assert_eq!(tokens.div_ceil(LANES), panels);
+fn for_byte_scores(query: &BytePanels, rows: &ByteRows, mut each: impl FnMut(usize, usize, &[f32])) {
+    let count = rows.scales.len();
+    assert!(rows.values.len() == count * query.dim);
     let mut scores = [0.0; BYTE_ROWS * LANES];
-    for (row, out) in (0..count)
-        .step_by(BYTE_ROWS)
-        .zip(out.chunks_mut(BYTE_ROWS * tokens))
-    {
+    for row in (0..count).step_by(BYTE_ROWS) {
         let some = BYTE_ROWS.min(count - row);
-        for panel in 0..panels {
+        for panel in 0..query.panels() {
             // SAFETY: `panel` is one of the query's, quantised to -127..=127 as the rows are; `some` rows are left, and
             // each has a scale.
             unsafe { for_rows!(some, byte_scores_tile(query, panel, rows, row, &mut scores)) };
-            let width = LANES.min(tokens - panel * LANES);
-            for (row, out) in out.chunks_exact_mut(tokens).take(some).enumerate() {
-                out[panel * LANES..][..width].copy_from_slice(&scores[row * LANES..][..width]);
-            }
+            each(row, panel, &scores[..some * LANES]);
         }
     }
-    levels_of(&out[..count * tokens], tokens, steps, levels);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    assert_eq!(tokens.div_ceil(LANES), query.panels());
+    for_byte_scores(query, rows, |first, panel, scores| {
+        let width = LANES.min(tokens - panel * LANES);
+        for (row, scores) in (first..).zip(scores.chunks_exact(LANES)) {
+            out[row * tokens + panel * LANES..][..width].copy_from_slice(&scores[..width]);
+        }
+    });
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn levels_i8(query: &BytePanels, rows: &ByteRows, steps: &[f32], levels: &mut [u8]) {
+    for_byte_scores(query, rows, |first, panel, scores| {
+        let steps_here = &steps[panel * LANES..][..LANES];
+        for (row, scores) in (first..).zip(scores.chunks_exact(LANES)) {
+            let levels = &mut levels[row * steps.len() + panel * LANES..][..LANES];
+            levels_of(scores, steps_here, levels);
+        }
+    });
+}
+
+/// The greatest levels of a panel of columns, over some rows of the table; a code beyond the last row counts for nothing.
+///
+/// # Safety
+/// `levels` points to `rows` rows of `width` bytes, less `LANES` of which begin before it: a panel can be read at each.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn greatest<C: Copy>(
+    levels: *const u8,
+    (rows, width): (usize, usize),
+    codes: &[C],
+    index: impl Fn(C) -> usize + Copy,
+) -> __m128i {
+    let mut most = [_mm_setzero_si128(); 4];
+    let mut fours = codes.chunks_exact(4);
+    let level = |code: C| {
+        let at = index(code);
+        if at < rows {
+            // SAFETY: the row is one of the table.
+            unsafe { _mm_loadu_si128(levels.add(at * width).cast()) }
+        } else {
+            _mm_setzero_si128()
+        }
+    };
+    for four in &mut fours {
+        for (most, code) in most.iter_mut().zip(four) {
+            *most = _mm_max_epu8(*most, level(*code));
+        }
+    }
+    for code in fours.remainder() {
+        most[0] = _mm_max_epu8(most[0], level(*code));
+    }
+    let [a, b, c, d] = most;
+    _mm_max_epu8(_mm_max_epu8(a, b), _mm_max_epu8(c, d))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interaction_of<C: Copy>(
+    levels: &[u8],
+    units: &[f32],
+    codes: &[C],
+    index: impl Fn(C) -> usize + Copy,
+) -> f32 {
+    let width = units.len();
+    let rows = levels.len() / width.max(1);
+    let mut sum = 0.0;
+    for (column, units) in (0..width).step_by(LANES).zip(units.chunks_exact(LANES)) {
+        let mut most = [0u8; LANES];
+        // SAFETY: `rows` rows of `width` bytes are there, and from `column` on each has a panel; `most` has 16 bytes.
+        unsafe {
+            let greatest = greatest(levels.as_ptr().add(column), (rows, width), codes, index);
+            _mm_storeu_si128(most.as_mut_ptr().cast(), greatest);
+        }
+        sum += interaction::weighted(&most, units);
+    }
+    sum
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn interaction_u16(levels: &[u8], units: &[f32], codes: &[u16]) -> f32 {
-    interaction::interaction(levels, units, codes, usize::from)
+    interaction_of(levels, units, codes, usize::from)
 }
 
 #[target_feature(enable = "avx2")]
 pub(super) fn interaction_u32(levels: &[u8], units: &[f32], codes: &[u32]) -> f32 {
-    interaction::interaction(levels, units, codes, |code| code as usize)
+    interaction_of(levels, units, codes, |code| code as usize)
+}
+
+/// As [`interaction::contenders`], where all groups are one panel; else that.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn contenders_of<C: Copy>(
+    levels: &[u8],
+    units: &[f32],
+    codes: &[C],
+    index: impl Fn(C) -> usize + Copy,
+    within: u8,
+    out: &mut Vec<u32>,
+) {
+    if units.len() != LANES {
+        return interaction::contenders(levels, units, codes, index, within, out);
+    }
+    let shape = (levels.len() / LANES, LANES);
+    // SAFETY: so many rows of 16 bytes are there.
+    let most = unsafe { greatest(levels.as_ptr(), shape, codes, index) };
+    let mut asked = [0u8; LANES];
+    asked.iter_mut().zip(units).for_each(|(asked, unit)| {
+        *asked = if *unit > 0.0 { u8::MAX } else { 0 };
+    });
+    // SAFETY: `asked` has 16 bytes.
+    let asked = unsafe { _mm_loadu_si128(asked.as_ptr().cast()) };
+    let floors = _mm_subs_epu8(most, _mm_set1_epi8(within.cast_signed()));
+    let before = out.len();
+    out.resize(before + codes.len(), 0);
+    let mut count = before;
+    for (code, place) in codes.iter().zip(0u32..) {
+        // There is room for every place, and the next overwrites one that is not counted.
+        out[count] = place;
+        let at = index(*code);
+        if at < shape.0 {
+            // SAFETY: the row is one of the table.
+            let row = unsafe { _mm_loadu_si128(levels.as_ptr().add(at * LANES).cast()) };
+            let reached = _mm_cmpeq_epi8(_mm_max_epu8(row, floors), row);
+            count += usize::from(_mm_testz_si128(reached, asked) == 0);
+        }
+    }
+    out.truncate(count);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn contenders_u16(levels: &[u8], units: &[f32], codes: &[u16], within: u8, out: &mut Vec<u32>) {
+    contenders_of(levels, units, codes, usize::from, within, out);
+}
+
+#[target_feature(enable = "avx2")]
+pub(super) fn contenders_u32(levels: &[u8], units: &[f32], codes: &[u32], within: u8, out: &mut Vec<u32>) {
+    contenders_of(levels, units, codes, |code| code as usize, within, out);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -269,19 +269,45 @@ pub(super) fn maxsim_residual(query: &BytePanels, tile: &ResidualTile<'_>, maxim
     }
 }
 
-/// Writes the scaled dot products of `P` panels with `R` rows of bytes, `tokens` numbers apart; of each row the first
-/// `width`.
+/// The scaled dot products of `P` panels with `R` rows of bytes.
 ///
 /// # Safety
-/// As [`dots_i8`] with the query's panels from `panel` and the rows from `first`; 4. `out` points to `R` rows that are
-/// `tokens` apart and have room for `width <= P * LANES` numbers; 5. `first + R` rows have a scale; 6. `panel + P` panels
-/// have steps; 7. `levels` points to `R` rows that are as far apart as there are steps and have room for `P * LANES` bytes.
+/// As [`dots_i8`] with the query's panels from `panel` and the rows from `first`; 4. `first + R` rows have a scale.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a tile of a kernel: its matrices and where it is in them"
-)]
+unsafe fn byte_scores<const P: usize, const R: usize>(
+    query: &BytePanels,
+    panel: usize,
+    rows: &ByteRows,
+    first: usize,
+) -> [[__m512; P]; R] {
+    let dim = query.dim;
+    // SAFETY: preconditions 1 to 3.
+    let dots = unsafe {
+        let panels = query.values.as_ptr().add(panel * LANES * dim);
+        let offsets = query.offsets.as_ptr().add(panel * LANES);
+        dots_i8::<P, R>(panels, offsets, rows.values.as_ptr().add(first * dim), dim)
+    };
+    let mut scores = [[_mm512_setzero_ps(); P]; R];
+    for p in 0..P {
+        // SAFETY: precondition 1: there is a scale for each lane of each panel.
+        let scale = unsafe { _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)) };
+        for (r, (dot, scores)) in dots.iter().zip(&mut scores).enumerate() {
+            // SAFETY: precondition 4.
+            let factor = unsafe { *rows.scales.get_unchecked(first + r) };
+            let score = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p]), scale);
+            scores[p] = _mm512_mul_ps(score, _mm512_set1_ps(factor));
+        }
+    }
+    scores
+}
+
+/// Writes scaled dot products, `tokens` numbers apart; of each row the first `width`.
+///
+/// # Safety
+/// As [`byte_scores`]; 5. `out` points to `R` rows that are `tokens` apart and have room for `width <= P * LANES` numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn byte_scores_tile<const P: usize, const R: usize>(
     query: &BytePanels,
     panel: usize,
@@ -290,72 +316,92 @@ unsafe fn byte_scores_tile<const P: usize, const R: usize>(
     out: *mut f32,
     tokens: usize,
     width: usize,
-    steps: &[f32],
-    levels: *mut u8,
 ) {
-    let dim = query.dim;
-    // SAFETY: preconditions 1 to 3.
-    let dots = unsafe {
-        let panels = query.values.as_ptr().add(panel * LANES * dim);
-        let offsets = query.offsets.as_ptr().add(panel * LANES);
-        dots_i8::<P, R>(panels, offsets, rows.values.as_ptr().add(first * dim), dim)
-    };
+    // SAFETY: preconditions 1 to 4.
+    let scores = unsafe { byte_scores::<P, R>(query, panel, rows, first) };
     for p in 0..P {
         let mask = u16::MAX >> (LANES - LANES.min(width - p * LANES));
-        // SAFETY: precondition 1: there is a scale for each lane of each panel; 6.
-        let (scale, step) = unsafe {
-            (
-                _mm512_loadu_ps(query.scales.as_ptr().add((panel + p) * LANES)),
-                _mm512_loadu_ps(steps.as_ptr().add((panel + p) * LANES)),
-            )
-        };
-        for (r, dot) in dots.iter().enumerate() {
-            // SAFETY: precondition 5.
-            let factor = unsafe { *rows.scales.get_unchecked(first + r) };
-            let score = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[p]), scale);
-            let score = _mm512_mul_ps(score, _mm512_set1_ps(factor));
-            // SAFETY: precondition 4; the mask leaves out what is beyond `width`.
-            unsafe { _mm512_mask_storeu_ps(out.add(r * tokens + p * LANES), mask, score) };
-            let level = _mm512_max_ps(_mm512_mul_ps(score, step), _mm512_setzero_ps());
-            let level = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(level));
-            // SAFETY: precondition 7.
-            unsafe { _mm_storeu_si128(levels.add(r * steps.len() + p * LANES).cast(), level) };
+        for (r, scores) in scores.iter().enumerate() {
+            // SAFETY: precondition 5; the mask leaves out what is beyond `width`.
+            unsafe { _mm512_mask_storeu_ps(out.add(r * tokens + p * LANES), mask, scores[p]) };
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn scores_i8(
-    query: &BytePanels,
-    tokens: usize,
-    rows: &ByteRows,
-    out: &mut [f32],
-    steps: &[f32],
-    levels: &mut [u8],
-) {
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
     let (count, panels) = (rows.scales.len(), query.panels());
     assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
-    assert!(steps.len() == panels * LANES && levels.len() == count * steps.len());
     assert_eq!(tokens.div_ceil(LANES), panels);
     for row in (0..count).step_by(ROWS) {
         let some = ROWS.min(count - row);
         for panel in (0..panels).step_by(2) {
             let width = (tokens - panel * LANES).min(2 * LANES);
             let out = out[row * tokens + panel * LANES..].as_mut_ptr();
-            let levels = levels[row * steps.len() + panel * LANES..].as_mut_ptr();
-            // SAFETY: `panel` and the one after it, where there is one, are panels; `some` rows are left in `rows`, `out`
-            // and `levels`, `width` numbers of each from `panel` on.
+            // SAFETY: `panel` and the one after it, where there is one, are panels; `some` rows are left in `rows` and
+            // `out`, `width` numbers of each from `panel` on.
             unsafe {
                 if panel + 1 < panels {
                     for_rows!(
                         some,
-                        byte_scores_tile::<2>(query, panel, rows, row, out, tokens, width, steps, levels)
+                        byte_scores_tile::<2>(query, panel, rows, row, out, tokens, width)
                     );
                 } else {
                     for_rows!(
                         some,
-                        byte_scores_tile::<1>(query, panel, rows, row, out, tokens, width, steps, levels)
+                        byte_scores_tile::<1>(query, panel, rows, row, out, tokens, width)
                     );
+                }
+            }
+        }
+    }
+}
+
+/// Writes scaled dot products as levels.
+///
+/// # Safety
+/// As [`byte_scores`]; 5. `panel + P` panels have steps; 6. `levels` points to `R` rows that are as far apart as there are
+/// steps and have room for `P * LANES` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn levels_tile<const P: usize, const R: usize>(
+    query: &BytePanels,
+    panel: usize,
+    rows: &ByteRows,
+    first: usize,
+    steps: &[f32],
+    levels: *mut u8,
+) {
+    // SAFETY: preconditions 1 to 4.
+    let scores = unsafe { byte_scores::<P, R>(query, panel, rows, first) };
+    for p in 0..P {
+        // SAFETY: precondition 5.
+        let step = unsafe { _mm512_loadu_ps(steps.as_ptr().add((panel + p) * LANES)) };
+        for (r, scores) in scores.iter().enumerate() {
+            let level = _mm512_max_ps(_mm512_mul_ps(scores[p], step), _mm512_setzero_ps());
+            let level = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(level));
+            // SAFETY: precondition 6.
+            unsafe { _mm_storeu_si128(levels.add(r * steps.len() + p * LANES).cast(), level) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn levels_i8(query: &BytePanels, rows: &ByteRows, steps: &[f32], levels: &mut [u8]) {
+    let (count, panels) = (rows.scales.len(), query.panels());
+    assert!(rows.values.len() == count * query.dim);
+    assert!(steps.len() == panels * LANES && levels.len() == count * steps.len());
+    for row in (0..count).step_by(ROWS) {
+        let some = ROWS.min(count - row);
+        for panel in (0..panels).step_by(2) {
+            let levels = levels[row * steps.len() + panel * LANES..].as_mut_ptr();
+            // SAFETY: `panel` and the one after it, where there is one, are panels and have steps; `some` rows are left in
+            // `rows` and `levels`.
+            unsafe {
+                if panel + 1 < panels {
+                    for_rows!(some, levels_tile::<2>(query, panel, rows, row, steps, levels));
+                } else {
+                    for_rows!(some, levels_tile::<1>(query, panel, rows, row, steps, levels));
                 }
             }
         }
@@ -515,12 +561,20 @@ fn search_4(row: &[f32], table: &[__m512; 16], back: &mut [u8]) -> usize {
     least_state(&[cost])
 }
 
-/// Looks up the windows of rows that are whole groups of 64.
+/// Looks up the windows of the rows at some places, which are whole groups of 64.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-pub(super) fn trellis_unpack(bits: u8, table: &[u8; WINDOWS], before: &[u8], packed: &[u8], out: &mut [u8]) {
+pub(super) fn trellis_unpack(
+    bits: u8,
+    table: &[u8; WINDOWS],
+    (places, before): (&[u32], &[u8]),
+    packed: &[u8],
+    out: &mut [u8],
+) {
     let step = 8 * usize::from(bits);
     let groups = out.len() / 64 / before.len().max(1);
-    assert!(out.len() == before.len() * groups * 64 && packed.len() == before.len() * groups * step);
+    assert!(out.len() == before.len() * groups * 64 && places.len() == before.len());
+    let ends_by = |place: &u32| (*place as usize + 1) * groups * step <= packed.len();
+    assert!(places.iter().all(ends_by));
     // SAFETY: the table has 256 bytes.
     let quarters: [__m512i; 4] =
         std::array::from_fn(|q| unsafe { _mm512_loadu_si512(table.as_ptr().add(q * 64).cast()) });
@@ -534,12 +588,13 @@ pub(super) fn trellis_unpack(bits: u8, table: &[u8; WINDOWS], before: &[u8], pac
     };
     // Byte 0 of the source is the one before the group: in memory, but for the first group of a row.
     let mask = u64::MAX >> (63 - step);
-    for (row, before) in before.iter().enumerate() {
+    for (row, (place, before)) in places.iter().zip(before).enumerate() {
+        let first = *place as usize * groups;
         for group in 0..groups {
             // SAFETY: `step` bytes are there from here on, and one before them unless it is masked out; the mask reads no
             // more. 64 bytes are left in `out`.
             unsafe {
-                let from = packed.as_ptr().add((row * groups + group) * step).cast::<i8>();
+                let from = packed.as_ptr().add((first + group) * step).cast::<i8>();
                 let source = if group == 0 {
                     let source = _mm512_maskz_loadu_epi8(mask & !1, from.wrapping_sub(1));
                     _mm512_mask_set1_epi8(source, 1, before.cast_signed())

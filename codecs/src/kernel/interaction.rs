@@ -1,7 +1,8 @@
-//! The centroid interaction: the greatest level of each query token among some centroids. Written so that each
-//! instruction set's build of it keeps a row in registers.
+//! The centroid interaction: the greatest level of each query token among some centroids. The oracle, and what
+//! machines without AVX2 run.
 
 use super::LANES;
+use crate::maxsim::MAX_QUERY_TOKENS;
 
 /// The sum over query tokens of the greatest level, times what a level is worth. `levels` are rows as long as `units`;
 /// a code beyond the last row counts for nothing.
@@ -13,32 +14,25 @@ pub(super) fn interaction<C: Copy>(
     index: impl Fn(C) -> usize + Copy,
 ) -> f32 {
     let width = units.len();
-    let (mut sum, mut column) = (0.0, 0);
-    // Two panels at once are most queries whole; what is left is one.
-    while column + 2 * LANES <= width {
-        let most = greatest::<C, { 2 * LANES }>(levels, width, column, codes, index);
-        sum += weighted(&most, &units[column..]);
-        column += 2 * LANES;
-    }
-    if column < width {
-        let most = greatest::<C, LANES>(levels, width, column, codes, index);
-        sum += weighted(&most, &units[column..]);
+    let mut sum = 0.0;
+    for (column, units) in (0..width).step_by(LANES).zip(units.chunks_exact(LANES)) {
+        sum += weighted(&greatest(levels, width, column, codes, index), units);
     }
     sum
 }
 
 #[inline(always)]
-fn greatest<C: Copy, const COLUMNS: usize>(
+fn greatest<C: Copy>(
     levels: &[u8],
     width: usize,
     column: usize,
     codes: &[C],
     index: impl Fn(C) -> usize,
-) -> [u8; COLUMNS] {
-    let mut most = [0u8; COLUMNS];
+) -> [u8; LANES] {
+    let mut most = [0u8; LANES];
     for code in codes {
         let first = index(*code).saturating_mul(width) + column;
-        let Some(row) = levels.get(first..).and_then(<[u8]>::first_chunk::<COLUMNS>) else {
+        let Some(row) = levels.get(first..).and_then(<[u8]>::first_chunk::<LANES>) else {
             continue;
         };
         for (most, level) in most.iter_mut().zip(row) {
@@ -48,14 +42,67 @@ fn greatest<C: Copy, const COLUMNS: usize>(
     most
 }
 
-/// In 16 sums, so that the order of additions is the same on every machine and none waits for another.
+/// Appends the places of the codes whose level is within `within` levels of the greatest for at least one query token:
+/// no other can hold a maximum if no residual moves a score by more than half of that. A query token whose greatest
+/// level is within `within` of 0 leaves nothing out; one that is worth nothing asks for nothing.
 #[inline(always)]
-fn weighted(levels: &[u8], units: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    for (levels, units) in levels.chunks_exact(LANES).zip(units.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            sums[lane] += f32::from(levels[lane]) * units[lane];
+pub(super) fn contenders<C: Copy>(
+    levels: &[u8],
+    units: &[f32],
+    codes: &[C],
+    index: impl Fn(C) -> usize + Copy,
+    within: u8,
+    out: &mut Vec<u32>,
+) {
+    let width = units.len();
+    let mut floors = [u8::MAX; MAX_QUERY_TOKENS];
+    let floors = &mut floors[..width];
+    for column in (0..width).step_by(LANES) {
+        let most = greatest(levels, width, column, codes, index);
+        let units = &units[column..][..LANES];
+        for ((floor, most), unit) in floors[column..].iter_mut().zip(most).zip(units) {
+            *floor = if *unit > 0.0 {
+                most.saturating_sub(within)
+            } else {
+                u8::MAX
+            };
         }
     }
-    sums.iter().sum()
+    let before = out.len();
+    out.resize(before + codes.len(), 0);
+    let mut count = before;
+    for (code, place) in codes.iter().zip(0u32..) {
+        // There is room for every place, and the next overwrites one that is not counted.
+        out[count] = place;
+        let row = levels.get(index(*code).saturating_mul(width)..);
+        let row = row.and_then(|rest| rest.get(..width));
+        count += usize::from(row.is_some_and(|row| reaches(row, floors)));
+    }
+    out.truncate(count);
+}
+
+#[inline(always)]
+fn reaches(row: &[u8], floors: &[u8]) -> bool {
+    let mut panels = row.chunks_exact(LANES).zip(floors.chunks_exact(LANES));
+    panels.any(|(levels, floors)| {
+        let mut any = 0;
+        for (level, floor) in levels.iter().zip(floors) {
+            any |= u8::from(level >= floor);
+        }
+        any != 0
+    })
+}
+
+#[inline(always)]
+pub(super) fn weighted(levels: &[u8; LANES], units: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    for ((sum, level), unit) in sums.iter_mut().zip(levels).zip(units) {
+        *sum = f32::from(*level) * unit;
+    }
+    // In halves, so that the order of additions is the same on every machine and few wait for another.
+    for half in [8, 4, 2, 1] {
+        let (low, high) = sums.split_at_mut(half);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+    }
+    sums[0]
 }

@@ -34,6 +34,22 @@ pub(crate) use trellis::{WINDOWS, back_at, back_len, lay_out, low_byte};
 /// cache at 128 dimensions.
 pub(crate) const ROW_TILE: usize = 24;
 
+/// Asks the processor to bring a slice into its cache, without waiting for it. It changes nothing that a program can see.
+#[inline]
+pub fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let first = slice.as_ptr().cast::<i8>();
+        for line in (0..size_of_val(slice)).step_by(64) {
+            // SAFETY: SSE is part of x86-64; a prefetch of any address is no access.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
 /// An instruction set that has kernels of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -219,20 +235,16 @@ impl Kernel {
         by_isa!(self, scores_f32(query, rows, out));
     }
 
-    /// Dot products of each row of bytes with the first `tokens` rows of the panels: `out[row * tokens + token]`; and the
-    /// same as levels, whole panels a row: times the lane's `steps`, rounded, from 0 to 255.
-    pub(crate) fn scores_i8(
-        self,
-        query: &BytePanels,
-        tokens: usize,
-        rows: &ByteRows,
-        out: &mut [f32],
-        steps: &[f32],
-        levels: &mut [u8],
-    ) {
+    /// Dot products of each row of bytes with the first `tokens` rows of the panels: `out[row * tokens + token]`.
+    pub(crate) fn scores_i8(self, query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+        by_isa!(self, scores_i8(query, tokens, rows, out));
+    }
+
+    /// The same as levels, whole panels a row: times the lane's `steps`, rounded, from 0 to 255.
+    pub(crate) fn levels_i8(self, query: &BytePanels, rows: &ByteRows, steps: &[f32], levels: &mut [u8]) {
         let width = query.panels() * LANES;
         assert!(steps.len() == width && levels.len() == rows.scales.len() * width);
-        by_isa!(self, scores_i8(query, tokens, rows, out, steps, levels));
+        by_isa!(self, levels_i8(query, rows, steps, levels));
     }
 
     /// The centroid interaction of a document's codes: see [`interaction::interaction`].
@@ -269,6 +281,44 @@ impl Kernel {
         }
     }
 
+    /// The tokens of a document that may hold a maximum: see [`interaction::contenders`].
+    pub(crate) fn contenders_u16(
+        self,
+        levels: &[u8],
+        units: &[f32],
+        codes: &[u16],
+        within: u8,
+        out: &mut Vec<u32>,
+    ) {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe {
+                avx2::contenders_u16(levels, units, codes, within, out);
+            },
+            _ => interaction::contenders(levels, units, codes, usize::from, within, out),
+        }
+    }
+
+    /// As [`contenders_u16`](Self::contenders_u16), for more centroids.
+    pub(crate) fn contenders_u32(
+        self,
+        levels: &[u8],
+        units: &[f32],
+        codes: &[u32],
+        within: u8,
+        out: &mut Vec<u32>,
+    ) {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe {
+                avx2::contenders_u32(levels, units, codes, within, out);
+            },
+            _ => interaction::contenders(levels, units, codes, |code| code as usize, within, out),
+        }
+    }
+
     /// The Viterbi search of a row through the trellis of 1, 2 or 4 bits; the table is laid out by [`lay_out`].
     pub(crate) fn trellis_search(
         self,
@@ -289,31 +339,30 @@ impl Kernel {
         }
     }
 
-    /// Unpacks rows of trellis codes to biased bytes, `8 / bits` of them a packed byte; the low bits of `before` precede
-    /// the first byte of each row.
+    /// Unpacks the rows of trellis codes at some places to biased bytes, one after another, `8 / bits` of them a packed byte;
+    /// the low bits of `before` precede the first byte of each row.
     pub(crate) fn trellis_unpack(
         self,
         bits: u8,
         table: &[u8; WINDOWS],
-        before: &[u8],
+        (places, before): (&[u32], &[u8]),
         packed: &[u8],
         out: &mut [u8],
     ) {
-        assert_eq!(packed.len() * 8, out.len() * usize::from(bits));
-        let (from, to) = (
-            packed.len() / before.len().max(1),
-            out.len() / before.len().max(1),
-        );
+        assert_eq!(places.len(), before.len());
+        let to = out.len() / places.len().max(1);
+        let from = to * usize::from(bits) / 8;
+        let ends_by = |place: &u32| (*place as usize + 1) * from <= packed.len();
+        assert!(out.len() == places.len() * to && places.iter().all(ends_by));
         #[cfg(target_arch = "x86_64")]
         if self.0 == Isa::Avx512Vnni && to.is_multiple_of(64) && is_x86_feature_detected!("avx512vbmi") {
             // SAFETY: a kernel of an instruction set exists only where the machine has it, and the rest was asked for.
-            unsafe { avx512::trellis_unpack(bits, table, before, packed, out) };
+            unsafe { avx512::trellis_unpack(bits, table, (places, before), packed, out) };
             return;
         }
-        let rows = packed
-            .chunks_exact(from.max(1))
-            .zip(out.chunks_exact_mut(to.max(1)));
-        for ((packed, out), before) in rows.zip(before) {
+        let rows = places.iter().zip(before).zip(out.chunks_exact_mut(to.max(1)));
+        for ((place, before), out) in rows {
+            let packed = &packed[*place as usize * from..][..from];
             trellis::unpack(bits, table, *before, packed, out);
         }
     }

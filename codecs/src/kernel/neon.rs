@@ -248,35 +248,44 @@ unsafe fn byte_scores_tile<const R: usize>(
     }
 }
 
+/// Calls `each(first row, panel, scores)` for the scaled dot products of each panel with up to [`BYTE_ROWS`] rows.
+#[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn scores_i8(
-    query: &BytePanels,
-    tokens: usize,
-    rows: &ByteRows,
-    out: &mut [f32],
-    steps: &[f32],
-    levels: &mut [u8],
-) {
-    let (count, panels) = (rows.scales.len(), query.panels());
-    assert!(rows.values.len() == count * query.dim && out.len() >= count * tokens);
-    assert_eq!(tokens.div_ceil(LANES), panels);
+fn for_byte_scores(query: &BytePanels, rows: &ByteRows, mut each: impl FnMut(usize, usize, &[f32])) {
+    let count = rows.scales.len();
+    assert!(rows.values.len() == count * query.dim);
     let mut scores = [0.0; BYTE_ROWS * LANES];
-    for (row, out) in (0..count)
-        .step_by(BYTE_ROWS)
-        .zip(out.chunks_mut(BYTE_ROWS * tokens))
-    {
+    for row in (0..count).step_by(BYTE_ROWS) {
         let some = BYTE_ROWS.min(count - row);
-        for panel in 0..panels {
+        for panel in 0..query.panels() {
             // SAFETY: `panel` is one of the query's, quantised to -127..=127 as the rows are; `some` rows are left, and
             // each has a scale.
             unsafe { for_rows!(some, byte_scores_tile(query, panel, rows, row, &mut scores)) };
-            let width = LANES.min(tokens - panel * LANES);
-            for (row, out) in out.chunks_exact_mut(tokens).take(some).enumerate() {
-                out[panel * LANES..][..width].copy_from_slice(&scores[row * LANES..][..width]);
-            }
+            each(row, panel, &scores[..some * LANES]);
         }
     }
-    levels_of(&out[..count * tokens], tokens, steps, levels);
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
+    assert_eq!(tokens.div_ceil(LANES), query.panels());
+    for_byte_scores(query, rows, |first, panel, scores| {
+        let width = LANES.min(tokens - panel * LANES);
+        for (row, scores) in (first..).zip(scores.chunks_exact(LANES)) {
+            out[row * tokens + panel * LANES..][..width].copy_from_slice(&scores[..width]);
+        }
+    });
+}
+
+#[target_feature(enable = "neon")]
+pub(super) fn levels_i8(query: &BytePanels, rows: &ByteRows, steps: &[f32], levels: &mut [u8]) {
+    for_byte_scores(query, rows, |first, panel, scores| {
+        let steps_here = &steps[panel * LANES..][..LANES];
+        for (row, scores) in (first..).zip(scores.chunks_exact(LANES)) {
+            let levels = &mut levels[row * steps.len() + panel * LANES..][..LANES];
+            levels_of(scores, steps_here, levels);
+        }
+    });
 }
 
 /// Unpacks whole groups of 16 packed bytes; returns the packed bytes that it took.

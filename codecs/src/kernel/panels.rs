@@ -79,6 +79,20 @@ impl BytePanels {
         }
     }
 
+    /// The length of what rounding took from each of the rows that it was made of.
+    pub(crate) fn rounding(&self, rows: &[f32]) -> Vec<f32> {
+        let lost = rows.chunks_exact(self.dim).enumerate().map(|(at, row)| {
+            let panel = &self.values[at / LANES * LANES * self.dim..];
+            let fours = row.chunks_exact(4).enumerate().flat_map(|(group, four)| {
+                let codes = &panel[(group * LANES + at % LANES) * 4..][..4];
+                four.iter().zip(codes)
+            });
+            let off = |(v, code): (&f32, &i8)| v - f32::from(*code) * self.scales[at];
+            fours.map(off).map(|off| off * off).sum::<f32>().sqrt()
+        });
+        lost.collect()
+    }
+
     /// Number of panels.
     pub(crate) fn panels(&self) -> usize {
         self.scales.len() / LANES
@@ -86,7 +100,7 @@ impl BytePanels {
 }
 
 /// Rows in int8, each by its own scale, one after another: what is scored against panels.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ByteRows {
     /// `dim` bytes a row: the code plus 128.
     pub(crate) values: Vec<u8>,

@@ -113,15 +113,7 @@ fn panel_scores(panels: &BytePanels, panel: usize, row: &[u8]) -> [f32; LANES] {
     std::array::from_fn(|lane| dots[lane] as f32 * panels.scales[panel * LANES + lane])
 }
 
-pub(super) fn scores_i8(
-    query: &BytePanels,
-    tokens: usize,
-    rows: &ByteRows,
-    out: &mut [f32],
-    steps: &[f32],
-    levels: &mut [u8],
-) {
-    let out = &mut out[..rows.scales.len() * tokens];
+pub(super) fn scores_i8(query: &BytePanels, tokens: usize, rows: &ByteRows, out: &mut [f32]) {
     let each = rows.values.chunks_exact(query.dim).zip(&rows.scales);
     for ((row, scale), out) in each.zip(out.chunks_exact_mut(tokens)) {
         for (panel, out) in out.chunks_mut(LANES).enumerate() {
@@ -131,22 +123,26 @@ pub(super) fn scores_i8(
                 .for_each(|(to, score)| *to = score * scale);
         }
     }
-    levels_of(out, tokens, steps, levels);
 }
 
-/// Scores as levels: times the lane's step, rounded, from 0 to 255; lanes without a token are 0.
-#[inline(always)]
-pub(super) fn levels_of(scores: &[f32], tokens: usize, steps: &[f32], levels: &mut [u8]) {
-    let rows = scores
-        .chunks_exact(tokens)
-        .zip(levels.chunks_exact_mut(steps.len()));
-    for (scores, levels) in rows {
-        levels[tokens..].fill(0);
-        for ((level, score), step) in levels.iter_mut().zip(scores).zip(steps) {
-            // Adding 2^23 rounds to even and leaves the number in the low bits.
-            let rounded = (score * step).clamp(0.0, 255.0) + 8_388_608.0;
-            [*level, ..] = rounded.to_bits().to_le_bytes();
+pub(super) fn levels_i8(query: &BytePanels, rows: &ByteRows, steps: &[f32], levels: &mut [u8]) {
+    let each = rows.values.chunks_exact(query.dim).zip(&rows.scales);
+    for ((row, scale), levels) in each.zip(levels.chunks_exact_mut(steps.len())) {
+        let panels = levels.chunks_exact_mut(LANES).zip(steps.chunks_exact(LANES));
+        for (panel, (levels, steps)) in panels.enumerate() {
+            let scores = panel_scores(query, panel, row).map(|score| score * scale);
+            levels_of(&scores, steps, levels);
         }
+    }
+}
+
+/// Scores as levels: times the lane's step, rounded, from 0 to 255.
+#[inline(always)]
+pub(super) fn levels_of(scores: &[f32], steps: &[f32], levels: &mut [u8]) {
+    for ((level, score), step) in levels.iter_mut().zip(scores).zip(steps) {
+        // Adding 2^23 rounds to even and leaves the number in the low bits.
+        let rounded = (score * step).clamp(0.0, 255.0) + 8_388_608.0;
+        [*level, ..] = rounded.to_bits().to_le_bytes();
     }
 }
 

@@ -242,9 +242,13 @@ mod tests {
                 let expected: Vec<u8> = (0..dim).map(|at| table[window(at)]).collect();
                 for isa in Isa::available() {
                     let mut out = vec![0; dim];
-                    Kernel::new(isa)
-                        .unwrap()
-                        .trellis_unpack(bits, &table, &stream[..1], packed, &mut out);
+                    Kernel::new(isa).unwrap().trellis_unpack(
+                        bits,
+                        &table,
+                        (&[0], &stream[..1]),
+                        packed,
+                        &mut out,
+                    );
                     assert_eq!(out, expected, "{isa}, {bits} bits, {dim}");
                 }
             }

@@ -218,6 +218,24 @@ impl ResidualCodec {
         self.dim * usize::from(self.bits) / 8
     }
 
+    /// The root mean square of a number of a residual, about: what the residual adds to a score with a unit vector varies by
+    /// as much.
+    #[must_use]
+    pub fn residual_spread(&self) -> f32 {
+        match &self.quantizer {
+            Quantizer::Buckets(buckets) => {
+                let weights = buckets.weights();
+                #[expect(clippy::cast_precision_loss, reason = "at most 16")]
+                let count = weights.len() as f32;
+                (crate::metric::squared_norm(weights) / count).sqrt()
+            }
+            Quantizer::Trellis(trellis) => {
+                let scales = trellis.scales();
+                scales.get(scales.len() / 2).copied().unwrap_or_default()
+            }
+        }
+    }
+
     /// How residuals become bits.
     #[must_use]
     pub fn quantizer(&self) -> &Quantizer {

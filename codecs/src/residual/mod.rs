@@ -5,6 +5,7 @@ mod buckets;
 mod codec;
 mod codes;
 mod contest;
+mod directions;
 mod foreign;
 mod groups;
 mod pack;

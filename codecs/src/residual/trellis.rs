@@ -203,16 +203,16 @@ impl Trellis {
         }
     }
 
-    /// The table entries of some tokens' residuals, as biased bytes; `before` has a byte a token.
-    pub(crate) fn unpack(&self, kernel: Kernel, before: &[u8], residuals: &[u8], out: &mut [u8]) {
-        kernel.trellis_unpack(self.bits, biased(self.bits), before, residuals, out);
+    /// The table entries of the residuals at some places, as biased bytes; `before` has a byte a place.
+    pub(crate) fn unpack(&self, kernel: Kernel, rows: (&[u32], &[u8]), residuals: &[u8], out: &mut [u8]) {
+        kernel.trellis_unpack(self.bits, biased(self.bits), rows, residuals, out);
     }
 
     /// Adds a residual to its centroid, by its factors.
     pub(super) fn decode(&self, residual: &[u8], factors: u16, out: &mut [f32]) {
         let factors = self.factors(factors);
         let (mut bytes, mut values) = (vec![0; out.len()], vec![0.0; out.len()]);
-        self.unpack(self.kernel, &[factors.before], residual, &mut bytes);
+        self.unpack(self.kernel, (&[0], &[factors.before]), residual, &mut bytes);
         for (value, byte) in values.iter_mut().zip(&bytes) {
             *value = f32::from((byte ^ 0x80).cast_signed()) * factors.scale;
         }

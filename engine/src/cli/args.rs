@@ -257,6 +257,12 @@ pub(super) struct RunArgs {
     /// Only the first N queries
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) limit_queries: Option<usize>,
+    /// Ask each query N times; the fastest counts, so that other load on the machine counts less
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
+    pub(super) repeat: usize,
+    /// Print where the time went: the stages, their median and their share of all time
+    #[arg(long)]
+    pub(super) analyze: bool,
     #[command(flatten)]
     pub(super) models: ModelArgs,
 }

@@ -30,9 +30,13 @@ impl Latencies {
             .unwrap_or(0.0)
     }
 
+    pub(super) fn total_milliseconds(&self) -> f64 {
+        self.milliseconds.iter().sum()
+    }
+
     /// Queries a second, one after the other.
     pub(super) fn queries_per_second(&self) -> f64 {
-        let total: f64 = self.milliseconds.iter().sum();
+        let total = self.total_milliseconds();
         if total > 0.0 {
             self.milliseconds.len() as f64 * 1e3 / total
         } else {

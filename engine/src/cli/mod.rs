@@ -20,6 +20,7 @@ mod progress;
 mod recall;
 mod run;
 mod search;
+mod stages;
 mod stats;
 
 use std::process::ExitCode;

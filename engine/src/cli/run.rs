@@ -1,6 +1,6 @@
 //! `latewood run`
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use super::matrices::read_matrices;
 use super::output::{Failure, print, print_json};
 use super::progress;
 use super::search::tuned;
+use super::stages::Stages;
 use crate::evaluation::RunFile;
 use crate::import::{NpyReader, read_queries};
 use crate::{Collection, Query};
@@ -34,23 +35,35 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     };
     queries.truncate(args.limit_queries.unwrap_or(usize::MAX));
     let mut file = RunFile::create(&args.out, &args.plan.to_string())?;
-    let mut latencies = Latencies::default();
+    let (mut latencies, mut stages) = (Latencies::default(), Stages::default());
     if let Some((_, asked)) = queries.first() {
         // Loads the models and touches the files once: what is measured is a collection in use.
         query(&collection, args, asked).run()?;
     }
     let bar = progress::bar(global, "run", Some(queries.len() as u64));
     for (id, asked) in &queries {
-        let query = query(&collection, args, asked);
-        let begun = Instant::now();
-        let hits = query.run()?;
-        latencies.add(begun.elapsed());
+        let mut fastest = Duration::MAX;
+        let mut hits = Vec::new();
+        for _ in 0..args.repeat {
+            let query = query(&collection, args, asked);
+            let begun = Instant::now();
+            if args.analyze {
+                let analysis = query.analyze()?;
+                fastest = fastest.min(begun.elapsed());
+                stages.add(&analysis.profile);
+                hits = analysis.hits;
+            } else {
+                hits = query.run()?;
+                fastest = fastest.min(begun.elapsed());
+            }
+        }
+        latencies.add(fastest);
         file.write(id, hits.into_iter().map(|hit| (hit.id, hit.score)))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     file.finish()?;
-    report(global, &latencies)
+    report(global, &latencies, args.analyze.then_some(&stages))
 }
 
 fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query<'a> {
@@ -77,20 +90,25 @@ fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query
     }
 }
 
-fn report(global: &Global, latencies: &Latencies) -> Result<(), Failure> {
+fn report(global: &Global, latencies: &Latencies, stages: Option<&Stages>) -> Result<(), Failure> {
     let (p50, p95) = (latencies.percentile(0.5), latencies.percentile(0.95));
     let qps = latencies.queries_per_second();
     if global.json {
-        return print_json(&json!({
+        let mut report = json!({
             "queries": latencies.len(),
             "p50_ms": rounded(p50, 4),
             "p95_ms": rounded(p95, 4),
             "qps": rounded(qps, 2),
-        }));
+        });
+        if let Some(stages) = stages {
+            report["stages"] = stages.json();
+        }
+        return print_json(&report);
     }
     print(format!(
-        "{} queries: p50 {p50:.3} ms, p95 {p95:.3} ms, {qps:.1} queries/s\n",
-        latencies.len()
+        "{} queries: p50 {p50:.3} ms, p95 {p95:.3} ms, {qps:.1} queries/s\n{}",
+        latencies.len(),
+        stages.map(Stages::table).unwrap_or_default()
     ))
 }
 

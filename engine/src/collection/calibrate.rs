@@ -199,11 +199,13 @@ fn fitted(snapshot: &Snapshot, stages: &Stages, before: CostModel) -> CostModel 
             unit(&["maxsim index: interaction"]),
             1.0,
         );
-        set(
-            &mut cost.maxsim_pair,
-            unit(&["maxsim scan: codes", "maxsim index: codes"]),
-            scale,
-        );
+        let refined = unit(&["maxsim index: codes"]);
+        set(&mut cost.refined_pair, refined, scale);
+        // Where nothing was scanned, a scan costs as much more as it does by default.
+        let usual = CostModel::default();
+        let more = usual.maxsim_pair / usual.refined_pair;
+        let scanned = unit(&["maxsim scan: codes"]).or(refined.map(|unit| unit * more));
+        set(&mut cost.maxsim_pair, scanned, scale);
         let exact = [
             "maxsim scan",
             "maxsim scan: exact",

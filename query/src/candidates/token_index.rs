@@ -1,8 +1,9 @@
 //! Late interaction through posting lists: documents gather their score list by list, so that no document outside the
 //! probed lists is ever touched, and the codes of few documents are read.
 //!
-//! For each query token the lists of its nearest centroids are walked in descending order of score. The first time that
-//! a document is met is then its best centroid for that token, and adds that score to the document's sum. A token that
+//! Query tokens that point the same way are a group, which counts as one token of their sum: a ColBERT query of 32 has some
+//! 15. For each group the lists of its nearest centroids are walked in descending order of score. The first time that
+//! a document is met is then its best centroid for that group, and adds that score to the document's sum. A group that
 //! meets the document in none of its lists counts as the score of its last list, the least that it can have missed by
 //! (the imputation of WARP, arXiv 2501.17788). Filter and tombstones are tested where scores gather.
 
@@ -11,7 +12,7 @@ use std::cell::RefCell;
 use latewood_storage::IvfView;
 
 use super::Scope;
-use super::probe::{CentroidScores, Probe, best_centroids};
+use super::probe::{CentroidLevels, Probe, best_centroids};
 use crate::error::QueryError;
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
@@ -28,15 +29,13 @@ pub(crate) struct Gathered {
     pub(crate) postings: u64,
 }
 
-/// Which lists to visit, for each codebook and query token.
+/// Which lists to visit, for each codebook and group of query tokens.
 pub(crate) fn probe(scorer: &TokenScorer<'_>, n_probe: usize) -> Vec<Vec<Vec<Probe>>> {
-    let query_tokens = scorer.query().num_tokens();
     let lists = |bound: &latewood_codecs::ResidualQuery<'_>| {
-        let all = CentroidScores {
-            scores: bound.centroid_scores(),
+        let all = CentroidLevels {
             levels: bound.centroid_levels(),
-            width: bound.level_units().len(),
-            query_tokens,
+            units: bound.level_units(),
+            groups: bound.num_groups(),
         };
         best_centroids(all, n_probe)
     };
@@ -97,15 +96,44 @@ struct Task<'a> {
     matches: &'a SegmentMatches,
 }
 
-/// A document's sum, and the last query token that added to it: 0 for none, counted from 1.
-#[derive(Clone, Copy, Default)]
-struct Cell {
-    sum: f32,
-    token: u32,
+/// A document's sum, and the last group that added to it: groups are counted from 1, and 0 is none. In 4 bytes, so that
+/// the cells of many documents stay in the cache: the group in the high bits, the sum in steps of [`Steps`] in the rest.
+type Cell = u32;
+
+const SUM_BITS: u32 = 22;
+const SUM: Cell = (1 << SUM_BITS) - 1;
+/// The group of documents that cannot be hits: no group comes after it. A query has at most 512.
+const CLOSED: Cell = Cell::MAX >> SUM_BITS;
+
+/// What gains are counted in, so that the greatest sum there can be still fits.
+#[derive(Clone, Copy)]
+struct Steps {
+    each: f32,
 }
 
-/// The token of documents that cannot be hits: no token comes after it.
-const CLOSED: u32 = u32::MAX;
+impl Steps {
+    fn new(lists: &[Vec<Probe>]) -> Self {
+        let most = |probes: &Vec<Probe>| probes.first().map_or(0.0, |first| first.score);
+        let greatest: f32 = lists.iter().map(most).sum();
+        // Rounding adds at most half a step a group.
+        Self {
+            each: greatest.max(f32::MIN_POSITIVE) / (SUM - 1024) as f32,
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a gain is not negative and no greater than the greatest sum"
+    )]
+    fn count(self, gain: f32) -> Cell {
+        ((gain.max(0.0) / self.each).round() as Cell).min(SUM)
+    }
+
+    fn value(self, cell: Cell) -> f32 {
+        (cell & SUM) as f32 * self.each
+    }
+}
 
 /// Memory of one thread's walks, kept from query to query; all cells are zero between walks.
 #[derive(Default)]
@@ -122,7 +150,9 @@ thread_local! {
 fn walk(task: &Task<'_>, keep: usize) -> Result<Gathered, QueryError> {
     SCRATCH.with_borrow_mut(|scratch| {
         let gathered = walk_with(task, keep, scratch);
-        scratch.cells.clear();
+        if gathered.is_err() || !task.matches.is_all() {
+            scratch.cells.clear();
+        }
         gathered
     })
 }
@@ -130,29 +160,46 @@ fn walk(task: &Task<'_>, keep: usize) -> Result<Gathered, QueryError> {
 fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gathered, QueryError> {
     let Scratch { cells, met, postings } = scratch;
     let rows = task.matches.rows() as usize;
-    cells.resize(rows, Cell::default());
+    if cells.len() < rows {
+        cells.resize(rows, 0);
+    }
+    let cells = &mut cells[..rows];
     if !task.matches.is_all() {
         for (cell, ordinal) in cells.iter_mut().zip(0u32..) {
-            cell.token = if task.matches.contains(ordinal) { 0 } else { CLOSED };
+            *cell = if task.matches.contains(ordinal) {
+                0
+            } else {
+                CLOSED << SUM_BITS
+            };
         }
     }
     // One more than there are: the last place is written to and never counted.
     met.resize(rows + 1, 0);
+    let steps = Steps::new(task.lists);
+    let fetch = |probes: &Vec<Probe>| probes.iter().for_each(|probe| task.ivf.prefetch(probe.centroid));
+    task.lists.first().map(fetch);
     let (mut read, mut met_count, mut imputed) = (0, 0, 0.0);
-    for (probes, token) in task.lists.iter().zip(1u32..) {
+    for ((probes, next), group) in task.lists.iter().zip(1..).zip(1..) {
+        task.lists.get(next).map(fetch);
         let missed = probes.last().map_or(0.0, |last| last.score);
         imputed += missed;
         for probe in probes {
             postings.clear();
             task.ivf.postings(probe.centroid, postings)?;
             read += postings.len() as u64;
-            met_count = add(cells, met, met_count, postings, token, probe.score - missed);
+            let gain = steps.count(probe.score - missed);
+            met_count = add(cells, met, met_count, postings, group, gain);
         }
     }
     let met = &met[..met_count];
-    let mut candidates = best_sums(task.segment, cells, met, keep);
+    let mut candidates = best_sums(task.segment, steps, cells, met, keep);
     for candidate in &mut candidates {
         candidate.score += imputed;
+    }
+    if task.matches.is_all() {
+        for &ordinal in met {
+            cells[ordinal as usize] = 0;
+        }
     }
     Ok(Gathered {
         candidates,
@@ -161,17 +208,18 @@ fn walk_with(task: &Task<'_>, keep: usize, scratch: &mut Scratch) -> Result<Gath
     })
 }
 
-/// Adds one list's score to the documents in it that the query token meets for the first time. Whether a document is new
-/// cannot be guessed, so nothing branches on it: the sum grows by the gain or by nothing, and the document is noted where
-/// the next one will overwrite it unless it is new. Returns how many are noted.
+/// Adds one list's gain to the documents in it that the group meets for the first time. Whether a document is new cannot
+/// be guessed, so nothing branches on it: a cell is written anew or as it was, and the document is noted where the next
+/// one will overwrite it unless it is new. Returns how many are noted.
 fn add(
     cells: &mut [Cell],
     met: &mut [u32],
     mut met_count: usize,
     postings: &[u32],
-    token: u32,
-    gain: f32,
+    group: Cell,
+    gain: Cell,
 ) -> usize {
+    let added = (group << SUM_BITS) + gain;
     for &ordinal in postings {
         let Some(cell) = cells.get_mut(ordinal as usize) else {
             continue;
@@ -179,9 +227,13 @@ fn add(
         if let Some(place) = met.get_mut(met_count) {
             *place = ordinal;
         }
-        met_count += usize::from(cell.token == 0);
-        cell.sum += if cell.token < token { gain } else { 0.0 };
-        cell.token = cell.token.max(token);
+        let before = *cell >> SUM_BITS;
+        met_count += usize::from(before == 0);
+        *cell = if before < group {
+            (*cell & SUM) + added
+        } else {
+            *cell
+        };
     }
     met_count
 }
@@ -193,29 +245,32 @@ const SAMPLE: usize = 1024;
 ///
 /// A sample of the sums gives a threshold that somewhat more than `keep` of them should reach, so that one pass finds
 /// few; if they are too few after all, all are taken.
-fn best_sums(segment: u32, cells: &[Cell], met: &[u32], keep: usize) -> Vec<Scored> {
-    let sum = |ordinal: u32| cells.get(ordinal as usize).map_or(0.0, |cell| cell.sum);
-    let above = |threshold: f32| -> Vec<Scored> {
+fn best_sums(segment: u32, steps: Steps, cells: &[Cell], met: &[u32], keep: usize) -> Vec<Scored> {
+    let sum = |ordinal: u32| cells.get(ordinal as usize).map_or(0, |cell| cell & SUM);
+    let above = |threshold: Cell| -> Vec<Scored> {
         let scored = met.iter().filter_map(|&ordinal| {
-            let score = sum(ordinal);
+            let sum = sum(ordinal);
             let position = Position { segment, ordinal };
-            (score >= threshold).then_some(Scored { score, position })
+            (sum >= threshold).then(|| Scored {
+                score: steps.value(sum),
+                position,
+            })
         });
         scored.collect()
     };
-    let mut threshold = f32::NEG_INFINITY;
+    let mut threshold = 0;
     if met.len() > 4 * keep.max(SAMPLE / 4) {
         let step = met.len() / SAMPLE;
-        let mut sample: Vec<f32> = met.iter().step_by(step).map(|&ordinal| sum(ordinal)).collect();
+        let mut sample: Vec<Cell> = met.iter().step_by(step).map(|&ordinal| sum(ordinal)).collect();
         // Two standard deviations of what a sample of this size may be off, and then some.
         let expected = keep * sample.len() / met.len();
         let rank = (expected + 2 * expected.isqrt() + 4).min(sample.len() - 1);
-        sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a));
+        sample.select_nth_unstable_by(rank, |a, b| b.cmp(a));
         threshold = sample[rank];
     }
     let mut best = above(threshold);
     if best.len() < keep && best.len() < met.len() {
-        best = above(f32::NEG_INFINITY);
+        best = above(0);
     }
     cut(&mut best, keep);
     best
@@ -245,6 +300,11 @@ pub(crate) fn all_matching(scope: &Scope<'_>, indexed: &[bool]) -> Vec<Scored> {
     all
 }
 
+/// Documents that one task scores.
+const BLOCK: usize = 128;
+/// How many documents ahead of the one that is scored are fetched.
+const AHEAD: usize = 12;
+
 /// Scores candidates anew with `score` and keeps the `keep` best, in no order; returns the document tokens that were
 /// scored.
 pub(crate) fn rescore(
@@ -262,8 +322,17 @@ pub(crate) fn rescore(
         .iter()
         .map(|c| scorer.tokens_of(c.position) as u64)
         .sum();
-    let scores = scope.map(candidates, |candidate| score(candidate.position));
-    for (candidate, score) in candidates.iter_mut().zip(scores) {
+    let blocks: Vec<&[Scored]> = candidates.chunks(BLOCK).collect();
+    let scores = scope.map(&blocks, |block| {
+        let fetch = |candidate: &Scored| scorer.prefetch(candidate.position);
+        block.iter().take(AHEAD).for_each(fetch);
+        let scores = block.iter().enumerate().map(|(at, candidate)| {
+            block.get(at + AHEAD).map(fetch);
+            score(candidate.position)
+        });
+        scores.collect::<Vec<f32>>()
+    });
+    for (candidate, score) in candidates.iter_mut().zip(scores.into_iter().flatten()) {
         candidate.score = score;
     }
     cut(candidates, keep);

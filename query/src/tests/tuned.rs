@@ -86,17 +86,18 @@ fn a_trace_tells_what_execution_finds() {
     let mut missed = 0;
     for query in queries(12, random) {
         let truth = exhaustive(&snapshot, &query);
-        for (n_probe, candidates, refine) in [
-            (1, 32, 32),
-            (2, 64, 32),
-            (2, 256, 48),
-            (4, 512, 24),
-            (8, 1_024, 512),
+        for (n_probe, candidates, margin) in [
+            (1, 32, 8.0),
+            (2, 64, 1.0),
+            (2, 256, 0.5),
+            (4, 512, 0.1),
+            (8, 1_024, 2.0),
         ] {
             let settings = ProbeSettings {
                 n_probe,
                 candidates,
-                refine,
+                refine: candidates,
+                margin,
             };
             let traced = found_with(&snapshot, (&query, TOKEN_DIM), &truth, settings).unwrap();
             assert_eq!(traced, executed(&snapshot, &query, settings), "{settings}");
@@ -122,6 +123,7 @@ fn the_answer_by_interaction_is_the_exhaustive_one_where_it_is_deep_enough() {
         let bound = MaxSimQuery::new(TOKEN_DIM, &query).unwrap();
         let mut scorer = TokenScorer::new(&snapshot, &bound).unwrap();
         scorer.bind().unwrap();
+        scorer.complete();
         let exhaustive = exhaustive(&snapshot, &query);
         assert_eq!(by_interaction(&scope, &scorer, 1_500, K), exhaustive);
         shallow_misses += usize::from(by_interaction(&scope, &scorer, K, K) != exhaustive);
@@ -154,7 +156,9 @@ fn tuned_settings_keep_their_promise_on_other_queries() {
     }
     let (low, high) = (&table.entries[0], &table.entries[TUNED_TARGETS.len() - 1]);
     assert!(
-        low.settings.refine < high.settings.refine || low.settings.n_probe < high.settings.n_probe,
+        low.settings.candidates < high.settings.candidates
+            || low.settings.margin < high.settings.margin
+            || low.settings.n_probe < high.settings.n_probe,
         "{table:?}"
     );
 }

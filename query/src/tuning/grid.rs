@@ -12,7 +12,10 @@ const CUTS_PER_ROOT_OF_DOCUMENTS: u64 = 32;
 /// Even a large collection has no more candidates than this.
 const DEEPEST: usize = 16_384;
 
-/// Every n_probe with every cut of the candidates; the refined are cut at the same places.
+/// Margins within which candidates are scored from their codes, rising.
+pub(super) const MARGINS: [f32; 12] = [1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0];
+
+/// Every n_probe with every cut of the candidates and every margin.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     /// Rising.
@@ -51,21 +54,22 @@ impl Grid {
         self.cuts.last().copied().unwrap_or(1)
     }
 
-    /// All settings, each with the places of its n_probe and its cut.
-    pub(super) fn settings(&self) -> impl Iterator<Item = (usize, usize, ProbeSettings)> + '_ {
+    /// All settings, each with the places of its n_probe, its cut and its margin.
+    pub(super) fn settings(&self) -> impl Iterator<Item = ([usize; 3], ProbeSettings)> + '_ {
         let pairs = self
             .n_probes
             .iter()
             .enumerate()
             .flat_map(|n_probe| self.cuts.iter().enumerate().map(move |cut| (n_probe, cut)));
         pairs.flat_map(|((n_at, &n_probe), (cut_at, &candidates))| {
-            self.cuts[..=cut_at].iter().map(move |&refine| {
+            MARGINS.into_iter().enumerate().map(move |(margin_at, margin)| {
                 let settings = ProbeSettings {
                     n_probe,
                     candidates,
-                    refine,
+                    refine: candidates,
+                    margin,
                 };
-                (n_at, cut_at, settings)
+                ([n_at, cut_at, margin_at], settings)
             })
         })
     }
@@ -91,12 +95,12 @@ mod tests {
                 "{grid:?}"
             );
             assert!(grid.deepest() as u64 <= documents.max(1), "{grid:?}");
-            for (n_at, cut_at, settings) in grid.settings() {
+            for ([n_at, cut_at, margin_at], settings) in grid.settings() {
                 assert!(settings.n_probe as u64 <= centroids.max(1));
-                assert!(settings.refine <= settings.candidates);
+                assert_eq!(settings.refine, settings.candidates);
                 assert_eq!(
-                    (grid.n_probes[n_at], grid.cuts[cut_at]),
-                    (settings.n_probe, settings.candidates)
+                    (grid.n_probes[n_at], grid.cuts[cut_at], MARGINS[margin_at]),
+                    (settings.n_probe, settings.candidates, settings.margin)
                 );
             }
         }

@@ -1,7 +1,7 @@
 //! Settings of the token index for a recall that is asked for, found on sampled queries.
 //!
 //! The exhaustive answer to each query is computed once, and one walk of the index for each n_probe notes where the true
-//! hits stand after each step. From that follows what every setting of the grid finds; for each target the cheapest by the
+//! hits stand after each step, and how far down codes must be read for them. From that follows what every setting of the grid finds; for each target the cheapest by the
 //! cost model is kept whose 95% interval begins at the target or above.
 
 mod grid;
@@ -26,10 +26,9 @@ use crate::error::QueryError;
 use crate::estimate::Estimator;
 use crate::filter::Matches;
 use crate::plan::ProbeSettings;
-use crate::request::QueryRequest;
-use crate::statistics::{Statistics, TokenStatistics, statistics};
+use crate::statistics::{TokenStatistics, statistics};
 use crate::token_scorer::TokenScorer;
-use grid::Grid;
+use grid::{Grid, MARGINS};
 use trace::Trace;
 #[cfg(test)]
 pub(crate) use trace::found_with;
@@ -88,8 +87,13 @@ pub fn tune(
     }
     let grid = Grid::of(tokens.indexed_documents, tokens.centroids);
     let typical = truth::request(first, tokens.dim, options.k);
-    let priced = priced(&grid, &typical, &statistics, tokens, cost);
-    if tokens.centroids == 0 || priced.is_empty() {
+    let estimator = Estimator {
+        request: &typical,
+        statistics: &statistics,
+        cost,
+    };
+    let unread = [0.0; MARGINS.len()];
+    if tokens.centroids == 0 || priced(&grid, &unread, estimator, tokens).is_empty() {
         return Ok(Tuned::NotNeeded);
     }
     let run = Run {
@@ -102,6 +106,10 @@ pub fn tune(
     let Some(traces) = run.traces(queries, tokens.indexed_documents, options)? else {
         return Ok(Tuned::Cancelled);
     };
+    let priced = priced(&grid, &mean_scored(&traces), estimator, tokens);
+    if priced.is_empty() {
+        return Ok(Tuned::NotNeeded);
+    }
     Ok(Tuned::Table(TunedTable {
         k: options.k,
         queries: traces.len(),
@@ -112,7 +120,7 @@ pub fn tune(
     }))
 }
 
-/// A setting with its place in the grid.
+/// A setting with its places in the grid.
 #[derive(Clone, Copy)]
 struct Priced {
     n_at: usize,
@@ -120,24 +128,22 @@ struct Priced {
     settings: ProbeSettings,
 }
 
-/// The settings that cost less than a scan, cheapest first.
-fn priced(
-    grid: &Grid,
-    typical: &QueryRequest,
-    statistics: &Statistics,
-    tokens: &TokenStatistics,
-    cost: &CostModel,
-) -> Vec<Priced> {
-    let estimator = Estimator {
-        request: typical,
-        statistics,
-        cost,
-    };
+/// How many documents a query scores from their codes with each margin, given candidates enough.
+fn mean_scored(traces: &[Trace]) -> [f64; MARGINS.len()] {
+    MARGINS.map(|margin| {
+        let all: usize = traces.iter().map(|trace| trace.scored(margin)).sum();
+        all as f64 / traces.len().max(1) as f64
+    })
+}
+
+/// The settings that cost less than a scan, cheapest first; `scored` is how many documents each margin has scored.
+fn priced(grid: &Grid, scored: &[f64], estimator: Estimator<'_>, tokens: &TokenStatistics) -> Vec<Priced> {
     let scan = estimator.maxsim_scan(tokens).microseconds;
     let mut priced: Vec<(f64, Priced)> = grid
         .settings()
-        .map(|(n_at, cut_at, settings)| {
-            let microseconds = estimator.maxsim_index(tokens, &settings).microseconds;
+        .map(|([n_at, cut_at, margin_at], settings)| {
+            let scored = scored.get(margin_at).copied().unwrap_or_default();
+            let microseconds = estimator.maxsim_index_of(tokens, &settings, scored).microseconds;
             let priced = Priced {
                 n_at,
                 cut_at,
@@ -202,6 +208,7 @@ impl Run<'_> {
         let bound = MaxSimQuery::new(self.dim, query)?;
         let mut scorer = TokenScorer::new(self.snapshot, &bound)?;
         scorer.bind()?;
+        scorer.complete();
         let answer = |truth: &Truth| match truth {
             Truth::Exhaustive => truth::exhaustive(self.snapshot, query, self.dim, self.k),
             Truth::ByInteraction(depth) => Ok(truth::by_interaction(&scope, &scorer, *depth, self.k)),
@@ -209,7 +216,7 @@ impl Run<'_> {
         let answers = truths.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
         let agreed = answers.windows(2).all(|pair| pair[0] == pair[1]);
         let hits = answers.into_iter().next().unwrap_or_default();
-        Ok((Trace::walk(&scope, &scorer, &hits, self.grid)?, agreed))
+        Ok((Trace::walk(&scope, &mut scorer, &hits, self.grid)?, agreed))
     }
 
     fn scope<'a>(&'a self, pool: Option<&'a ThreadPool>) -> Scope<'a> {
@@ -229,7 +236,7 @@ fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
     let measured: Vec<Measured> = priced
         .iter()
         .map(|priced| {
-            let found = |trace: &Trace| trace.found(priced.n_at, priced.cut_at, priced.settings.refine);
+            let found = |trace: &Trace| trace.found(priced.n_at, priced.cut_at, priced.settings.margin);
             let found: Vec<Found> = traces.iter().map(found).collect();
             (priced.settings, MeasuredRecall::of(&found))
         })
@@ -247,7 +254,7 @@ fn entries(priced: &[Priced], traces: &[Trace]) -> Vec<TunedEntry> {
 }
 
 /// Where the queries were too few to be sure: the cheapest setting that missed half of what the target allows, or else
-/// found most, with its candidates and refined doubled.
+/// found most, with its candidates doubled and a wider margin.
 fn likely(measured: &[Measured], target: f64) -> Option<&Measured> {
     let half_missed = 1.0 - (1.0 - target) / 2.0;
     let most = || {
@@ -261,9 +268,10 @@ fn likely(measured: &[Measured], target: f64) -> Option<&Measured> {
     let base = half.or_else(most)?;
     let deepest = measured.iter().map(|(settings, _)| settings.candidates).max()?;
     let candidates = deepest.min(2 * base.0.candidates);
-    let refine = deepest.min(2 * base.0.refine);
+    let wider = MARGINS.into_iter().find(|margin| *margin > base.0.margin);
+    let margin = wider.unwrap_or(base.0.margin);
     let as_wide = |(settings, _): &&Measured| {
-        settings.n_probe >= base.0.n_probe && settings.candidates >= candidates && settings.refine >= refine
+        settings.n_probe >= base.0.n_probe && settings.candidates >= candidates && settings.margin >= margin
     };
     measured.iter().find(as_wide).or(Some(base))
 }

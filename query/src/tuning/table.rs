@@ -89,11 +89,13 @@ impl TunedTable {
                 n_probe,
                 candidates,
                 refine,
+                margin,
             } = entry.settings;
             let range = 1..=crate::MAX_EFFORT;
             entry.target > 0.0
                 && entry.target <= 1.0
                 && entry.measured.is_sound()
+                && (0.0..=100.0).contains(&margin)
                 && [n_probe, candidates, refine].iter().all(|n| range.contains(n))
         };
         self.k > 0
@@ -121,6 +123,7 @@ mod tests {
                 n_probe,
                 candidates: 64,
                 refine: 32,
+                margin: 3.0,
             },
             measured: MeasuredRecall {
                 recall: 0.9,
@@ -168,12 +171,13 @@ mod tests {
         let json = serde_json::to_string(&table()).unwrap();
         assert!(json.len() < 2_000);
         assert_eq!(serde_json::from_str::<TunedTable>(&json).unwrap(), table());
-        let damaged: [fn(&mut TunedTable); 6] = [
+        let damaged: [fn(&mut TunedTable); 7] = [
             |t| t.entries.clear(),
             |t| t.entries[0].settings.n_probe = 0,
             |t| t.entries[1].settings.candidates = usize::MAX,
             |t| t.entries[1].measured.low = f64::NAN,
             |t| t.entries[2].target = 0.5,
+            |t| t.entries[0].settings.margin = f32::NAN,
             |t| t.k = 0,
         ];
         for damage in damaged {

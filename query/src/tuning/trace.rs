@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 
-use super::grid::Grid;
+use super::grid::{Grid, MARGINS};
 use super::interval::Found;
-use crate::candidates::{Scope, token_index};
+use crate::candidates::{Scope, refine, token_index};
 use crate::error::QueryError;
 use crate::hits::Position;
 use crate::token_scorer::TokenScorer;
 use crate::top_k::Scored;
 
-/// One query: for each n_probe and each cut of the candidates, the place that each true hit has by its centroid
-/// interaction among the candidates that pass the cut.
+/// One query: for each n_probe and each cut of the candidates, the margin at which each true hit that passes the cut is
+/// scored from its codes.
 pub(super) struct Trace {
-    /// `[n_probe][cut][true hit]`, sorted; hits that did not pass are left out.
-    places: Vec<Vec<Vec<usize>>>,
+    /// `[n_probe][cut][true hit]`, rising; hits that did not pass, or that no margin reaches, are left out.
+    margins: Vec<Vec<Vec<f64>>>,
+    /// The margins at which documents are scored from their codes, rising, given candidates enough.
+    scored: Vec<f64>,
     /// True hits that stand in no index and are scanned under every setting.
     scanned: usize,
     hits: usize,
@@ -25,74 +27,69 @@ impl Trace {
     /// Walks the index with every n_probe of the grid; `hits` is the exhaustive answer.
     pub(super) fn walk(
         scope: &Scope<'_>,
-        scorer: &TokenScorer<'_>,
+        scorer: &mut TokenScorer<'_>,
         hits: &[Position],
         grid: &Grid,
     ) -> Result<Self, QueryError> {
         let indexed = token_index::indexed(scope, scorer)?;
         let is_indexed = |hit: &&Position| indexed.get(hit.segment as usize).copied().unwrap_or(false);
         let sought: Vec<Position> = hits.iter().filter(is_indexed).copied().collect();
-        let mut interactions = HashMap::new();
-        let mut places = Vec::with_capacity(grid.n_probes.len());
+        let mut candidates = Vec::with_capacity(grid.n_probes.len());
         for &n_probe in &grid.n_probes {
             let probes = token_index::probe(scorer, n_probe);
-            let mut gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?;
-            gathered.candidates.sort_unstable();
-            let candidates: Vec<Scored> = gathered
-                .candidates
-                .iter()
-                .map(|&Scored { position, .. }| Scored {
-                    position,
-                    score: *interactions
-                        .entry(position)
-                        .or_insert_with(|| scorer.interaction(position)),
-                })
-                .collect();
-            places.push(places_after(&candidates, &sought, &grid.cuts));
+            let mut gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?.candidates;
+            gathered.sort_unstable();
+            candidates.push(gathered);
         }
+        // How far down codes are read hardly depends on the candidates: most of those that fewer lists leave out stand low.
+        let mut widest = candidates.last().cloned().unwrap_or_default();
+        for candidate in &mut widest {
+            candidate.score = scorer.interaction(candidate.position);
+        }
+        let most = MARGINS.last().copied().map_or(0.0, f64::from);
+        let reached = refine::margins(scope, scorer, widest, hits.len(), most);
+        let margin_of: HashMap<Position, f64> = reached.iter().copied().collect();
+        let passing = |candidates: &Vec<Scored>| {
+            let hits = sought.iter().filter_map(|hit| {
+                let at = candidates
+                    .iter()
+                    .position(|candidate| candidate.position == *hit)?;
+                Some((at, *margin_of.get(hit)?))
+            });
+            let mut hits: Vec<(usize, f64)> = hits.collect();
+            hits.sort_unstable_by(|(_, a), (_, b)| a.total_cmp(b));
+            let cuts = grid.cuts.iter().map(|&cut| {
+                let passed = hits.iter().filter(|(at, _)| *at < cut);
+                passed.map(|(_, margin)| *margin).collect()
+            });
+            cuts.collect()
+        };
         Ok(Self {
-            places,
+            margins: candidates.iter().map(passing).collect(),
+            scored: reached.into_iter().map(|(_, margin)| margin).collect(),
             scanned: hits.len() - sought.len(),
             hits: hits.len(),
         })
     }
 
-    /// How many of the true hits a setting of the grid keeps, by its place in the grid.
-    pub(super) fn found(&self, n_probe: usize, cut: usize, refine: usize) -> Found {
-        let places = self.places.get(n_probe).and_then(|cuts| cuts.get(cut));
-        let kept = places.map_or(0, |places| places.partition_point(|&place| place < refine));
+    /// How many of the true hits a setting of the grid finds, by the places of its n_probe and its cut.
+    pub(super) fn found(&self, n_probe: usize, cut: usize, margin: f32) -> Found {
+        let margins = self.margins.get(n_probe).and_then(|cuts| cuts.get(cut));
+        let kept = margins.map_or(0, |all| {
+            all.partition_point(|&reached| reached <= f64::from(margin))
+        });
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Found {
             found: count(self.scanned + kept),
             of: count(self.hits),
         }
     }
-}
 
-/// For each cut of the candidates, the places that the sought have in order of score among those that pass it.
-fn places_after(candidates: &[Scored], sought: &[Position], cuts: &[usize]) -> Vec<Vec<usize>> {
-    let mut places = vec![Vec::new(); cuts.len()];
-    for position in sought {
-        let Some(at) = candidates
-            .iter()
-            .position(|candidate| candidate.position == *position)
-        else {
-            continue;
-        };
-        let hit = &candidates[at];
-        let (mut before, mut looked_at) = (0, 0);
-        for (cut, places) in cuts.iter().zip(&mut places) {
-            let end = (*cut).min(candidates.len());
-            let more = candidates.get(looked_at..end).unwrap_or_default();
-            before += more.iter().filter(|other| *other < hit).count();
-            looked_at = end.max(looked_at);
-            if at < end {
-                places.push(before);
-            }
-        }
+    /// How many documents are scored from their codes, of enough candidates.
+    pub(super) fn scored(&self, margin: f32) -> usize {
+        self.scored
+            .partition_point(|&reached| reached <= f64::from(margin))
     }
-    places.iter_mut().for_each(|places| places.sort_unstable());
-    places
 }
 
 /// What is found with one setting, by the trace of it alone.
@@ -116,5 +113,5 @@ pub(crate) fn found_with(
     let query = latewood_codecs::MaxSimQuery::new(dim, tokens)?;
     let mut scorer = TokenScorer::new(snapshot, &query)?;
     scorer.bind()?;
-    Ok(Trace::walk(&scope, &scorer, hits, &grid)?.found(0, 0, settings.refine))
+    Ok(Trace::walk(&scope, &mut scorer, hits, &grid)?.found(0, 0, settings.margin))
 }

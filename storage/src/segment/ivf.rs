@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use latewood_codecs::Codes;
+use latewood_codecs::kernel::prefetch;
 
 use super::component::Component;
 use super::packing::{SLACK, pack, unpack};
@@ -18,6 +19,13 @@ const COUNTS: u32 = 3;
 
 /// Writes the posting lists of a segment's residual codes, holding so many postings in memory at once; raw tokens have
 /// none.
+/// Bytes of a list that are fetched ahead; the processor follows a longer one by itself.
+const FETCHED: usize = 4096;
+
+/// Postings that are held in memory at once while lists are made.
+pub(crate) const POSTINGS_AT_ONCE: usize = 16 << 20;
+
+/// Writes the posting lists of a segment's residual codes; raw tokens have none.
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
@@ -113,6 +121,18 @@ impl IvfView<'_> {
     #[inline]
     pub fn count(&self, centroid: u32) -> usize {
         self.counts.get(centroid as usize).map_or(0, |&c| c as usize)
+    }
+
+    /// Begins to fetch the list of a centroid, for [`postings`](Self::postings) soon after.
+    pub fn prefetch(&self, centroid: u32) {
+        let at = centroid as usize;
+        let end = |at: usize| self.ends.get(at).and_then(|&end| usize::try_from(end).ok());
+        let start = if at == 0 { Some(0) } else { end(at - 1) };
+        if let (Some(start), Some(end)) = (start, end(at))
+            && let Some(list) = self.lists.get(start..end)
+        {
+            prefetch(&list[..list.len().min(FETCHED)]);
+        }
     }
 
     /// Appends the documents in the list of a centroid, ascending, to `out`.

@@ -75,7 +75,9 @@ pub(crate) fn unpack(mut bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u
 fn unpack_block(window: &[u8], width: usize, values: usize, mut next: u64, out: &mut Vec<u32>) -> u64 {
     let mask = (1u64 << width) - 1;
     let mut bit = 0;
-    for _ in 0..values {
+    let first = out.len();
+    out.resize(first + values, 0);
+    for to in out.iter_mut().skip(first) {
         let word = window
             .get(bit / 8..)
             .and_then(<[u8]>::first_chunk::<8>)
@@ -85,7 +87,9 @@ fn unpack_block(window: &[u8], width: usize, values: usize, mut next: u64, out: 
             clippy::cast_possible_truncation,
             reason = "the caller refuses a list whose last ordinal is too large"
         )]
-        out.push(ordinal as u32);
+        {
+            *to = ordinal as u32;
+        }
         next = ordinal + 1;
         bit += width;
     }
