@@ -17,15 +17,11 @@ const LISTS: u32 = 1;
 const ENDS: u32 = 2;
 const COUNTS: u32 = 3;
 
-/// Writes the posting lists of a segment's residual codes, holding so many postings in memory at once; raw tokens have
-/// none.
 /// Bytes of a list that are fetched ahead; the processor follows a longer one by itself.
 const FETCHED: usize = 4096;
 
-/// Postings that are held in memory at once while lists are made.
-pub(crate) const POSTINGS_AT_ONCE: usize = 16 << 20;
-
-/// Writes the posting lists of a segment's residual codes; raw tokens have none.
+/// Writes the posting lists of a segment's residual codes, holding so many postings in memory at once; raw tokens have
+/// none.
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
