@@ -244,6 +244,41 @@ fn a_table_is_not_used_for_a_collection_that_has_outgrown_it() {
 }
 
 #[test]
+fn the_background_tunes_again_a_collection_that_has_outgrown_its_table() {
+    let folder = database();
+    let db = Database::options().threads(2).open(folder.path()).unwrap();
+    let c = db.collection("c").unwrap();
+    assert!(explained(&c, Some(0.95)).contains("measured 0."));
+    let mut random = Random(6);
+    let more = (DOCUMENTS..DOCUMENTS * 5 / 2).map(|id| {
+        let tokens = 8 + random.below(16);
+        Document::new(id).tokens(random.text(tokens, 4, 0.5))
+    });
+    c.ingest(more.collect::<Vec<_>>()).optimize(false).run().unwrap();
+    let stale = explained(&c, Some(0.95));
+    assert!(
+        stale.contains("out of date") || stale.contains("measured 0."),
+        "{stale}"
+    );
+    // A hang guard: nothing is asserted about how long it takes.
+    let begun = std::time::Instant::now();
+    loop {
+        let stats = c.stats().unwrap();
+        if stats.segments == 1 && stats.raw_tokens == 0 && explained(&c, Some(0.95)).contains("measured 0.") {
+            break;
+        }
+        assert!(
+            begun.elapsed().as_secs() < 240,
+            "{stats:?} {}",
+            explained(&c, Some(0.95))
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(c.count(None).unwrap(), DOCUMENTS * 5 / 2);
+    db.close().unwrap();
+}
+
+#[test]
 fn a_recall_that_is_no_share_is_refused() {
     let folder = database();
     let (_db, c) = open(folder.path(), true);
