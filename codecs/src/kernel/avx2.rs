@@ -385,7 +385,7 @@ fn contenders_of<C: Copy>(
     units: &[f32],
     codes: &[C],
     index: impl Fn(C) -> usize + Copy,
-    within: u8,
+    within: &[u8],
     out: &mut Vec<u32>,
 ) {
     if units.len() != LANES {
@@ -398,9 +398,15 @@ fn contenders_of<C: Copy>(
     asked.iter_mut().zip(units).for_each(|(asked, unit)| {
         *asked = if *unit > 0.0 { u8::MAX } else { 0 };
     });
-    // SAFETY: `asked` has 16 bytes.
-    let asked = unsafe { _mm_loadu_si128(asked.as_ptr().cast()) };
-    let floors = _mm_subs_epu8(most, _mm_set1_epi8(within.cast_signed()));
+    assert!(within.len() == LANES);
+    // SAFETY: both have 16 bytes.
+    let (asked, within) = unsafe {
+        (
+            _mm_loadu_si128(asked.as_ptr().cast()),
+            _mm_loadu_si128(within.as_ptr().cast()),
+        )
+    };
+    let floors = _mm_subs_epu8(most, within);
     let before = out.len();
     out.resize(before + codes.len(), 0);
     let mut count = before;
@@ -419,12 +425,12 @@ fn contenders_of<C: Copy>(
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn contenders_u16(levels: &[u8], units: &[f32], codes: &[u16], within: u8, out: &mut Vec<u32>) {
+pub(super) fn contenders_u16(levels: &[u8], units: &[f32], codes: &[u16], within: &[u8], out: &mut Vec<u32>) {
     contenders_of(levels, units, codes, usize::from, within, out);
 }
 
 #[target_feature(enable = "avx2")]
-pub(super) fn contenders_u32(levels: &[u8], units: &[f32], codes: &[u32], within: u8, out: &mut Vec<u32>) {
+pub(super) fn contenders_u32(levels: &[u8], units: &[f32], codes: &[u32], within: &[u8], out: &mut Vec<u32>) {
     contenders_of(levels, units, codes, |code| code as usize, within, out);
 }
 

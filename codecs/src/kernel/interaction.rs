@@ -42,16 +42,15 @@ fn greatest<C: Copy>(
     most
 }
 
-/// Appends the places of the codes whose level is within `within` levels of the greatest for at least one query token:
-/// no other can hold a maximum if no residual moves a score by more than half of that. A query token whose greatest
-/// level is within `within` of 0 leaves nothing out; one that is worth nothing asks for nothing.
+/// Appends the places of the codes whose level is within so many levels (`within`, one for each column) of the greatest in
+/// at least one column. A column whose greatest level is that near to 0 leaves nothing out; one that is worth nothing asks for nothing.
 #[inline(always)]
 pub(super) fn contenders<C: Copy>(
     levels: &[u8],
     units: &[f32],
     codes: &[C],
     index: impl Fn(C) -> usize + Copy,
-    within: u8,
+    within: &[u8],
     out: &mut Vec<u32>,
 ) {
     let width = units.len();
@@ -59,10 +58,10 @@ pub(super) fn contenders<C: Copy>(
     let floors = &mut floors[..width];
     for column in (0..width).step_by(LANES) {
         let most = greatest(levels, width, column, codes, index);
-        let units = &units[column..][..LANES];
-        for ((floor, most), unit) in floors[column..].iter_mut().zip(most).zip(units) {
+        let lanes = units[column..].iter().zip(&within[column..]);
+        for ((floor, most), (unit, within)) in floors[column..].iter_mut().zip(most).zip(lanes).take(LANES) {
             *floor = if *unit > 0.0 {
-                most.saturating_sub(within)
+                most.saturating_sub(*within)
             } else {
                 u8::MAX
             };

@@ -287,7 +287,7 @@ impl Kernel {
         levels: &[u8],
         units: &[f32],
         codes: &[u16],
-        within: u8,
+        within: &[u8],
         out: &mut Vec<u32>,
     ) {
         match self.0 {
@@ -306,7 +306,7 @@ impl Kernel {
         levels: &[u8],
         units: &[f32],
         codes: &[u32],
-        within: u8,
+        within: &[u8],
         out: &mut Vec<u32>,
     ) {
         match self.0 {

@@ -2,6 +2,7 @@
 
 use crate::kernel::LANES;
 use crate::maxsim::MaxSimQuery;
+use crate::metric::squared_norm;
 
 /// Least cosine of a token with the sum of the group that it joins.
 const ALIKE: f32 = 0.9;
@@ -17,6 +18,9 @@ pub(super) struct Directions {
     pub(super) sums: Vec<f32>,
     /// What a level of each group is worth: its length in 255 steps, and zeros up to a multiple of 16.
     pub(super) units: Vec<f32>,
+    /// How much more a member's score may vary than its group's, as a share of its length: the sine of their angle over the
+    /// root of the dimension.
+    pub(super) spreads: Vec<f32>,
 }
 
 impl Directions {
@@ -41,14 +45,23 @@ impl Directions {
         let dim = query.dim();
         let mut sums = vec![0.0; groups.len() * dim];
         let mut units = vec![0.0; groups.len().div_ceil(LANES) * LANES];
-        for ((members, sum), unit) in groups.iter().zip(sums.chunks_exact_mut(dim)).zip(&mut units) {
+        let mut spreads = vec![0.0; units.len()];
+        let lanes = units.iter_mut().zip(&mut spreads);
+        for ((members, sum), (unit, spread)) in groups.iter().zip(sums.chunks_exact_mut(dim)).zip(lanes) {
+            let mut lengths = 0.0;
             for member in members {
                 let token = &query.tokens()[member * dim..][..dim];
                 sum.iter_mut().zip(token).for_each(|(sum, v)| *sum += v);
+                lengths += squared_norm(token).sqrt();
             }
-            *unit = crate::metric::squared_norm(sum).sqrt() / 255.0;
+            let length = squared_norm(sum).sqrt();
+            *unit = length / 255.0;
+            let cosine = (length / lengths.max(f32::MIN_POSITIVE)).min(1.0);
+            #[expect(clippy::cast_precision_loss, reason = "at most 1,024")]
+            let root = (dim as f32).sqrt();
+            *spread = (1.0 - cosine * cosine).sqrt() / root;
         }
-        Self { sums, units }
+        Self { sums, units, spreads }
     }
 }
 
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!(found.sums, expected.as_flattened());
         assert_eq!(found.units.len(), LANES);
         assert!((found.units[1] - 2.0 / 255.0).abs() < 1e-7 && found.units[3] == 0.0);
+        assert!(found.spreads[0] > 0.0 && found.spreads[0] < 0.05 && found.spreads[1] < 1e-3);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct ResidualQuery<'a> {
     residuals: Residuals<'a>,
     /// What rounding a query token to int8 may take from a score, with much to spare.
     rounding: Vec<f32>,
+    /// Levels by which contenders may fall short, a group.
+    within: Vec<u8>,
     complete: bool,
 }
 
@@ -126,6 +128,7 @@ impl<'a> ResidualQuery<'a> {
             turned,
             residuals,
             rounding,
+            within: Vec::new(),
             complete: false,
         })
     }
@@ -168,15 +171,19 @@ impl<'a> ResidualQuery<'a> {
     }
 
     /// Appends the places of the tokens that may hold the maximum of a query token: those whose centroid comes within
-    /// `within` times the [spread of residuals](ResidualCodec::residual_spread) of the best centroid of at least one group, as
-    /// shares of the group's length. Their centroids are scored by the next [`score_asked`](Self::score_asked).
+    /// `within` standard deviations of the best centroid of at least one group, as shares of the group's length: what
+    /// [residuals](ResidualCodec::residual_spread) and the angles within the group let a score vary by. Their centroids are scored by the next [`score_asked`](Self::score_asked).
     pub fn contenders(&mut self, rows: ResidualRows<'_>, within: f32, out: &mut Vec<u32>) {
         let (kernel, first, codes) = (self.query.kernel(), out.len(), rows.codes);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 255")]
-        let within = (within * self.codec.residual_spread() * 255.0)
-            .round()
-            .clamp(0.0, 255.0) as u8;
-        let (levels, units) = (&self.tables.levels, &self.groups.units);
+        let residual = self.codec.residual_spread();
+        self.within.clear();
+        self.within.extend(self.groups.spreads.iter().map(|spread| {
+            let levels = within * residual.hypot(*spread) * 255.0;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 255")]
+            let levels = levels.round().clamp(0.0, 255.0) as u8;
+            levels
+        }));
+        let (levels, units, within) = (&self.tables.levels, &self.groups.units, &self.within);
         match codes {
             Codes::U16(codes) => kernel.contenders_u16(levels, units, codes, within, out),
             Codes::U32(codes) => kernel.contenders_u32(levels, units, codes, within, out),

@@ -20,11 +20,21 @@ pub(crate) struct Read {
 
 /// Documents between two looks at whether to go on; the same on any number of threads, so that the answer is.
 const BLOCK: usize = 32;
+/// The same among the documents of which all tokens are scored.
+const FINAL_BLOCK: usize = 17;
 /// Documents that the difference of the two scores is learnt from before it is relied on.
 const LEARNT_FROM: u32 = 48;
 /// How near the best centroid of a group of query tokens a token's centroid must come for its codes to be read at first, in
-/// spreads of what residuals add: 4 tokens in 10 of the package descriptions, at a cost of 0.001 of recall@10.
+/// standard deviations of what residuals add: 4 tokens in 10 of the package descriptions, at a cost of 0.001 of recall@10.
 const WITHIN: f32 = 0.8;
+/// Where more is wanted than this margin gives, more tokens are read too.
+const USUAL_MARGIN: f64 = 3.0;
+
+#[expect(clippy::cast_possible_truncation, reason = "a few units")]
+fn within(margin: f64) -> f32 {
+    WITHIN * (margin / USUAL_MARGIN).powi(2).max(1.0) as f32
+}
+
 /// Scores documents anew from their codes and keeps the best `finalists`. They are looked at best first by their centroid
 /// interaction, and first of all over the tokens that are likely to hold a maximum ([`WITHIN`]); once even `margin`
 /// standard deviations more than the usual gain would not lift the next one above the `keep`-th best, the rest is left.
@@ -38,18 +48,19 @@ pub(crate) fn by_codes(
     margin: f64,
 ) -> Read {
     let mut scored = Vec::new();
+    let all = std::mem::take(found);
     let mut read = descend(
         scope,
         scorer,
-        std::mem::take(found),
+        all,
         keep,
-        margin,
+        (margin, within(margin)),
         |document, _| {
             scored.push(document);
         },
     );
-    keep_best(&mut scored, 2 * finalists + 8);
-    read.scored += over_all_tokens(scope, scorer, &mut scored);
+    scored.sort_unstable();
+    read.scored += over_all_tokens(scope, scorer, &mut scored, keep, 2 * finalists + 8, margin);
     keep_best(&mut scored, finalists);
     *found = scored;
     read
@@ -65,7 +76,7 @@ pub(crate) fn margins(
     most: f64,
 ) -> Vec<(Position, f64)> {
     let mut reached = Vec::new();
-    descend(scope, scorer, found, keep, most, |document, margin| {
+    descend(scope, scorer, found, keep, (most, WITHIN), |document, margin| {
         reached.push((document.position, margin));
     });
     reached
@@ -77,7 +88,7 @@ fn descend(
     scorer: &mut TokenScorer<'_>,
     found: Vec<Scored>,
     keep: usize,
-    margin: f64,
+    (margin, within): (f64, f32),
     mut each: impl FnMut(Scored, f64),
 ) -> Read {
     let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
@@ -99,7 +110,7 @@ fn descend(
                 break;
             }
         }
-        let scores = memory.score(scope, scorer, &block);
+        let scores = memory.score(scope, scorer, &block, within);
         read.scored += memory.places.len() as u64;
         read.documents += block.len() as u64;
         for (document, score) in block.iter().zip(scores) {
@@ -120,12 +131,18 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn score(&mut self, scope: &Scope<'_>, scorer: &mut TokenScorer<'_>, block: &[Scored]) -> Vec<f32> {
+    fn score(
+        &mut self,
+        scope: &Scope<'_>,
+        scorer: &mut TokenScorer<'_>,
+        block: &[Scored],
+        within: f32,
+    ) -> Vec<f32> {
         self.places.clear();
         self.documents.clear();
         for document in block {
             let first = self.places.len();
-            scorer.contenders(document.position, WITHIN, &mut self.places);
+            scorer.contenders(document.position, within, &mut self.places);
             self.documents.push((document.position, first..self.places.len()));
         }
         scorer.score_asked();
@@ -136,19 +153,40 @@ impl Chosen {
     }
 }
 
-/// Scores documents over the codes of all of their tokens; returns how many those are.
-fn over_all_tokens(scope: &Scope<'_>, scorer: &mut TokenScorer<'_>, documents: &mut [Scored]) -> u64 {
-    for document in &*documents {
-        scorer.ask(document.position);
+/// Scores documents, best first by their scores over some tokens, over the codes of all of them, while the margin lasts,
+/// at least `least` of them, and drops the rest; returns how many tokens those are.
+fn over_all_tokens(
+    scope: &Scope<'_>,
+    scorer: &mut TokenScorer<'_>,
+    documents: &mut Vec<Scored>,
+    keep: usize,
+    least: usize,
+    margin: f64,
+) -> u64 {
+    let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
+    let (mut tokens, mut done) = (0, 0);
+    while let Some(first) = documents.get(done) {
+        let short = f64::from(best.threshold()) - f64::from(first.score);
+        if done >= least && gains.margin_of(short) > margin {
+            break;
+        }
+        let end = documents.len().min(done + FINAL_BLOCK);
+        let block = &mut documents[done..end];
+        for document in &*block {
+            scorer.ask(document.position);
+        }
+        scorer.score_asked();
+        let reader: &TokenScorer<'_> = scorer;
+        let scores = scope.map(block, |document| reader.coded(document.position));
+        for (document, score) in block.iter_mut().zip(scores) {
+            gains.add(f64::from(score - document.score));
+            best.push(score, document.position);
+            document.score = score;
+            tokens += scorer.tokens_of(document.position) as u64;
+        }
+        done = end;
     }
-    scorer.score_asked();
-    let scorer: &TokenScorer<'_> = scorer;
-    let scores = scope.map(documents, |document| scorer.coded(document.position));
-    let mut tokens = 0;
-    for (document, score) in documents.iter_mut().zip(scores) {
-        document.score = score;
-        tokens += scorer.tokens_of(document.position) as u64;
-    }
+    documents.truncate(done);
     tokens
 }
 

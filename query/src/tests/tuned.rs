@@ -87,7 +87,7 @@ fn a_trace_tells_what_execution_finds() {
     for query in queries(12, random) {
         let truth = exhaustive(&snapshot, &query);
         for (n_probe, candidates, margin) in [
-            (1, 32, 8.0),
+            (1, 32, 5.0),
             (2, 64, 1.0),
             (2, 256, 0.5),
             (4, 512, 0.1),
