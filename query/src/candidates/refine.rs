@@ -28,11 +28,11 @@ const LEARNT_FROM: u32 = 48;
 /// standard deviations of what residuals add: 4 tokens in 10 of the package descriptions, at a cost of 0.001 of recall@10.
 const WITHIN: f32 = 0.8;
 /// Where more is wanted than this margin gives, more tokens are read too.
-const USUAL_MARGIN: f64 = 3.0;
+const USUAL_MARGIN: f64 = 4.0;
 
 #[expect(clippy::cast_possible_truncation, reason = "a few units")]
 fn within(margin: f64) -> f32 {
-    WITHIN * (margin / USUAL_MARGIN).powi(2).max(1.0) as f32
+    WITHIN * (margin / USUAL_MARGIN).powi(4).max(1.0) as f32
 }
 
 /// Scores documents anew from their codes and keeps the best `finalists`. They are looked at best first by their centroid
