@@ -56,6 +56,27 @@ pub(crate) fn opening(request: &QueryRequest, statistics: &Statistics, keep: usi
     }
 }
 
+/// Why only a scan of everything gives the recall that is asked, if it does: 1 is asked, or more than any settings were
+/// measured to give.
+pub(crate) fn only_everything(request: &QueryRequest, statistics: &Statistics) -> Option<String> {
+    let recall = request.recall?;
+    if recall >= 1.0 {
+        return Some("recall 1 is asked, which only a scan of everything is sure to give".to_owned());
+    }
+    if request.n_probe.is_some() || request.candidates.is_some() {
+        return None;
+    }
+    let table = statistics.tuned.as_ref()?;
+    let tokens = statistics.tokens.as_ref()?;
+    let entry = table.entry(recall)?;
+    (table.outdated(tokens).is_none() && entry.measured.high < recall).then(|| {
+        format!(
+            "recall {recall} is asked, and the widest settings tried gave {}: only a scan of everything gives it",
+            entry.measured
+        )
+    })
+}
+
 /// Under a filter the documents that match lie further down the lists, so more of them are visited.
 fn widening(selectivity: f64) -> usize {
     match selectivity {
@@ -292,6 +313,30 @@ mod tests {
         let (settings, note) = opened(&request, &tuned());
         assert_eq!((settings.n_probe, settings.candidates), (5, 900));
         assert_eq!(note, "the caller set n_probe and candidates");
+    }
+
+    #[test]
+    fn what_no_settings_gave_takes_a_scan() {
+        let mut short = tuned();
+        let why = |request: &QueryRequest, statistics: &Statistics| {
+            only_everything(request, statistics).unwrap_or_default()
+        };
+        assert!(why(&asked(1.0), &short).contains("recall 1"));
+        // The interval of every entry ends at 0.966.
+        assert_eq!(why(&asked(0.95), &short), "");
+        assert!(why(&asked(0.99), &short).contains("0.957"));
+        let narrow = QueryRequest {
+            n_probe: Some(3),
+            ..asked(0.99)
+        };
+        assert_eq!(why(&narrow, &short), "", "the caller knows better");
+        assert_eq!(why(&QueryRequest::default(), &short), "", "nothing is asked");
+        short.tokens.as_mut().unwrap().codebooks = vec![9];
+        assert_eq!(
+            why(&asked(0.99), &short),
+            "",
+            "the table speaks for another collection"
+        );
     }
 
     #[test]

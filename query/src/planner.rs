@@ -7,7 +7,7 @@ use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
 use crate::explain::{Count, Duration};
-use crate::opening::{Opening, opening};
+use crate::opening::{self, Opening, opening};
 use crate::plan::{
     Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
 };
@@ -43,8 +43,8 @@ const STAGE_RULES: &[StageRule] = &[only_one_kind, exact_both, affordable_maxsim
 /// The two ways to run a first stage, with what each should take.
 struct Access {
     exact: bool,
-    /// A recall of 1 is asked.
-    everything: bool,
+    /// Why nothing but everything will do for the recall that is asked.
+    everything: Option<String>,
     matching: u64,
     documents: u64,
     wanted: u64,
@@ -380,7 +380,7 @@ impl Planner<'_> {
         let (settings, note) = self.all_matching_if_cheaper(tokens, settings, note);
         let scan = self.case.maxsim_scan(tokens);
         let index = (tokens.centroids > 0).then(|| self.case.maxsim_index(tokens, &settings));
-        let everything = self.case.request.recall.is_some_and(|recall| recall >= 1.0);
+        let everything = opening::only_everything(self.case.request, self.case.statistics);
         let access = Access {
             everything,
             ..self.access(keep, scan, index, "token index")
@@ -420,7 +420,7 @@ impl Planner<'_> {
         let statistics = self.case.statistics;
         Access {
             exact: self.case.request.exact,
-            everything: false,
+            everything: None,
             matching: statistics.matching,
             documents: statistics.documents,
             wanted: keep as u64,
@@ -531,12 +531,7 @@ fn exact_asked(access: &Access) -> Option<(bool, String)> {
 }
 
 fn everything_asked(access: &Access) -> Option<(bool, String)> {
-    access.everything.then(|| {
-        (
-            true,
-            "recall 1 is asked, which only a scan of everything is sure to give".to_owned(),
-        )
-    })
+    access.everything.as_ref().map(|why| (true, why.clone()))
 }
 
 fn no_index(access: &Access) -> Option<(bool, String)> {
