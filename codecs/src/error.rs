@@ -76,11 +76,13 @@ pub enum CodecError {
         /// What came.
         got: u8,
     },
-    /// Bucket cutoffs that do not ascend.
+    /// A codebook's table that does not ascend.
     #[error(
-        "expected ascending bucket cutoffs, got cutoff {index} below the one before it; train the codebook again"
+        "expected ascending {what}, got number {index} below the one before it; train the codebook again"
     )]
-    Cutoffs {
+    NotAscending {
+        /// Which table: bucket cutoffs, trellis scales or trellis norms.
+        what: &'static str,
         /// The first that is out of order.
         index: usize,
     },

@@ -253,7 +253,10 @@ fn parts_that_do_not_fit_are_refused() {
     ));
     assert_eq!(
         parts(8, 2, 8, &[0.0, 0.2, 0.1], 4),
-        Err(CodecError::Cutoffs { index: 2 })
+        Err(CodecError::NotAscending {
+            what: "bucket cutoffs",
+            index: 2
+        })
     );
     assert!(matches!(
         parts(8, 1, 8, &[f32::NAN], 2),
@@ -334,7 +337,10 @@ fn a_trellis_codec_is_its_parts() {
         let reversed: Vec<f32> = scales.iter().rev().copied().collect();
         assert!(matches!(
             bad(reversed, norms),
-            Err(CodecError::Cutoffs { index: 1 })
+            Err(CodecError::NotAscending {
+                what: "trellis scales",
+                index: 1
+            })
         ));
     }
     // Tokens that are their centroid have no residual to spread.

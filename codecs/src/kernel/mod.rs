@@ -18,6 +18,8 @@ mod panels;
 mod scalar;
 mod tile;
 mod trellis;
+#[cfg(target_arch = "x86_64")]
+mod trellis_avx512;
 
 use crate::error::CodecError;
 use ::half::f16;
@@ -331,7 +333,7 @@ impl Kernel {
         match self.0 {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => unsafe { avx512::trellis_search(bits, row, laid_out, back) },
+            Isa::Avx512Vnni => unsafe { trellis_avx512::trellis_search(bits, row, laid_out, back) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2::trellis_search(bits, row, laid_out, back) },
@@ -357,7 +359,7 @@ impl Kernel {
         #[cfg(target_arch = "x86_64")]
         if self.0 == Isa::Avx512Vnni && to.is_multiple_of(64) && is_x86_feature_detected!("avx512vbmi") {
             // SAFETY: a kernel of an instruction set exists only where the machine has it, and the rest was asked for.
-            unsafe { avx512::trellis_unpack(bits, table, (places, before), packed, out) };
+            unsafe { trellis_avx512::trellis_unpack(bits, table, (places, before), packed, out) };
             return;
         }
         let rows = places.iter().zip(before).zip(out.chunks_exact_mut(to.max(1)));

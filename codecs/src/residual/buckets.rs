@@ -24,7 +24,10 @@ impl Buckets {
         all_finite(&cutoffs, cutoffs.len())?;
         all_finite(&weights, weights.len())?;
         if let Some(at) = cutoffs.windows(2).position(|pair| pair[1] < pair[0]) {
-            return Err(CodecError::Cutoffs { index: at + 1 });
+            return Err(CodecError::NotAscending {
+                what: "bucket cutoffs",
+                index: at + 1,
+            });
         }
         let bytes: Vec<u8> = (0..=u8::MAX).collect();
         let byte_weights = pack::unpack(&bytes, bits)

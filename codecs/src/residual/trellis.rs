@@ -73,9 +73,9 @@ impl Trellis {
         length("trellis norms", 1 << norm_bits, inverse_norms.len())?;
         all_finite(&scales, scales.len())?;
         all_finite(&inverse_norms, inverse_norms.len())?;
-        for table in [&scales, &inverse_norms] {
+        for (what, table) in [("trellis scales", &scales), ("trellis norms", &inverse_norms)] {
             if let Some(at) = table.windows(2).position(|pair| pair[1] < pair[0]) {
-                return Err(CodecError::Cutoffs { index: at + 1 });
+                return Err(CodecError::NotAscending { what, index: at + 1 });
             }
         }
         let factors = inverse_norms

@@ -138,7 +138,7 @@ fn read_codec(folder: &Path, bits: u8) -> Result<ResidualCodec, ImportError> {
     let weights = files::read_numbers(&folder.join(files::WEIGHTS), buckets)?;
     ResidualCodec::from_parts(dim, bits, centroids, cutoffs, weights).map_err(|error| {
         let path = match error {
-            CodecError::Cutoffs { .. } => cutoffs_path,
+            CodecError::NotAscending { .. } => cutoffs_path,
             _ => centroids_path,
         };
         ImportError::Index {
