@@ -314,7 +314,15 @@ impl<'a> ResidualQuery<'a> {
 
     /// Where the scores of the rows' centroids begin; false if there are none yet of one of them.
     fn find_centroids(&self, codes: Codes<'_>, tile: &mut Tile) -> bool {
-        let (tokens, mut greatest) = (self.query.num_tokens(), 0);
+        let tokens = self.query.num_tokens();
+        if self.complete {
+            let last = self.codec.len() - 1;
+            for (to, place) in tile.centroids.iter_mut().zip(&tile.places).take(tile.count) {
+                *to = (codes.get(*place as usize) as usize).min(last) * tokens;
+            }
+            return true;
+        }
+        let mut greatest = 0;
         let mut start = |code: u32| {
             let slot = self.tables.slot(code);
             greatest = greatest.max(slot);
