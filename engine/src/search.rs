@@ -190,7 +190,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Inverted lists read for each query token; more finds more and takes longer.
+    /// Inverted lists read for each group of query tokens that point the same way (a token alone is one); more finds more and
+    /// takes longer.
     pub fn n_probe(mut self, n_probe: usize) -> Self {
         self.request.n_probe = Some(n_probe);
         self

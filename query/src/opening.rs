@@ -5,11 +5,11 @@ use crate::request::{DEFAULT_RECALL, QueryRequest};
 use crate::statistics::Statistics;
 use crate::tuning::{TunedEntry, TunedTable};
 
-/// Posting lists visited for each query token where nothing was tuned.
+/// Posting lists visited for each group of query tokens where nothing was tuned.
 const N_PROBE: usize = 32;
 /// Standard deviations by which a document may gain on what its interaction lets expect, where nothing was tuned. Of 10,000
 /// documents recall@10 is 0.991 with 3, 0.994 with 3.5 and no higher with 5; of 55,637 it is 0.992 with 3.5.
-pub(crate) const MARGIN: f32 = 3.5;
+const MARGIN: f32 = 3.5;
 /// The same where more than a recall of [`USUAL`] is asked.
 const WIDE_MARGIN: f32 = 6.0;
 const USUAL: f64 = 0.99;

@@ -230,7 +230,7 @@ pub enum Stage {
 /// How wide each step of the token index opens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeSettings {
-    /// Posting lists visited for each query token.
+    /// Posting lists visited for each group of query tokens that point the same way.
     pub n_probe: usize,
     /// Documents with the best accumulated scores, which get the full centroid interaction.
     pub candidates: usize,

@@ -46,7 +46,7 @@ pub struct QueryRequest {
     /// 1 scans everything. It is turned into settings by the table that the collection was tuned with; `n_probe` and
     /// `candidates` win over it. Default 0.99 where there is a table.
     pub recall: Option<f64>,
-    /// Posting lists visited for each query token; default by the recall asked for.
+    /// Posting lists visited for each group of query tokens that point the same way; default by the recall asked for.
     pub n_probe: Option<usize>,
     /// Candidates that the first stage hands to the next.
     pub candidates: Option<usize>,

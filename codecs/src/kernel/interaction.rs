@@ -43,7 +43,8 @@ fn greatest<C: Copy>(
 }
 
 /// Appends the places of the codes whose level is within so many levels (`within`, one for each column) of the greatest in
-/// at least one column. A column whose greatest level is that near to 0 leaves nothing out; one that is worth nothing asks for nothing.
+/// at least one column. A column whose greatest level is that near to 0 leaves nothing out; one that is worth nothing asks
+/// for nothing.
 #[inline(always)]
 pub(super) fn contenders<C: Copy>(
     levels: &[u8],

@@ -30,14 +30,14 @@ impl Directions {
         query
             .kernel()
             .scores_f32(query.panels(), query.tokens(), &mut products);
-        let alike = grouped(&products, tokens, ALIKE);
-        let enough = grouped(&products, tokens, ALIKE_ENOUGH);
         let panels = |groups: &[Vec<usize>]| groups.len().div_ceil(LANES);
-        let mut groups = if panels(&enough) < panels(&alike) {
-            enough
-        } else {
-            alike
-        };
+        let mut groups = grouped(&products, tokens, ALIKE);
+        if panels(&groups) > 1 {
+            let fewer = grouped(&products, tokens, ALIKE_ENOUGH);
+            if panels(&fewer) < panels(&groups) {
+                groups = fewer;
+            }
+        }
         if groups.is_empty() {
             // Numbers so small that their squares vanish.
             groups.push((0..tokens).collect());

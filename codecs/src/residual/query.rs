@@ -323,15 +323,10 @@ impl<'a> ResidualQuery<'a> {
             return true;
         }
         let mut greatest = 0;
-        let mut start = |code: u32| {
-            let slot = self.tables.slot(code);
+        for (to, place) in tile.centroids.iter_mut().zip(&tile.places).take(tile.count) {
+            let slot = self.tables.slot(codes.get(*place as usize));
             greatest = greatest.max(slot);
-            slot as usize * tokens
-        };
-        let to = tile.centroids.iter_mut().zip(&tile.places).take(tile.count);
-        match codes {
-            Codes::U16(codes) => to.for_each(|(to, place)| *to = start(u32::from(codes[*place as usize]))),
-            Codes::U32(codes) => to.for_each(|(to, place)| *to = start(codes[*place as usize])),
+            *to = slot as usize * tokens;
         }
         greatest < self.tables.scored
     }

@@ -180,7 +180,7 @@ pub(super) struct TuningArgs {
     /// Share of the exhaustive answer that late interaction is to find: above 0, at most 1; default: 0.99 when tuned
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(super) recall: Option<f64>,
-    /// Inverted lists read for each query token
+    /// Inverted lists read for each group of query tokens that point the same way
     #[arg(long, value_name = "N")]
     pub(super) n_probe: Option<usize>,
     /// Candidates that the first stage hands to the next
