@@ -98,13 +98,18 @@ proptest! {
                 prop_assert_eq!(codes.residuals.len(), 200 * codec.residual_bytes());
                 prop_assert_eq!(codes.factors.len(), 200);
                 let mut out = vec![0.0; dim];
-                // A trellis keeps the reciprocal norm in 5 or 6 bits, and the two farthest of these 200 beyond their ends.
-                let unit = [1e-5, 0.15][of];
+                // A trellis keeps the reciprocal norm in 5 or 6 bits; of these 200 held-out tokens one at each end may be
+                // beyond its table, by more.
+                let (unit, most, beyond) = [(1e-5, 1e-5, 0), (0.06, 0.15, 2)][of];
+                let mut farther = 0;
                 for (row, token) in tokens.chunks_exact(dim).enumerate() {
                     decode(&codec, &codes, row, &mut out);
-                    prop_assert!((Metric::InnerProduct.score(&out, &out) - 1.0).abs() < unit);
+                    let off = (Metric::InnerProduct.score(&out, &out) - 1.0).abs();
+                    prop_assert!(off < most);
+                    farther += usize::from(off >= unit);
                     errors[of][at] -= Metric::L2.score(token, &out);
                 }
+                prop_assert!(farther <= beyond, "{farther} at {bits} bits");
             }
         }
         for errors in errors {
