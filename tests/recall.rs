@@ -384,6 +384,49 @@ fn the_command_measures_each_target() {
 }
 
 #[test]
+fn the_command_tunes_on_the_queries_that_are_given() {
+    let folder = database();
+    let db = folder.path().to_str().unwrap();
+    let own = folder.path().join("queries.npy");
+    let mut random = Random(23);
+    let numbers: Vec<f32> = (0..60).flat_map(|_| random.text(12, 3, 0.9).concat()).collect();
+    write_npy(&own, &[60, 12, DIM], &numbers);
+    let own = own.to_str().unwrap();
+
+    let table = latewood(&["tune", db, "c", "--queries", own, "--limit", "50", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        (&table["queries"], &table["source"]),
+        (&json!(50), &json!("caller"))
+    );
+    assert_eq!(table["entries"].as_array().unwrap().len(), 7);
+    let taken = latewood(&["recall", db, "c", "--limit", "3", "--target", "0.95", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        taken["targets"][0]["settings"], table["entries"][2]["settings"],
+        "what was found is what queries take from now on"
+    );
+
+    let text = latewood(&["tune", db, "c"]).ok().stdout;
+    assert!(
+        text.contains("queries made of its documents") && text.contains("n_probe"),
+        "{text}"
+    );
+    let empty = folder.path().join("none.npy");
+    write_npy(&empty, &[0, 12, DIM], &[]);
+    let refused = latewood(&["tune", db, "c", "--queries", empty.to_str().unwrap()]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    latewood(&["create", db, "plain", "--dense", "8"]).ok();
+    assert!(
+        latewood(&["tune", db, "plain"])
+            .stderr
+            .contains("no token matrices")
+    );
+}
+
+#[test]
 fn the_command_refuses_what_cannot_be_measured() {
     let folder = database();
     let db = folder.path().to_str().unwrap();

@@ -48,6 +48,6 @@ pub use original::{OriginalCodec, OriginalRows};
 pub use pooling::MAX_POOL_FACTOR;
 pub use residual::{
     Buckets, CentroidBytes, CentroidTables, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
-    ResidualRows, TokenCodec, Trellis,
+    ResidualRows, TokenCodec, Trellis, Within,
 };
 pub use tokens::{MAX_DOCUMENT_TOKENS, MAX_TOKEN_DIM, TokenMatrix};

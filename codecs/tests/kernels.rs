@@ -144,7 +144,7 @@ fn residual_scores_are_those_of_the_reconstruction() {
                 );
                 assert_eq!(f64::from(unscored), exact, "{context}: no centroid is scored yet");
                 some_tokens_of_it(&mut bound_query, codes.rows(), &context);
-                bound_query.complete();
+                groups_score_like_their_tokens(&mut bound_query, codes.rows(), &context);
                 let prefiltered = f64::from(bound_query.score_exact(codes.rows()));
                 assert!((exact - prefiltered).abs() <= 1e-6 * exact.abs(), "{context}");
                 let score = bound_query.score(codes.rows());
@@ -210,7 +210,7 @@ fn residual_scores_are_those_of_the_reconstruction() {
 /// Scores over some tokens are those of a document of these tokens; contenders hold the maxima of the centroids.
 fn some_tokens_of_it(bound: &mut ResidualQuery<'_>, rows: ResidualRows<'_>, context: &str) {
     let mut places = vec![7];
-    bound.contenders(rows, 0.0, &mut places);
+    bound.contenders(rows, &bound.within(0.0), &mut places);
     let places = places.split_off(1);
     assert!(
         !places.is_empty() && places.is_sorted_by(|a, b| a < b),
@@ -234,21 +234,46 @@ fn some_tokens_of_it(bound: &mut ResidualQuery<'_>, rows: ResidualRows<'_>, cont
         bound.centroid_interaction(rows.codes),
         "{context}: contenders within 0 hold every maximum"
     );
-    bound.score_asked();
     assert_eq!(
-        bound.score_some(rows, &places),
-        bound.score(some.rows()),
+        bound.score_groups(rows, &places),
+        bound.score_groups(some.rows(), &every(places.len())),
         "{context}"
     );
-    let every: Vec<u32> = (0u32..).take(rows.len()).collect();
     let mut all = Vec::new();
-    bound.contenders(rows, f32::INFINITY, &mut all);
+    bound.contenders(rows, &bound.within(f32::INFINITY), &mut all);
     assert_eq!(
-        all, every,
+        all,
+        every(rows.len()),
         "{context}: all are within the length of a query token"
     );
-    bound.score_asked();
-    assert_eq!(bound.score_some(rows, &every), bound.score(rows), "{context}");
+}
+
+fn every(rows: usize) -> Vec<u32> {
+    (0..u32::try_from(rows).unwrap()).collect()
+}
+
+/// Where no two query tokens are alike, the groups score what the tokens score, but for the rounding of levels, which are
+/// never below 0.
+fn groups_score_like_their_tokens(bound: &mut ResidualQuery<'_>, rows: ResidualRows<'_>, context: &str) {
+    let grouped = f64::from(bound.score_groups(rows, &every(rows.len())));
+    bound.complete();
+    let groups = bound.num_groups();
+    let scores = bound.centroid_scores();
+    let tokens = scores.len() / (bound.centroid_levels().len() / bound.level_units().len());
+    if tokens != groups {
+        return;
+    }
+    let scores = bound.centroid_scores().to_vec();
+    let least = |token: usize| {
+        let of = |at: usize| scores[rows.codes.get(at) as usize * tokens + token];
+        (0..rows.len()).map(of).fold(0.0, f32::min)
+    };
+    let off: f32 = (0..groups).map(|at| bound.level_units()[at] - least(at)).sum();
+    let score = f64::from(bound.score(rows));
+    assert!(
+        (grouped - score).abs() <= 1.5 * f64::from(off),
+        "{context}: groups {grouped}, tokens {score} +- {off}"
+    );
 }
 
 /// What rounding two rows to int8 can take from their dot product.

@@ -286,9 +286,7 @@ impl Run<'_> {
         keep: usize,
     ) {
         let before = found.len() as u64;
-        let tokens = token_index::narrow(&self.scope(), scorer, found, keep, |position| {
-            scorer.exact(position)
-        });
+        let tokens = refine::exactly(&self.scope(), scorer, found, keep);
         self.watch.stage(units.best(name, before, found.len(), tokens));
     }
 

@@ -4,7 +4,9 @@
 use std::cell::RefCell;
 
 use latewood_codecs::kernel::prefetch;
-use latewood_codecs::{CentroidTables, Codes, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows};
+use latewood_codecs::{
+    CentroidTables, Codes, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows, Within,
+};
 use latewood_storage::Snapshot;
 use latewood_storage::{Codebook, TokenRows, TokensView};
 
@@ -158,11 +160,16 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
+    /// How near contenders must come, in standard deviations, for each of the codebooks; see [`ResidualQuery::within`].
+    pub(crate) fn within(&self, deviations: f32) -> Vec<Within> {
+        self.bound.iter().map(|bound| bound.within(deviations)).collect()
+    }
+
     /// Appends the places of the document's tokens that may hold a maximum, by their centroids; see
     /// [`ResidualQuery::contenders`]. None where the tokens are not coded.
-    pub(crate) fn contenders(&mut self, position: Position, within: f32, out: &mut Vec<u32>) {
+    pub(crate) fn contenders(&self, position: Position, within: &[Within], out: &mut Vec<u32>) {
         if let Some((codebook, rows)) = self.residual(position)
-            && let Some(bound) = self.bound.get_mut(codebook)
+            && let (Some(bound), Some(within)) = (self.bound.get(codebook), within.get(codebook))
         {
             bound.contenders(rows, within, out);
         }
@@ -182,11 +189,12 @@ impl<'a> TokenScorer<'a> {
         self.bound.iter_mut().for_each(ResidualQuery::score_asked);
     }
 
-    /// As [`coded`](Self::coded), over some of the document's tokens.
-    pub(crate) fn coded_some(&self, position: Position, places: &[u32]) -> f32 {
+    /// The score of the query's groups over some of the document's tokens, from their codes; see
+    /// [`ResidualQuery::score_groups`].
+    pub(crate) fn grouped(&self, position: Position, places: &[u32]) -> f32 {
         match self.residual(position) {
             Some((codebook, rows)) => match self.bound.get(codebook) {
-                Some(bound) => bound.score_some(rows, places),
+                Some(bound) => bound.score_groups(rows, places),
                 None => self.exact(position),
             },
             None => self.exact(position),

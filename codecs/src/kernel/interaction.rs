@@ -93,6 +93,36 @@ fn reaches(row: &[u8], floors: &[u8]) -> bool {
     })
 }
 
+/// The levels of some rows times what a level is worth, as long as `units` each; `starts` are the rows' first levels.
+#[inline(always)]
+pub(super) fn scores(levels: &[u8], units: &[f32], starts: &[usize], out: &mut [f32]) {
+    let width = units.len();
+    for (start, out) in starts.iter().zip(out.chunks_exact_mut(width)) {
+        let levels = levels[*start..][..width].chunks_exact(LANES);
+        let panels = levels
+            .zip(units.chunks_exact(LANES))
+            .zip(out.chunks_exact_mut(LANES));
+        for ((levels, units), out) in panels {
+            for ((out, level), unit) in out.iter_mut().zip(levels).zip(units) {
+                *out = f32::from(*level) * unit;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod x86 {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub(in crate::kernel) fn scores_avx512(levels: &[u8], units: &[f32], starts: &[usize], out: &mut [f32]) {
+        super::scores(levels, units, starts, out);
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(in crate::kernel) fn scores_avx2(levels: &[u8], units: &[f32], starts: &[usize], out: &mut [f32]) {
+        super::scores(levels, units, starts, out);
+    }
+}
+
 #[inline(always)]
 pub(super) fn weighted(levels: &[u8; LANES], units: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];

@@ -269,6 +269,19 @@ impl Kernel {
         }
     }
 
+    /// What the levels of some rows are worth: see [`interaction::scores`].
+    pub(crate) fn level_scores(self, levels: &[u8], units: &[f32], starts: &[usize], out: &mut [f32]) {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { interaction::x86::scores_avx512(levels, units, starts, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { interaction::x86::scores_avx2(levels, units, starts, out) },
+            _ => interaction::scores(levels, units, starts, out),
+        }
+    }
+
     /// The orthonormal Walsh-Hadamard transform of a power of two of numbers, its own inverse.
     pub(crate) fn hadamard(self, row: &mut [f32]) {
         assert!(row.len().is_power_of_two());

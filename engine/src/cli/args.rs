@@ -58,6 +58,8 @@ pub(super) enum Command {
     Eval(EvalArgs),
     /// Measure how much of the exhaustive answer the token index finds, and how fast
     Recall(RecallArgs),
+    /// Find the token index's settings for each recall, on queries like those that will come
+    Tune(TuneArgs),
     /// Documents, tokens, and what each component takes on disk
     Stats(TargetArgs),
     /// Verify every checksum and structure
@@ -289,10 +291,9 @@ pub(super) struct EvalArgs {
     pub(super) models: ModelArgs,
 }
 
+/// Queries that late interaction is measured with.
 #[derive(Debug, Args)]
-pub(super) struct RecallArgs {
-    #[command(flatten)]
-    pub(super) target: CollectionArgs,
+pub(super) struct MeasuredQueriesArgs {
     /// Token matrices (FILE.npy: queries x tokens x dimensions), or lines {"_id", "text"} (FILE.jsonl); default: queries
     /// made of the collection's documents
     #[arg(long, value_name = "FILE")]
@@ -300,12 +301,30 @@ pub(super) struct RecallArgs {
     /// How many tokens each query of a two-dimensional FILE.npy has
     #[arg(long, value_name = "FILE.npy", requires = "queries")]
     pub(super) querylens: Option<PathBuf>,
-    /// The depth of recall@k
-    #[arg(short = 'k', long = "k", default_value_t = 10, value_parser = positive)]
-    pub(super) k: usize,
     /// Only the first N queries; default: all, or 200 that are made
     #[arg(long, value_name = "N", value_parser = positive)]
     pub(super) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TuneArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    #[command(flatten)]
+    pub(super) queries: MeasuredQueriesArgs,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecallArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    #[command(flatten)]
+    pub(super) queries: MeasuredQueriesArgs,
+    /// The depth of recall@k
+    #[arg(short = 'k', long = "k", default_value_t = 10, value_parser = positive)]
+    pub(super) k: usize,
     /// Recalls to ask for, separated by commas; default: 0.8,0.9,0.95,0.98,0.99,0.995,0.999
     #[arg(long = "target", value_name = "SHARE,...", value_delimiter = ',', value_parser = share)]
     pub(super) targets: Vec<f64>,

@@ -1,5 +1,5 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | stats | check | optimize | export |
-//! import-plaid | export-plaid | model`.
+//! The command line: `latewood create | ingest | search | run | eval | recall | tune | stats | check | optimize |
+//! export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.
@@ -12,6 +12,7 @@ mod export;
 mod ingest;
 mod latency;
 mod matrices;
+mod measured_queries;
 mod model;
 mod optimize;
 mod output;
@@ -22,6 +23,7 @@ mod run;
 mod search;
 mod stages;
 mod stats;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Run(run) => run::run(global, run),
         Command::Eval(eval) => eval::run(global, eval),
         Command::Recall(recall) => recall::run(global, recall),
+        Command::Tune(tune) => tune::run(global, tune),
         Command::Stats(target) => stats::run(global, target),
         Command::Check(check) => check::run(global, check),
         Command::Optimize(target) => optimize::run(global, target),

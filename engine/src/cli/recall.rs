@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::args::{Global, RecallArgs};
-use super::matrices::read_matrices;
+use super::measured_queries;
 use super::output::{Failure, count, print, print_json};
 use super::progress;
-use crate::import::read_queries;
-use crate::{Collection, QueryTokens, RecallAtTarget, RecallReport, TUNED_TARGETS};
+use crate::{RecallAtTarget, RecallReport, TUNED_TARGETS};
 
 /// Queries that are made where none are given.
 const QUERIES: usize = 200;
@@ -17,22 +16,12 @@ const SEED: u64 = 0x7265_6361_6c6c;
 
 pub(super) fn run(global: &Global, args: &RecallArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
-    if collection.schema().tokens.is_none() {
-        return Err(Failure::Said(
-            format!("the collection {} has no token matrices", collection.name()),
-            "recall is measured for late interaction: give a collection with --multi or a ColBERT encoder",
-        ));
-    }
-    let mut queries = match &args.queries {
-        Some(path) => read(path, args, &collection)?,
-        None => collection.pseudo_queries(args.limit.unwrap_or(QUERIES), SEED)?,
+    let queries = match measured_queries::given(&args.queries, &collection)? {
+        Some(queries) => queries,
+        None => collection.pseudo_queries(args.queries.limit.unwrap_or(QUERIES), SEED)?,
     };
-    queries.truncate(args.limit.unwrap_or(usize::MAX));
     if queries.is_empty() {
-        return Err(Failure::Said(
-            "there is no query to measure with".to_owned(),
-            "give a file with queries, or ingest documents for queries to be made of",
-        ));
+        return Err(measured_queries::none());
     }
     let targets = if args.targets.is_empty() {
         TUNED_TARGETS.as_slice()
@@ -49,24 +38,8 @@ pub(super) fn run(global: &Global, args: &RecallArgs) -> Result<(), Failure> {
     if global.json {
         print_json(&report)
     } else {
-        print(as_text(&report, args.queries.as_deref()))
+        print(as_text(&report, args.queries.queries.as_deref()))
     }
-}
-
-fn read(path: &Path, args: &RecallArgs, collection: &Collection) -> Result<Vec<QueryTokens>, Failure> {
-    if path.extension().is_some_and(|extension| extension == "npy") {
-        let matrices = read_matrices(path, args.querylens.as_deref())?;
-        return Ok(matrices.into_iter().map(QueryTokens::from).collect());
-    }
-    let encoder = collection.encoder()?;
-    let mut queries = Vec::new();
-    for query in read_queries(path)?
-        .into_iter()
-        .take(args.limit.unwrap_or(usize::MAX))
-    {
-        queries.extend(encoder.encode_query(&query.text)?.tokens.map(QueryTokens::from));
-    }
-    Ok(queries)
 }
 
 fn as_text(report: &RecallReport, queries: Option<&Path>) -> String {

@@ -2,8 +2,9 @@
 //!
 //! A document's own tokens are easy to find again, so what is measured with them promises more than real queries get.
 //! These are made harder: runs of tokens from several documents stand side by side, so that no document answers the whole
-//! query and the best lie close together, and each token is turned away from where it was. docs/query.md says how their
-//! recall compares with that of real queries.
+//! query and the best lie close together, and each token is turned away from where it was. As in a ColBERT query, which is
+//! filled up with masks, more than half of the tokens then repeat others. docs/query.md says how their recall compares
+//! with that of real queries.
 
 use latewood_query::{Matches, Position};
 use latewood_storage::Snapshot;
@@ -11,14 +12,16 @@ use latewood_storage::Snapshot;
 use super::documents::{positions, record_at};
 use crate::error::Error;
 
-/// Tokens of a query.
-const TOKENS: usize = 32;
-/// Neighbouring tokens that are taken from a document at once.
+/// Neighbouring tokens that are taken from a document.
 const RUN: usize = 4;
-/// Documents that the runs of a query come from.
-const DOCUMENTS: usize = 4;
+/// Documents that the runs of a query come from, one each.
+const DOCUMENTS: usize = 3;
+/// How often the tokens of the runs, in random order, are repeated: 20 more than the 12 there are.
+const REPEATS: [usize; RUN * DOCUMENTS] = [5, 4, 3, 2, 2, 1, 1, 1, 1, 0, 0, 0];
 /// The cosine of a token with the one that it was made of, on average.
-const COSINE: f32 = 0.6;
+const COSINE: f32 = 0.8;
+/// The same of a repeated token.
+const REPEATED_COSINE: f32 = 0.95;
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 struct Random(u64);
@@ -92,25 +95,34 @@ fn sample(matches: &Matches, count: usize, random: &mut Random) -> Vec<Position>
     found.into_iter().map(|(_, position)| position).collect()
 }
 
-/// Runs of the documents' tokens in turn, each token turned away.
+/// A run of each document's tokens, each token turned away, and repetitions of some of them.
 fn query_of(documents: &[Vec<f32>], dim: usize, random: &mut Random) -> Vec<f32> {
-    let mut query = Vec::with_capacity(TOKENS * dim);
-    for document in documents.iter().cycle().take(TOKENS.div_ceil(RUN)) {
+    let mut query = Vec::new();
+    for document in documents {
         let tokens = document.len() / dim;
         let first = random.below(tokens.saturating_sub(RUN - 1).max(1));
         for token in document.chunks_exact(dim).skip(first).take(RUN) {
-            query.extend(turned(token, random));
+            query.extend(turned(token, COSINE, random));
         }
     }
-    query.truncate(TOKENS * dim);
+    let mut order: Vec<usize> = (0..query.len() / dim).collect();
+    for last in (1..order.len()).rev() {
+        order.swap(last, random.below(last + 1));
+    }
+    for (at, times) in order.into_iter().zip(REPEATS) {
+        for _ in 0..times {
+            let again = turned(&query[at * dim..][..dim], REPEATED_COSINE, random);
+            query.extend(again);
+        }
+    }
     query
 }
 
-/// A unit vector whose cosine with a token is about [`COSINE`], in a random direction around it.
-fn turned(token: &[f32], random: &mut Random) -> Vec<f32> {
+/// A unit vector whose cosine with a token is about so great, in a random direction around it.
+fn turned(token: &[f32], cosine: f32, random: &mut Random) -> Vec<f32> {
     let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     // A number of variance 1/3 in each of `dim` places has the norm sqrt(dim / 3) on average.
-    let tangent = (1.0 / (COSINE * COSINE) - 1.0).sqrt();
+    let tangent = (1.0 / (cosine * cosine) - 1.0).sqrt();
     let scale = norm(token) * tangent / (token.len() as f32 / 3.0).sqrt();
     let mut out: Vec<f32> = token.iter().map(|x| x + scale * random.float()).collect();
     let length = norm(&out);
@@ -130,26 +142,35 @@ mod tests {
     fn tokens_are_turned_by_the_angle_that_is_meant() {
         let random = &mut Random(1);
         let token = unit(3, 128);
-        let cosines: Vec<f32> = (0..200).map(|_| turned(&token, random)[3]).collect();
-        let mean = cosines.iter().sum::<f32>() / 200.0;
-        assert!((mean - COSINE).abs() < 0.03, "{mean}");
-        let query = turned(&token, random);
+        for meant in [COSINE, REPEATED_COSINE] {
+            let cosines: Vec<f32> = (0..200).map(|_| turned(&token, meant, random)[3]).collect();
+            let mean = cosines.iter().sum::<f32>() / 200.0;
+            assert!((mean - meant).abs() < 0.02, "{mean}");
+        }
+        let query = turned(&token, COSINE, random);
         assert!((query.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-4);
     }
 
     #[test]
-    fn a_query_has_runs_of_every_document() {
+    fn a_query_has_runs_of_every_document_and_repeats_some_of_their_tokens() {
         let documents: Vec<Vec<f32>> = (0..DOCUMENTS).map(|d| unit(d, 64).repeat(20)).collect();
         let query = query_of(&documents, 64, &mut Random(2));
-        assert_eq!(query.len(), TOKENS * 64);
-        for (at, token) in query.chunks_exact(64).enumerate() {
-            assert!(token[at / RUN % DOCUMENTS] > 0.2, "token {at}");
+        let tokens: Vec<&[f32]> = query.chunks_exact(64).collect();
+        assert_eq!(tokens.len(), 32);
+        let (runs, repeated) = tokens.split_at(RUN * DOCUMENTS);
+        for (at, token) in runs.iter().enumerate() {
+            assert!(token[at / RUN] > 0.5, "token {at}");
         }
+        let alike = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>() > 0.85;
+        let times = |token: &[f32]| repeated.iter().filter(|other| alike(token, other)).count();
+        let mut repeats: Vec<usize> = runs.iter().map(|token| times(token)).collect();
+        repeats.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(repeats, REPEATS);
         let short = query_of(&[unit(0, 64)], 64, &mut Random(2));
         assert_eq!(
             short.len(),
-            TOKENS / RUN * 64,
-            "a token of each run of a document of one token"
+            (1 + REPEATS[0]) * 64,
+            "the token of a document of one token, and its repetitions"
         );
     }
 }

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use latewood_codecs::Within;
+
 use super::Scope;
 use crate::hits::Position;
 use crate::token_scorer::TokenScorer;
@@ -70,7 +72,7 @@ pub(crate) fn by_codes(
 /// rising order of that.
 pub(crate) fn margins(
     scope: &Scope<'_>,
-    scorer: &mut TokenScorer<'_>,
+    scorer: &TokenScorer<'_>,
     found: Vec<Scored>,
     keep: usize,
     most: f64,
@@ -85,7 +87,7 @@ pub(crate) fn margins(
 /// Scores documents best first while the margin lasts; `each` gets them with their new score and the margin that it took.
 fn descend(
     scope: &Scope<'_>,
-    scorer: &mut TokenScorer<'_>,
+    scorer: &TokenScorer<'_>,
     found: Vec<Scored>,
     keep: usize,
     (margin, within): (f64, f32),
@@ -97,6 +99,7 @@ fn descend(
     let mut rest = BinaryHeap::from(found.into_iter().map(Reverse).collect::<Vec<_>>());
     let mut block: Vec<Scored> = Vec::with_capacity(BLOCK);
     let mut memory = Chosen::default();
+    let within = scorer.within(within);
     while !rest.is_empty() {
         block.clear();
         let next = std::iter::from_fn(|| rest.pop()).map(|Reverse(document)| document);
@@ -110,7 +113,7 @@ fn descend(
                 break;
             }
         }
-        let scores = memory.score(scope, scorer, &block, within);
+        let scores = memory.score(scope, scorer, &block, &within);
         read.scored += memory.places.len() as u64;
         read.documents += block.len() as u64;
         for (document, score) in block.iter().zip(scores) {
@@ -134,9 +137,9 @@ impl Chosen {
     fn score(
         &mut self,
         scope: &Scope<'_>,
-        scorer: &mut TokenScorer<'_>,
+        scorer: &TokenScorer<'_>,
         block: &[Scored],
-        within: f32,
+        within: &[Within],
     ) -> Vec<f32> {
         self.places.clear();
         self.documents.clear();
@@ -145,10 +148,8 @@ impl Chosen {
             scorer.contenders(document.position, within, &mut self.places);
             self.documents.push((document.position, first..self.places.len()));
         }
-        scorer.score_asked();
-        let scorer: &TokenScorer<'_> = scorer;
         scope.map(&self.documents, |(position, places)| {
-            scorer.coded_some(*position, self.places.get(places.clone()).unwrap_or_default())
+            scorer.grouped(*position, self.places.get(places.clone()).unwrap_or_default())
         })
     }
 }
@@ -187,6 +188,45 @@ fn over_all_tokens(
         done = end;
     }
     documents.truncate(done);
+    tokens
+}
+
+/// Documents between two looks at whether an exact score can still change the answer.
+const EXACT_BLOCK: usize = 4;
+/// Deviations of what exact scores add to scores from codes that are allowed for.
+const EXACT_MARGIN: f64 = 6.0;
+
+/// Scores documents over the best tier, best first by their scores so far, and keeps the `keep` best. Those that even
+/// [`EXACT_MARGIN`] standard deviations more than the usual gain would not lift among them are dropped unread: scores from
+/// codes are off their exact ones by a rounding, those of original tokens by far more. Returns the tokens that were read.
+pub(crate) fn exactly(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    found: &mut Vec<Scored>,
+    keep: usize,
+) -> u64 {
+    found.sort_unstable();
+    let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
+    let (mut tokens, mut done) = (0, 0);
+    while let Some(first) = found.get(done) {
+        let short = f64::from(best.threshold()) - f64::from(first.score);
+        if done >= keep && gains.margin_of(short) > EXACT_MARGIN {
+            break;
+        }
+        let least = keep.saturating_sub(done).max(EXACT_BLOCK);
+        let end = found.len().min(done + least);
+        let block = &mut found[done..end];
+        let scores = scope.map(block, |document| scorer.exact(document.position));
+        for (document, score) in block.iter_mut().zip(scores) {
+            gains.add(f64::from(score - document.score));
+            best.push(score, document.position);
+            document.score = score;
+            tokens += scorer.tokens_of(document.position) as u64;
+        }
+        done = end;
+    }
+    found.truncate(done);
+    keep_best(found, keep);
     tokens
 }
 

@@ -314,10 +314,6 @@ pub(crate) fn rescore(
     keep: usize,
     score: impl Fn(Position) -> f32 + Sync + Send,
 ) -> u64 {
-    // In the order of storage, so that pages and cache lines are met once.
-    if !candidates.is_sorted_by_key(|candidate| candidate.position) {
-        candidates.sort_unstable_by_key(|candidate| candidate.position);
-    }
     let tokens: u64 = candidates
         .iter()
         .map(|c| scorer.tokens_of(c.position) as u64)

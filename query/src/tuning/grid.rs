@@ -13,7 +13,9 @@ const CUTS_PER_ROOT_OF_DOCUMENTS: u64 = 32;
 const DEEPEST: usize = 16_384;
 
 /// Margins within which candidates are scored from their codes, rising.
-pub(super) const MARGINS: [f32; 12] = [1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0];
+pub(super) const MARGINS: [f32; 14] = [
+    1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0, 4.5, 5.0, 6.0,
+];
 
 /// Every n_probe with every cut of the candidates and every margin.
 #[derive(Clone, Debug)]

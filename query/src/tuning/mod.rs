@@ -1,11 +1,13 @@
 //! Settings of the token index for a recall that is asked for, found on sampled queries.
 //!
 //! The exhaustive answer to each query is computed once, and one walk of the index for each n_probe notes where the true
-//! hits stand after each step, and how far down codes must be read for them. From that follows what every setting of the grid finds; for each target the cheapest by the
-//! cost model is kept whose 95% interval begins at the target or above.
+//! hits stand after each step, how far down codes must be read for them, and what each step took. From that follows what
+//! every setting of the grid finds and costs; for each target the cheapest is kept whose 95% interval begins at the target
+//! or above.
 
 mod grid;
 mod interval;
+mod prices;
 mod table;
 mod trace;
 mod truth;
@@ -29,6 +31,7 @@ use crate::plan::ProbeSettings;
 use crate::statistics::{TokenStatistics, statistics};
 use crate::token_scorer::TokenScorer;
 use grid::{Grid, MARGINS};
+use prices::Prices;
 use trace::Trace;
 #[cfg(test)]
 pub(crate) use trace::found_with;
@@ -93,7 +96,7 @@ pub fn tune(
         cost,
     };
     let unread = [0.0; MARGINS.len()];
-    if tokens.centroids == 0 || priced(&grid, &unread, estimator, tokens).is_empty() {
+    if tokens.centroids == 0 || cheaper_than_a_scan(&grid, &unread, estimator, tokens).is_empty() {
         return Ok(Tuned::NotNeeded);
     }
     let run = Run {
@@ -106,10 +109,16 @@ pub fn tune(
     let Some(traces) = run.traces(queries, tokens.indexed_documents, options)? else {
         return Ok(Tuned::Cancelled);
     };
-    let priced = priced(&grid, &mean_scored(&traces), estimator, tokens);
+    let scored = mean_scored(&traces);
+    let mut priced = cheaper_than_a_scan(&grid, &scored, estimator, tokens);
     if priced.is_empty() {
         return Ok(Tuned::NotNeeded);
     }
+    let prices = Prices::of(&traces);
+    priced.sort_by(|a, b| {
+        let of = |priced: &Priced| prices.of_settings(priced, &scored, statistics.matching);
+        of(a).total_cmp(&of(b))
+    });
     Ok(Tuned::Table(TunedTable {
         k: options.k,
         queries: traces.len(),
@@ -125,6 +134,7 @@ pub fn tune(
 struct Priced {
     n_at: usize,
     cut_at: usize,
+    margin_at: usize,
     settings: ProbeSettings,
 }
 
@@ -136,25 +146,28 @@ fn mean_scored(traces: &[Trace]) -> [f64; MARGINS.len()] {
     })
 }
 
-/// The settings that cost less than a scan, cheapest first; `scored` is how many documents each margin has scored.
-fn priced(grid: &Grid, scored: &[f64], estimator: Estimator<'_>, tokens: &TokenStatistics) -> Vec<Priced> {
+/// The settings that are estimated to cost less than a scan; `scored` is how many documents each margin has scored.
+fn cheaper_than_a_scan(
+    grid: &Grid,
+    scored: &[f64],
+    estimator: Estimator<'_>,
+    tokens: &TokenStatistics,
+) -> Vec<Priced> {
     let scan = estimator.maxsim_scan(tokens).microseconds;
-    let mut priced: Vec<(f64, Priced)> = grid
+    let all = grid
         .settings()
-        .map(|([n_at, cut_at, margin_at], settings)| {
-            let scored = scored.get(margin_at).copied().unwrap_or_default();
-            let microseconds = estimator.maxsim_index_of(tokens, &settings, scored).microseconds;
-            let priced = Priced {
-                n_at,
-                cut_at,
-                settings,
-            };
-            (microseconds, priced)
-        })
-        .filter(|(microseconds, _)| *microseconds < scan)
-        .collect();
-    priced.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    priced.into_iter().map(|(_, priced)| priced).collect()
+        .map(|([n_at, cut_at, margin_at], settings)| Priced {
+            n_at,
+            cut_at,
+            margin_at,
+            settings,
+        });
+    all.filter(|priced| {
+        let scored = scored.get(priced.margin_at).copied().unwrap_or_default();
+        let index = estimator.maxsim_index_of(tokens, &priced.settings, scored);
+        index.microseconds < scan
+    })
+    .collect()
 }
 
 struct Run<'a> {

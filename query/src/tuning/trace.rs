@@ -2,6 +2,7 @@
 //! which of them it would have kept.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use super::grid::{Grid, MARGINS};
 use super::interval::Found;
@@ -18,9 +19,26 @@ pub(super) struct Trace {
     margins: Vec<Vec<Vec<f64>>>,
     /// The margins at which documents are scored from their codes, rising, given candidates enough.
     scored: Vec<f64>,
+    /// What its steps took.
+    pub(super) times: Times,
     /// True hits that stand in no index and are scanned under every setting.
     scanned: usize,
     hits: usize,
+}
+
+/// What the steps of one query took, in microseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    /// Gathering scores with each n_probe.
+    pub(super) gather: Vec<f64>,
+    /// The centroid interaction of a candidate.
+    pub(super) interaction: f64,
+    /// Scoring a document from its codes.
+    pub(super) codes: f64,
+}
+
+fn microseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e6
 }
 
 impl Trace {
@@ -35,19 +53,24 @@ impl Trace {
         let is_indexed = |hit: &&Position| indexed.get(hit.segment as usize).copied().unwrap_or(false);
         let sought: Vec<Position> = hits.iter().filter(is_indexed).copied().collect();
         let mut candidates = Vec::with_capacity(grid.n_probes.len());
+        let mut gather = Vec::with_capacity(grid.n_probes.len());
         for &n_probe in &grid.n_probes {
+            let begun = Instant::now();
             let probes = token_index::probe(scorer, n_probe);
             let mut gathered = token_index::gather(scope, scorer, &probes, grid.deepest())?.candidates;
+            gather.push(microseconds(begun));
             gathered.sort_unstable();
             candidates.push(gathered);
         }
         // How far down codes are read hardly depends on the candidates: most of those that fewer lists leave out stand low.
         let mut widest = candidates.last().cloned().unwrap_or_default();
-        for candidate in &mut widest {
-            candidate.score = scorer.interaction(candidate.position);
-        }
+        let (count, begun) = (widest.len(), Instant::now());
+        token_index::rescore(scope, scorer, &mut widest, count, |at| scorer.interaction(at));
+        let interaction = microseconds(begun) / count.max(1) as f64;
         let most = MARGINS.last().copied().map_or(0.0, f64::from);
+        let begun = Instant::now();
         let reached = refine::margins(scope, scorer, widest, hits.len(), most);
+        let codes = microseconds(begun) / reached.len().max(1) as f64;
         let margin_of: HashMap<Position, f64> = reached.iter().copied().collect();
         let passing = |candidates: &Vec<Scored>| {
             let hits = sought.iter().filter_map(|hit| {
@@ -67,6 +90,11 @@ impl Trace {
         Ok(Self {
             margins: candidates.iter().map(passing).collect(),
             scored: reached.into_iter().map(|(_, margin)| margin).collect(),
+            times: Times {
+                gather,
+                interaction,
+                codes,
+            },
             scanned: hits.len() - sought.len(),
             hits: hits.len(),
         })
