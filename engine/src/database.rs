@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use latewood_query::{CostModel, TunedTable};
-use latewood_storage::{Store, StoreOptions};
+use latewood_storage::{BackupReport, StorageError, Store};
 
-use crate::collection::Collection;
+use crate::collection::{CheckReport, Collection};
 use crate::error::Error;
 use crate::model_source::{EncoderSource, RerankerSource};
 use crate::options::DatabaseOptions;
@@ -49,16 +49,7 @@ impl Database {
     }
 
     pub(crate) fn open_with(path: &Path, options: DatabaseOptions) -> Result<Self, Error> {
-        let store_options = StoreOptions {
-            create: options.create,
-            read_only: options.read_only,
-            durability: options.durability,
-            memory_budget_bytes: options.memory_budget_bytes,
-            threads: options.threads,
-            maintenance: options.maintenance,
-            ..StoreOptions::default()
-        };
-        let store = Store::open(path, store_options)?;
+        let store = Store::open(path, options.store())?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
@@ -131,6 +122,32 @@ impl Database {
     pub fn add_reranker(&self, reranker: impl Into<RerankerSource>) -> Result<(), Error> {
         self.shared.models.add_reranker(&reranker.into())?;
         Ok(())
+    }
+
+    /// Looks for damage in a collection, also in one that cannot be opened: with `full` every byte of every file, and that
+    /// each document is found by its id; otherwise what an open reads.
+    pub fn check(&self, name: &str, full: bool) -> Result<CheckReport, Error> {
+        let (documents, findings) = match self.shared.store.collection(name) {
+            Ok(collection) => (collection.snapshot().len(), collection.check(full)?),
+            Err(error @ (StorageError::NoCollection { .. } | StorageError::VersionTooNew { .. })) => {
+                return Err(error.into());
+            }
+            Err(_) => (0, self.shared.store.check(name)?),
+        };
+        Ok(CheckReport {
+            collection: name.to_owned(),
+            documents,
+            findings,
+        })
+    }
+
+    /// Copies the database, as it is now, into a folder that does not exist or is empty. Opening that folder restores it.
+    /// Readers and writers go on meanwhile. With `link`, files that never change get a second name where the disk allows
+    /// it, which takes neither time nor room, but shares the fate of the disk.
+    ///
+    /// What the planner and the token index were tuned to is not in it for a writer: `optimize` measures it again.
+    pub fn backup(&self, to: impl AsRef<Path>, link: bool) -> Result<BackupReport, Error> {
+        Ok(self.shared.store.backup(to, link)?)
     }
 
     /// Waits for the work in the background and closes the database. Handles that are left answer with an error.

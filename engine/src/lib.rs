@@ -86,6 +86,6 @@ pub use latewood_query::{
     Value,
 };
 pub use latewood_storage::{
-    CodebookFit, CodebookStats, DocumentId, Durability, FieldType, Finding, Maintenance, ModelIdentity,
-    OptimizeReport, Payload, RecordFault, Schema, Severity, StorageError,
+    BackupReport, CodebookFit, CodebookStats, DocumentId, Durability, FieldType, Finding, Maintenance,
+    ModelIdentity, OptimizeReport, Payload, RecordFault, RepairReport, Schema, Severity, StorageError,
 };

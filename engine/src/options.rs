@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use latewood_storage::{Durability, Maintenance};
+use latewood_storage::{Durability, Maintenance, RepairReport, Store, StoreOptions};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -51,6 +51,35 @@ impl Default for DatabaseOptions {
 }
 
 impl DatabaseOptions {
+    /// Makes the collections of the database at `path` whole again, or one of them: what is derived is made again, of what is
+    /// damaged every whole document is kept, and the report tells the rest. The damaged files are kept in a new folder
+    /// `damaged-N` of the database. A repair that is cut off has changed nothing; a whole collection is left as it is.
+    ///
+    /// # Errors
+    /// When there is no database, a writer has it open, or there is no such collection; and for each collection, when
+    /// nothing says what it holds or the disk fails. Nothing of that collection is changed then.
+    pub fn repair(
+        self,
+        path: impl AsRef<Path>,
+        collection: Option<&str>,
+    ) -> Result<Vec<(String, Result<RepairReport, Error>)>, Error> {
+        let repaired = Store::repair(path, self.store(), collection)?;
+        let report = |(name, report): (String, Result<_, _>)| (name, report.map_err(Error::from));
+        Ok(repaired.into_iter().map(report).collect())
+    }
+
+    pub(crate) fn store(&self) -> StoreOptions {
+        StoreOptions {
+            create: self.create,
+            read_only: self.read_only,
+            durability: self.durability,
+            memory_budget_bytes: self.memory_budget_bytes,
+            threads: self.threads,
+            maintenance: self.maintenance,
+            ..StoreOptions::default()
+        }
+    }
+
     /// Whether a database that is not there is created. Default: yes.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {

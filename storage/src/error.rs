@@ -35,8 +35,8 @@ pub enum StorageError {
     },
     /// A file does not hold what its checksums and lengths promise.
     #[error(
-        "{} is damaged at byte {offset}: expected {expected}, found {found}; leave the folder as it is and restore this \
-         file from a backup, or open the database elsewhere from its last export",
+        "{} is damaged at byte {offset}: expected {expected}, found {found}; restore it from a backup, or run `latewood \
+         repair`, which keeps every whole document, and the damaged files beside them",
         file.display()
     )]
     Corruption {
@@ -258,6 +258,11 @@ impl StorageError {
             expected: expected.into(),
             found: found.into(),
         }
+    }
+
+    /// Whether the operating system failed to read or write what is there: another try may go well.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Full { .. }) && !self.is_not_found()
     }
 
     /// Whether the file or folder was not there.

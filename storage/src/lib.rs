@@ -7,6 +7,7 @@
 //! This crate knows no query and no model: it stores vectors, it does not make or search them.
 
 pub mod backend;
+mod backup;
 mod catalog;
 pub mod checksum;
 mod collection;
@@ -20,6 +21,7 @@ mod operation;
 mod options;
 mod poison;
 mod publish;
+mod repair;
 mod schema;
 pub mod segment;
 mod snapshot;
@@ -33,6 +35,7 @@ pub mod wire;
 compile_error!("files are little-endian and read in place: this machine's byte order is not supported");
 
 pub use backend::{DiskBackend, MemoryBackend, StorageBackend};
+pub use backup::BackupReport;
 pub use catalog::{Catalog, MAX_VALUE_BYTES};
 pub use collection::{
     CodebookFit, CodebookStats, CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport,
@@ -44,6 +47,7 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
+pub use repair::RepairReport;
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use segment::{
     BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,

@@ -16,6 +16,8 @@ use crate::wire::{FileKind, HEADER_BYTES, Put, Reader};
 
 /// Bytes before the archive: file header, length (u64), CRC-32, four reserved. A multiple of 16.
 const PREFIX_BYTES: usize = HEADER_BYTES + 16;
+/// Bytes of `CURRENT` before the copy of the manifest.
+const CURRENT_BYTES: usize = HEADER_BYTES + 16;
 const MANIFEST: &str = "manifest-";
 
 /// Which files make up a collection.
@@ -104,38 +106,52 @@ impl Manifest {
     }
 }
 
-/// Which manifest is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which manifest is in force, and a copy of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Current {
     pub(crate) number: u64,
     /// The CRC-32 of the whole manifest file.
     pub(crate) crc: u32,
+    /// The bytes of the manifest's file, should it be damaged; empty where the copy is damaged itself.
+    pub(crate) copy: Vec<u8>,
 }
 
 impl Current {
+    /// The pointer to a manifest whose file has these bytes.
+    pub(crate) fn to(number: u64, manifest: Vec<u8>) -> Self {
+        Self {
+            number,
+            crc: crc32(&manifest),
+            copy: manifest,
+        }
+    }
+
     /// The file's bytes.
-    pub(crate) fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = FileKind::CURRENT.header().to_vec();
         bytes.put_u64(self.number);
         bytes.put_u32(self.crc);
         let crc = crc32(bytes.get(HEADER_BYTES..).unwrap_or_default());
         bytes.put_u32(crc);
+        bytes.extend_from_slice(&self.copy);
         bytes
     }
 
-    /// What [`Self::encode`] wrote to `file`.
+    /// What [`Self::encode`] wrote to `file`. Damage to the copy is no error: it is left out.
     pub(crate) fn decode(file: &Path, bytes: &[u8]) -> Result<Self> {
         let rest = FileKind::CURRENT.check(file, bytes)?;
         let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
-        let current = Self {
-            number: reader.u64()?,
-            crc: reader.u32()?,
-        };
-        let crc = reader.u32()?;
-        if crc != crc32(rest.get(..12).unwrap_or_default()) || reader.remaining() != 0 {
+        let (number, whole, crc) = (reader.u64()?, reader.u32()?, reader.u32()?);
+        if crc != crc32(rest.get(..12).unwrap_or_default()) {
             return Err(reader.corruption("the checksum of CURRENT", format!("{crc:08x}")));
         }
-        Ok(current)
+        let copy = reader.bytes(reader.remaining())?;
+        let copy = if crc32(copy) == whole { copy } else { &[] };
+        Ok(Self {
+            number,
+            crc: whole,
+            copy: copy.to_vec(),
+        })
     }
 }
 
@@ -154,11 +170,11 @@ pub(crate) fn current_path(collection: &Path) -> PathBuf {
     collection.join("CURRENT")
 }
 
-/// Reads the manifest in force, and whether it stands in for a `CURRENT` that cannot be read.
+/// Reads the manifest in force, and whether something stands in for it and is to be written anew.
 ///
 /// A damaged or missing `CURRENT` is stood in for by the highest manifest: it is the one in force, or one whose files
-/// were all durable when the process ended. A damaged manifest is an error: an older one would take back what was
-/// acknowledged since.
+/// were all durable when the process ended. A damaged or missing manifest is stood in for by its copy in `CURRENT`. With
+/// neither it is an error: an older one would take back what was acknowledged since.
 pub(crate) fn read_manifest(backend: &dyn StorageBackend, collection: &Path) -> Result<(Manifest, bool)> {
     let path = current_path(collection);
     let current = match backend.read(&path).at("read", &path) {
@@ -166,10 +182,15 @@ pub(crate) fn read_manifest(backend: &dyn StorageBackend, collection: &Path) -> 
         Err(error) => Err(error),
     };
     match current {
-        Ok(current) => Ok((
-            read_numbered(backend, collection, current.number, Some(current.crc))?,
-            false,
-        )),
+        Ok(current) => match read_numbered(backend, collection, current.number, Some(current.crc)) {
+            Ok(manifest) => Ok((manifest, false)),
+            Err(error @ StorageError::VersionTooNew { .. }) => Err(error),
+            Err(error) if current.copy.is_empty() => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the manifest cannot be read; its copy in CURRENT stands in for it");
+                Ok((decode_numbered(&path, current.number, &current.copy)?, true))
+            }
+        },
         Err(error @ StorageError::VersionTooNew { .. }) => Err(error),
         Err(error) => {
             let names = backend.list(collection).at("list", collection)?;
@@ -186,6 +207,27 @@ pub(crate) fn read_manifest(backend: &dyn StorageBackend, collection: &Path) -> 
     }
 }
 
+/// What is wrong with `CURRENT` and with the manifest that it names, each by itself.
+pub(crate) fn damaged_pointers(backend: &dyn StorageBackend, collection: &Path) -> Vec<StorageError> {
+    let path = current_path(collection);
+    let current = match backend.read(&path).at("read", &path) {
+        Ok(bytes) => Current::decode(&path, &bytes).map(|current| (bytes.len() > CURRENT_BYTES, current)),
+        Err(error) => Err(error),
+    };
+    match current {
+        Err(error) => vec![error],
+        Ok((copied, current)) => {
+            let manifest = read_numbered(backend, collection, current.number, Some(current.crc)).err();
+            let damaged = copied && current.copy.is_empty();
+            let copy = damaged.then(|| {
+                let expected = "a copy of the manifest with its checksum";
+                StorageError::corruption(&path, CURRENT_BYTES as u64, expected, "another")
+            });
+            manifest.into_iter().chain(copy).collect()
+        }
+    }
+}
+
 fn read_numbered(
     backend: &dyn StorageBackend,
     collection: &Path,
@@ -194,16 +236,7 @@ fn read_numbered(
 ) -> Result<Manifest> {
     let path = manifest_path(collection, number);
     let bytes = backend.read(&path).at("read", &path)?;
-    let manifest = Manifest::decode(&path, &bytes)?;
-    if manifest.number != number {
-        let found = format!("manifest {}", manifest.number);
-        return Err(StorageError::corruption(
-            &path,
-            PREFIX_BYTES as u64,
-            format!("manifest {number}"),
-            found,
-        ));
-    }
+    let manifest = decode_numbered(&path, number, &bytes)?;
     match crc {
         Some(crc) if crc != crc32(&bytes) => {
             let found = format!("{:08x}", crc32(&bytes));
@@ -216,6 +249,23 @@ fn read_numbered(
         }
         _ => Ok(manifest),
     }
+}
+
+fn decode_numbered(file: &Path, number: u64, bytes: &[u8]) -> Result<Manifest> {
+    let manifest = Manifest::decode(file, bytes)?;
+    if manifest.number == number {
+        return Ok(manifest);
+    }
+    let (expected, found) = (
+        format!("manifest {number}"),
+        format!("manifest {}", manifest.number),
+    );
+    Err(StorageError::corruption(
+        file,
+        PREFIX_BYTES as u64,
+        expected,
+        found,
+    ))
 }
 
 #[cfg(test)]
@@ -267,16 +317,19 @@ mod tests {
 
     #[test]
     fn current_comes_back_and_no_flipped_bit_passes() {
-        let current = Current {
-            number: 9,
-            crc: 0xABCD,
-        };
+        let current = Current::to(9, vec![7; 20]);
         let bytes = current.encode();
         assert_eq!(Current::decode(Path::new("CURRENT"), &bytes).unwrap(), current);
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Current::decode(Path::new("CURRENT"), &bad).is_err(), "bit {bit}");
+            match Current::decode(Path::new("CURRENT"), &bad) {
+                Ok(read) => assert!(
+                    bit >= 32 * 8 && read.number == 9 && read.copy.is_empty(),
+                    "bit {bit}"
+                ),
+                Err(_) => assert!(bit < 32 * 8, "bit {bit}"),
+            }
         }
     }
 
@@ -304,22 +357,28 @@ mod tests {
             StorageError::Corruption { .. }
         ));
         backend.remove_file(&current_path(dir)).unwrap();
-        let current = Current {
-            number: 3,
-            crc: crc32(&bytes),
-        };
+        let current = Current::to(3, bytes);
         write_file(&backend, &current_path(dir), &current.encode()).unwrap();
         assert_eq!(
             read_manifest(&backend, dir).unwrap(),
             (sample(), false),
             "an unfinished successor is ignored"
         );
+        backend.remove_file(&manifest_path(dir, 3)).unwrap();
+        assert_eq!(
+            read_manifest(&backend, dir).unwrap(),
+            (sample(), true),
+            "the copy in CURRENT stands in"
+        );
         backend.remove_file(&current_path(dir)).unwrap();
-        let current = Current { number: 3, crc: 1 };
+        let current = Current {
+            copy: Vec::new(),
+            ..current
+        };
         write_file(&backend, &current_path(dir), &current.encode()).unwrap();
-        assert!(matches!(
-            read_manifest(&backend, dir).unwrap_err(),
-            StorageError::Corruption { .. }
-        ));
+        assert!(
+            read_manifest(&backend, dir).unwrap_err().is_not_found(),
+            "neither is there"
+        );
     }
 }

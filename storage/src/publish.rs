@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::backend::{StorageBackend, write_file};
-use crate::checksum::crc32;
 use crate::error::{IoContext, Result, StorageError};
 use crate::manifest::{Current, Manifest, current_path, manifest_path};
 
@@ -25,12 +24,8 @@ pub(crate) fn publish(
     let path = manifest_path(collection, manifest.number);
 
     let prepared = manifest.encode().and_then(|bytes| {
-        let pointer = Current {
-            number: manifest.number,
-            crc: crc32(&bytes),
-        }
-        .encode();
         write_file(backend, &path, &bytes)?;
+        let pointer = Current::to(manifest.number, bytes).encode();
         write_file(backend, &new, &pointer)?;
         backend.sync_dir(collection).at("sync", collection)
     });

@@ -4,6 +4,8 @@
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Result, StorageError};
+
 /// What a collection holds. Fixed when the collection is created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
@@ -17,6 +19,18 @@ pub struct Schema {
     pub encoder: Option<ModelIdentity>,
     /// The cross-encoder that reranks by default.
     pub reranker: Option<ModelIdentity>,
+}
+
+impl Schema {
+    /// The schema as files hold it.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidSchema`] when it has no JSON form.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| StorageError::InvalidSchema {
+            reason: format!("it has no JSON form: {error}"),
+        })
+    }
 }
 
 /// A dense vector field.

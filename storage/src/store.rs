@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::backup::{Backup, BackupReport};
 use crate::catalog::Catalog;
-use crate::collection::{CollectionStore, Context};
+use crate::collection::{CollectionStore, Context, Finding, survey};
 use crate::error::{IoContext, Result, StorageError};
 use crate::options::StoreOptions;
+use crate::repair::{RepairReport, repair};
 use crate::schema::Schema;
 
 const COLLECTIONS: &str = "collections";
@@ -62,6 +64,79 @@ impl Store {
         };
         store.sweep();
         Ok(store)
+    }
+
+    /// Makes the collections of a database whole again, or one of them: what is derived is made again, of what is damaged
+    /// every whole document is kept, and the rest is told. The damaged files are kept in a new folder `damaged-N` of the
+    /// database. A repair that is cut off has changed nothing; one of a whole collection does nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::NoDatabase`], [`StorageError::Locked`], [`StorageError::NoCollection`], and for each collection what
+    /// its repair says: [`StorageError::Corruption`] when nothing says what it holds, [`StorageError::VersionTooNew`],
+    /// [`StorageError::Full`], [`StorageError::Io`]; nothing of that collection is changed then.
+    pub fn repair(
+        path: impl AsRef<Path>,
+        options: StoreOptions,
+        only: Option<&str>,
+    ) -> Result<Vec<(String, Result<RepairReport>)>> {
+        let options = StoreOptions {
+            create: false,
+            read_only: false,
+            ..options
+        };
+        let store = Self::open(path, options)?;
+        let mut names = store.collections()?;
+        if let Some(only) = only {
+            if !names.iter().any(|name| name == only) {
+                return Err(StorageError::NoCollection {
+                    name: only.to_owned(),
+                    known: names,
+                });
+            }
+            names.retain(|name| name == only);
+        }
+        let repaired = names.into_iter().map(|name| {
+            let report = repair(&store.context, &store.path, &name);
+            (name, report)
+        });
+        Ok(repaired.collect())
+    }
+
+    /// Copies the database, as it is now, into a folder that does not exist or is empty; opening that folder restores it.
+    /// Readers and writers go on meanwhile, in this process and in others; each collection is of one moment. With `link`,
+    /// files that never change get a second name where the disk allows it, and take no room until the original drops them:
+    /// a backup against mistakes, not against the loss of the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::InvalidOption`] when there is something in the folder, [`StorageError::Corruption`] when a collection
+    /// is damaged, [`StorageError::Full`], [`StorageError::Io`]. The folder holds no database then.
+    pub fn backup(&self, to: impl AsRef<Path>, link: bool) -> Result<BackupReport> {
+        let open: Vec<Arc<CollectionStore>> = self.lock_open().values().cloned().collect();
+        for collection in open {
+            collection.hand_over()?;
+        }
+        let backup = Backup {
+            backend: self.context.backend().as_ref(),
+            from: &self.path,
+            to: to.as_ref(),
+            link,
+        };
+        backup.run(&self.collections()?)
+    }
+
+    /// Looks for damage in every file of a collection, whether or not it can be opened.
+    ///
+    /// # Errors
+    /// [`StorageError::NoCollection`], [`StorageError::VersionTooNew`].
+    pub fn check(&self, name: &str) -> Result<Vec<Finding>> {
+        let dir = self.path.join(COLLECTIONS).join(name);
+        if !is_name(name) || !self.context.backend().exists(&dir).at("open", &dir)? {
+            return Err(StorageError::NoCollection {
+                name: name.to_owned(),
+                known: self.collections()?,
+            });
+        }
+        survey(self.context.backend().as_ref(), &dir)
     }
 
     /// The database's directory.

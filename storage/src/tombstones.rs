@@ -37,11 +37,13 @@ pub(crate) fn write_tombstones(
     bytes.put_u32(crc32(&bitmap));
     bytes.put_u32(0);
     bytes.extend_from_slice(&bitmap);
+    // Nothing else says what was deleted: should a part of the file be damaged, the other is whole.
+    bytes.extend_from_within(..);
     write_file(backend, &path, &bytes)?;
     backend.sync_dir(segment).at("sync", segment)
 }
 
-/// Reads a file of a segment of so many rows.
+/// Reads a file of a segment of so many rows: either of the two copies in it that is whole.
 pub(crate) fn read_tombstones(
     backend: &dyn StorageBackend,
     segment: &Path,
@@ -50,15 +52,47 @@ pub(crate) fn read_tombstones(
 ) -> Result<RoaringBitmap> {
     let path = tombstones_path(segment, number);
     let bytes = backend.read(&path).at("read", &path)?;
-    let rest = FileKind::TOMBSTONES.check(&path, &bytes)?;
-    let mut reader = Reader::with_base(&path, rest, HEADER_BYTES as u64);
-    let (len, crc, _reserved) = (reader.u64()?, reader.u32()?, reader.u32()?);
-    if len != reader.remaining() as u64 {
-        return Err(reader.corruption(format!("a bitmap of {len} bytes"), reader.remaining().to_string()));
+    let error = match decode(&path, &bytes, 0, rows) {
+        Ok((bitmap, _)) => return Ok(bitmap),
+        Err(error @ StorageError::VersionTooNew { .. }) => return Err(error),
+        Err(error) => error,
+    };
+    let (second, _) = decode(&path, &bytes, bytes.len() / 2, rows).map_err(|_| error.clone())?;
+    tracing::warn!(%error, "a list of deleted rows is damaged; its second copy stands in for it");
+    Ok(second)
+}
+
+/// What is wrong with either of the copies.
+pub(crate) fn damaged_tombstones(
+    backend: &dyn StorageBackend,
+    segment: &Path,
+    number: u64,
+    rows: u32,
+) -> Result<()> {
+    let path = tombstones_path(segment, number);
+    let bytes = backend.read(&path).at("read", &path)?;
+    let (first, end) = decode(&path, &bytes, 0, rows)?;
+    let (second, _) = decode(&path, &bytes, end, rows)?;
+    if first == second && end * 2 == bytes.len() {
+        return Ok(());
     }
+    Err(StorageError::corruption(
+        &path,
+        end as u64,
+        "a second copy",
+        "other rows",
+    ))
+}
+
+/// The copy that begins at `start`, and where it ends.
+fn decode(path: &Path, bytes: &[u8], start: usize, rows: u32) -> Result<(RoaringBitmap, usize)> {
+    let rest = FileKind::TOMBSTONES.check(path, bytes.get(start..).unwrap_or_default())?;
+    let mut reader = Reader::with_base(path, rest, (start + HEADER_BYTES) as u64);
+    let (len, crc, _reserved) = (reader.u64()?, reader.u32()?, reader.u32()?);
     let offset = reader.offset();
-    let bitmap = reader.bytes(reader.remaining())?;
-    let damaged = |expected: String, found: String| StorageError::corruption(&path, offset, expected, found);
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let bitmap = reader.bytes(len)?;
+    let damaged = |expected: String, found: String| StorageError::corruption(path, offset, expected, found);
     if crc32(bitmap) != crc {
         return Err(damaged(
             "the bitmap's checksum".to_owned(),
@@ -69,7 +103,7 @@ pub(crate) fn read_tombstones(
         .map_err(|error| damaged("a Roaring bitmap".to_owned(), error.to_string()))?;
     match bitmap.max() {
         Some(max) if max >= rows => Err(damaged(format!("rows below {rows}"), max.to_string())),
-        _ => Ok(bitmap),
+        _ => Ok((bitmap, bytes.len() - reader.remaining())),
     }
 }
 
@@ -98,12 +132,19 @@ mod tests {
             bad[bit / 8] ^= 1 << (bit % 8);
             backend.remove_file(&path).unwrap();
             write_file(&backend, &path, &bad).unwrap();
-            let reserved = (28..32).contains(&(bit / 8));
+            assert_eq!(read_tombstones(&backend, dir, 7, 901).unwrap(), rows, "bit {bit}");
+            let reserved = (28..32).contains(&(bit / 8 % (good.len() / 2)));
             assert_eq!(
-                read_tombstones(&backend, dir, 7, 901).is_ok(),
+                damaged_tombstones(&backend, dir, 7, 901).is_ok(),
                 reserved,
                 "bit {bit}"
             );
+            for at in [20, good.len() / 2 + 20] {
+                bad[at] ^= 0x55;
+            }
+            backend.remove_file(&path).unwrap();
+            write_file(&backend, &path, &bad).unwrap();
+            assert!(read_tombstones(&backend, dir, 7, 901).is_err(), "both, bit {bit}");
         }
     }
 }

@@ -111,6 +111,40 @@ impl Schema {
         })
     }
 
+    /// Checks that a document that was prepared before has the vectors of this schema: what a file says may be anything.
+    pub(crate) fn fits(&self, record: &Record) -> Result<()> {
+        let dense = match (&self.dense, &record.dense) {
+            (Some(spec), Some(vector))
+                if vector.len() == spec.dim && vector.iter().all(|x| x.is_finite()) =>
+            {
+                Ok(())
+            }
+            (None, None) => Ok(()),
+            (spec, vector) => {
+                let dimension = |dim: Option<usize>| dim.map_or("none".to_owned(), |dim| dim.to_string());
+                Err(RecordFault::Vector {
+                    field: "dense",
+                    reason: format!(
+                        "expected dimension {}, of finite numbers, got {}",
+                        dimension(spec.as_ref().map(|spec| spec.dim)),
+                        dimension(vector.as_ref().map(Vec::len))
+                    ),
+                })
+            }
+        };
+        let fault = check_id(&record.id)
+            .and(dense)
+            .and_then(|()| self.check_tokens(record.tokens.as_ref()))
+            .and_then(|()| match &record.tokens {
+                Some(tokens) => check_count(tokens.len()),
+                None => Ok(()),
+            });
+        fault.map_err(|reason| StorageError::InvalidRecord {
+            id: record.id.clone(),
+            reason,
+        })
+    }
+
     fn prepare_dense(&self, vector: Option<&mut [f32]>) -> Result<(), RecordFault> {
         const FIELD: &str = "dense";
         match (&self.dense, vector) {

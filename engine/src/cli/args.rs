@@ -62,8 +62,12 @@ pub(super) enum Command {
     Tune(TuneArgs),
     /// Documents, tokens, and what each component takes on disk
     Stats(TargetArgs),
-    /// Verify every checksum and structure
-    Check(TargetArgs),
+    /// Look for damage
+    Check(CheckArgs),
+    /// Make damaged collections whole again: keep every whole document, and say what is lost
+    Repair(RepairArgs),
+    /// Copy a database while it is in use; opening the copy restores it
+    Backup(BackupArgs),
     /// Train the codebook, merge segments, build indexes, reclaim space
     Optimize(TargetArgs),
     /// Write documents as JSON lines
@@ -90,6 +94,35 @@ pub(super) struct TargetArgs {
     pub(super) db: PathBuf,
     /// The collection; default: all
     pub(super) collection: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    /// Read every byte of every file and compare every checksum; otherwise what an open reads
+    #[arg(long)]
+    pub(super) full: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// The database directory
+    pub(super) db: PathBuf,
+    /// The collection; default: all
+    #[arg(long, value_name = "NAME")]
+    pub(super) collection: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The database directory
+    pub(super) db: PathBuf,
+    /// A folder that does not exist, or is empty
+    pub(super) to: PathBuf,
+    /// Link files that never change instead of copying them: no room, but the same disk
+    #[arg(long)]
+    pub(super) link: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,14 +2,20 @@
 
 use std::fmt::Write;
 
-use super::args::{Global, TargetArgs};
+use super::args::{CheckArgs, Global};
 use super::output::{Failure, print, print_json};
 
-pub(super) fn run(global: &Global, args: &TargetArgs) -> Result<(), Failure> {
-    let db = super::options(global, None).read_only(true).open(&args.db)?;
+pub(super) fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
+    let db = super::options(global, None)
+        .read_only(true)
+        .open(&args.target.db)?;
+    let names = match &args.target.collection {
+        Some(name) => vec![name.clone()],
+        None => db.collections()?,
+    };
     let mut reports = Vec::new();
-    for collection in super::chosen(&db, args.collection.as_deref())? {
-        reports.push(collection.check()?);
+    for name in names {
+        reports.push(db.check(&name, args.full)?);
     }
     let damaged = reports.iter().any(|report| report.is_damaged());
     if global.json {
@@ -25,7 +31,7 @@ pub(super) fn run(global: &Global, args: &TargetArgs) -> Result<(), Failure> {
     if damaged {
         return Err(Failure::Said(
             "the database is damaged".to_owned(),
-            "what is derived is rebuilt by `latewood optimize`; restore the other files from a backup",
+            "restore the files from a backup, or run `latewood repair`, which keeps every whole document",
         ));
     }
     Ok(())

@@ -1,10 +1,11 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | tune | stats | check | optimize |
-//! export | import-plaid | export-plaid | model`.
+//! The command line: `latewood create | ingest | search | run | eval | recall | tune | stats | check | repair | backup |
+//! optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.
 
 mod args;
+mod backup;
 mod check;
 mod create;
 mod eval;
@@ -19,6 +20,7 @@ mod output;
 mod plaid;
 mod progress;
 mod recall;
+mod repair;
 mod run;
 mod search;
 mod stages;
@@ -59,6 +61,8 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Tune(tune) => tune::run(global, tune),
         Command::Stats(target) => stats::run(global, target),
         Command::Check(check) => check::run(global, check),
+        Command::Repair(repair) => repair::run(global, repair),
+        Command::Backup(backup) => backup::run(global, backup),
         Command::Optimize(target) => optimize::run(global, target),
         Command::Export(export) => export::run(global, export),
         Command::ImportPlaid(import) => plaid::import(global, import),

@@ -47,7 +47,7 @@ impl fmt::Display for CheckReport {
         if self.findings.is_empty() {
             return write!(
                 f,
-                "{}: {} documents, every checksum and structure is right",
+                "{}: {} documents, nothing is damaged",
                 self.collection, self.documents
             );
         }
@@ -59,17 +59,12 @@ impl fmt::Display for CheckReport {
             self.findings.len()
         )?;
         for finding in &self.findings {
-            let severity = if finding.severity >= Severity::Damage {
-                "damage"
-            } else {
-                "to rebuild"
+            let severity = match finding.severity {
+                Severity::Unfinished => "unfinished",
+                Severity::Derived => "to rebuild",
+                _ => "damage",
             };
-            write!(
-                f,
-                "\n  {severity}: {}: {}",
-                finding.path.display(),
-                finding.message
-            )?;
+            write!(f, "\n  {severity}: {}", finding.message)?;
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ impl CollectionStore {
         let _guard = PoisonOnPanic::new(&self.poison, "a bulk load");
         let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
         let pinned = self.snapshot.load_full();
-        let segment = self.build_segment(&pinned, &records, progress)?;
+        let segment = self.build_segment(&pinned, &records, 0, progress)?;
         let replaced = replaced_rows(&pinned, records.iter().map(|record| &record.id));
         let installed =
             replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, &records, &segment));
@@ -98,7 +98,9 @@ impl CollectionStore {
                 records.iter().map(|record| &record.id).collect()
             };
             let (mark, sequence) = (state.wal.staged(), state.wal.next_sequence());
-            next.sequence = state.wal.stage(FrameKind::Replaced, &encode_ids(&ids)?)?;
+            next.sequence = state
+                .wal
+                .stage(FrameKind::Replaced, &encode_ids(&ids, segment.id())?)?;
             let installed = state.install(
                 &self.context,
                 &self.dir,

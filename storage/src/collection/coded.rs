@@ -94,10 +94,8 @@ impl CollectionStore {
             });
         // After an uncertain publish the manifest may name it.
         if installed.is_err() && self.poison.reason().is_none() {
-            let _ = self
-                .context
-                .backend()
-                .remove_file(&codebook_path(&self.dir, codebook.id));
+            let path = codebook_path(&self.dir, codebook.id);
+            Codebook::remove(self.context.backend().as_ref(), &path);
         }
         self.worker.wake();
         installed
@@ -141,7 +139,8 @@ impl CollectionStore {
         let id = self.with_state("write", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let options = self.context.segment_options(id)?;
+        let mut options = self.context.segment_options(id)?;
+        options.origin.sequence = snapshot.sequence;
         let written = write_coded_segment(
             backend,
             &folder,

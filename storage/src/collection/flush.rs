@@ -13,7 +13,7 @@ use crate::document::Record;
 use crate::error::{IoContext, Result};
 use crate::memtable::MemtableView;
 use crate::poison::PoisonOnPanic;
-use crate::segment::{ProgressFn, Segment, SegmentView, write_segment_with};
+use crate::segment::{Origin, ProgressFn, Segment, SegmentView, write_segment_with};
 use crate::snapshot::Snapshot;
 
 /// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and the merge builds one anew;
@@ -54,7 +54,7 @@ impl CollectionStore {
         let built = if records.is_empty() {
             None
         } else {
-            Some(self.build_segment(&pinned, &records, &|_| ControlFlow::Continue(()))?)
+            Some(self.build_segment(&pinned, &records, pinned.sequence, &|_| ControlFlow::Continue(()))?)
         };
         let installed = self.with_state("flush", |state| {
             let current = self.snapshot.load_full();
@@ -89,11 +89,12 @@ impl CollectionStore {
         Ok(())
     }
 
-    /// Writes and opens a segment that no manifest names yet.
+    /// Writes and opens a segment that no manifest names yet. With it, changes up to `flushed` are in segments.
     pub(super) fn build_segment(
         &self,
         snapshot: &Snapshot,
         records: &[Arc<Record>],
+        flushed: u64,
         progress: &ProgressFn<'_>,
     ) -> Result<Arc<Segment>> {
         let id = self.with_state("write", |state| Ok(state.take_segment()))?;
@@ -101,6 +102,11 @@ impl CollectionStore {
         let backend = self.context.backend().as_ref();
         let mut options = self.context.segment_options(id)?;
         options.graph_min_rows = GRAPH_FROM;
+        options.origin = Origin {
+            sequence: snapshot.sequence,
+            flushed,
+            sources: Vec::new(),
+        };
         let codebook = self.codebook_for(snapshot, records);
         let written = write_segment_with(
             backend,

@@ -14,7 +14,7 @@ use crate::schema::Schema;
 use crate::segment::{Codebook, Segment, SegmentView};
 use crate::snapshot::Snapshot;
 use crate::tombstones::read_tombstones;
-use crate::wal::{Frame, FrameKind, decode_batch, decode_ids, log_path, read_log};
+use crate::wal::{Closed, Frame, FrameKind, decode_batch, decode_ids, log_path, read_log};
 use crate::wire::Reader;
 
 /// How often a reader starts over when a writer replaced the files under it.
@@ -38,6 +38,8 @@ pub(crate) struct Tail {
     pub(crate) number: u64,
     /// Its whole frames end here; `None` when it was never finished and is to be created again.
     pub(crate) len: Option<u64>,
+    /// Bytes behind those frames.
+    pub(crate) rest: u64,
     pub(crate) next_sequence: u64,
 }
 
@@ -82,7 +84,11 @@ fn missing(error: StorageError) -> StorageError {
     }
 }
 
-fn load_once(backend: &dyn StorageBackend, dir: &Path, previous: Option<&Snapshot>) -> Result<Loaded> {
+pub(super) fn load_once(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    previous: Option<&Snapshot>,
+) -> Result<Loaded> {
     let (manifest, stood_in) = read_manifest(backend, dir)?;
     let schema = match previous {
         Some(previous) => Arc::clone(&previous.schema),
@@ -218,22 +224,37 @@ impl Replay<'_> {
     /// Reads every log from the manifest's first on.
     fn logs(&mut self, backend: &dyn StorageBackend, dir: &Path, manifest: &Manifest) -> Result<Tail> {
         let folder = dir.join("wal");
+        // Read before the logs: it only ever says less than there is.
+        let closed = Closed::read(backend, dir).unwrap_or_default();
         let names = backend.list(&folder).at("list", &folder)?;
         let last = names
             .iter()
             .filter_map(|entry| entry.name.parse::<u64>().ok())
             .max();
         let last = last.unwrap_or_default().max(manifest.first_log);
+        if let Some(closed) = closed.filter(|closed| closed.number > last) {
+            let path = log_path(dir, closed.number);
+            return Err(StorageError::corruption(
+                &path,
+                0,
+                "a log, as when it was closed",
+                "none",
+            ));
+        }
         let mut expected = manifest.sequence + 1;
         let mut tail = Tail {
             number: last,
             len: None,
+            rest: 0,
             next_sequence: expected,
         };
         for number in manifest.first_log..=last {
             let path = log_path(dir, number);
             let bytes = backend.read(&path).at("read", &path)?;
             let Some(log) = read_log(&path, number, &bytes)? else {
+                if let Some(closed) = closed {
+                    closed.check(&path, number, 0)?;
+                }
                 if number == manifest.first_log || number != last {
                     return Err(StorageError::corruption(&path, 0, "the header of a log", "none"));
                 }
@@ -256,6 +277,9 @@ impl Replay<'_> {
                     "damage",
                 ));
             }
+            if let Some(closed) = closed {
+                closed.check(&path, number, log.len)?;
+            }
             for frame in &log.frames {
                 self.frame(&path, frame)?;
             }
@@ -263,6 +287,7 @@ impl Replay<'_> {
             tail = Tail {
                 number,
                 len: Some(log.len),
+                rest: log.rest,
                 next_sequence: expected,
             };
         }
@@ -270,6 +295,7 @@ impl Replay<'_> {
             tail = Tail {
                 number: last,
                 len: None,
+                rest: 0,
                 next_sequence: expected,
             };
         }
@@ -292,6 +318,7 @@ impl Replay<'_> {
                 // Of a bulk load that did not get as far as its manifest, nothing is visible.
                 if self.loads.contains(&frame.sequence) {
                     decode_ids(&mut reader)?
+                        .ids
                         .iter()
                         .for_each(|id| self.changes.forget(id));
                 }

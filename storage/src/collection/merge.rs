@@ -9,7 +9,9 @@ use super::CollectionStore;
 use super::load::{codebook_path, segment_dir};
 use super::state::{Cause, is_failed_sync, needed_codebooks};
 use crate::error::{IoContext, Result};
-use crate::segment::{Codebook, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook};
+use crate::segment::{
+    Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook,
+};
 use crate::snapshot::Snapshot;
 
 /// Seed of every training: the same documents give the same codebook.
@@ -51,7 +53,13 @@ impl CollectionStore {
         let id = self.with_state("merge", |state| Ok(state.take_segment()))?;
         let folder = segment_dir(&self.dir, id);
         let backend = self.context.backend().as_ref();
-        let options = self.context.segment_options(id)?;
+        let mut options = self.context.segment_options(id)?;
+        let origin = |view: &SegmentView| view.segment.origin().flushed;
+        options.origin = Origin {
+            sequence: pinned.sequence,
+            flushed: sources.iter().map(origin).max().unwrap_or(0),
+            sources: sources.iter().map(|view| view.segment.id()).collect(),
+        };
         let merged = merge_segments(
             backend,
             &folder,
@@ -127,7 +135,7 @@ impl CollectionStore {
                 if is_failed_sync(error) {
                     self.poison.set(error.to_string());
                 }
-                let _ = backend.remove_file(&path);
+                Codebook::remove(backend, &path);
             })
     }
 

@@ -13,6 +13,7 @@ mod optimize;
 mod policy;
 mod state;
 mod stats;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,11 @@ pub use check::{Finding, Severity};
 pub use coded::CodedDocuments;
 pub(crate) use context::Context;
 pub use fit::{CodebookFit, CodebookStats};
+pub(crate) use load::{codebook_path, load_locked, segment_dir};
 pub use optimize::{OptimizeOptions, OptimizeReport};
 pub use stats::StorageStats;
+pub(crate) use survey::survey;
+pub(crate) use sweep::sweep;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -33,7 +37,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::backend::write_file;
-use crate::checksum::crc32;
 use crate::document::{DocumentId, Record};
 use crate::error::{IoContext, Result, StorageError};
 use crate::group_commit::GroupCommit;
@@ -89,9 +92,7 @@ impl CollectionStore {
             backend.create_dir_all(&path).at("create", &path)?;
         }
         WalWriter::create(backend, dir, 1, 1)?;
-        let schema = serde_json::to_string(schema).map_err(|error| StorageError::InvalidSchema {
-            reason: format!("it has no JSON form: {error}"),
-        })?;
+        let schema = schema.to_json()?;
         let manifest = Manifest {
             number: 1,
             uid: draw_uid(),
@@ -103,10 +104,7 @@ impl CollectionStore {
         };
         let bytes = manifest.encode()?;
         write_file(backend.as_ref(), &manifest_path(dir, 1), &bytes)?;
-        let current = Current {
-            number: 1,
-            crc: crc32(&bytes),
-        };
+        let current = Current::to(1, bytes);
         write_file(backend.as_ref(), &current_path(dir), &current.encode())?;
         backend.sync_dir(dir).at("sync", dir)
     }
@@ -240,9 +238,24 @@ impl CollectionStore {
         };
         state.remove_retired(self.context.backend().as_ref());
         if healthy {
-            flushed.and(state.sync(&self.poison))
+            let synced = flushed.and(state.sync(&self.poison));
+            if synced.is_ok() {
+                state
+                    .wal
+                    .closed()
+                    .write(self.context.backend().as_ref(), &self.dir);
+            }
+            synced
         } else {
             flushed
+        }
+    }
+
+    /// Makes what was written durable, whatever the options say of it.
+    pub(crate) fn hand_over(&self) -> Result<()> {
+        match self.lock_state().as_mut() {
+            Some(state) => state.sync(&self.poison),
+            None => Ok(()),
         }
     }
 
@@ -309,8 +322,14 @@ impl Drop for CollectionStore {
         if let Some(mut state) = self.lock_state().take()
             && self.poison.reason().is_none()
         {
-            if let Err(failure) = state.wal.write() {
-                tracing::error!(collection = self.name, error = %failure.error, "the last writes could not be handed over");
+            match state.wal.write() {
+                Ok(()) => state
+                    .wal
+                    .closed()
+                    .write(self.context.backend().as_ref(), &self.dir),
+                Err(failure) => {
+                    tracing::error!(collection = self.name, error = %failure.error, "the last writes could not be handed over");
+                }
             }
             state.remove_retired(self.context.backend().as_ref());
         }
@@ -318,6 +337,6 @@ impl Drop for CollectionStore {
 }
 
 /// A number that no two collections share, for all practical purposes. Each `RandomState` has keys of its own.
-fn draw_uid() -> u64 {
+pub(crate) fn draw_uid() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

@@ -13,7 +13,7 @@ use crate::error::{IoContext, Result, StorageError};
 use crate::manifest::{Manifest, SegmentEntry, manifest_path};
 use crate::poison::Poison;
 use crate::publish::publish;
-use crate::segment::Segment;
+use crate::segment::{Codebook, Segment};
 use crate::snapshot::Snapshot;
 use crate::tombstones::{tombstones_path, write_tombstones};
 use crate::wal::{AppendError, WalWriter, log_path};
@@ -225,7 +225,7 @@ impl State {
         }
         let codebooks: HashSet<u64> = self.manifest.codebooks.iter().copied().collect();
         for id in old.codebooks.iter().filter(|id| !codebooks.contains(id)) {
-            let _ = backend.remove_file(&codebook_path(dir, *id));
+            Codebook::remove(backend, &codebook_path(dir, *id));
         }
     }
 

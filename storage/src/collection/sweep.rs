@@ -5,6 +5,7 @@ use std::path::Path;
 use super::load::segment_dir;
 use crate::backend::{DirectoryEntry, StorageBackend};
 use crate::manifest::{Manifest, manifest_number};
+use crate::segment::codebook_number;
 use crate::tombstones::tombstones_number;
 
 /// Numbers that new files may begin at: past everything that is still there.
@@ -42,18 +43,23 @@ pub(crate) fn sweep(backend: &dyn StorageBackend, dir: &Path, manifest: &Manifes
         .max();
     let manifest_number = highest.unwrap_or_default().max(manifest.number) + 1;
     let segments = manifest.segments.iter().map(|entry| entry.id).collect::<Vec<_>>();
-    let segment = sweep_numbered(backend, &dir.join("segments"), &segments).max(manifest.next_segment);
-    let codebook =
-        sweep_numbered(backend, &dir.join("codebooks"), &manifest.codebooks).max(manifest.next_codebook);
+    let segment = sweep_numbered(backend, &dir.join("segments"), &segments, number);
+    let codebooks = |entry: &DirectoryEntry| codebook_number(&entry.name);
+    let codebook = sweep_numbered(backend, &dir.join("codebooks"), &manifest.codebooks, codebooks);
     Unused {
         manifest: manifest_number,
-        segment,
-        codebook,
+        segment: segment.max(manifest.next_segment),
+        codebook: codebook.max(manifest.next_codebook),
     }
 }
 
 /// Removes everything but the numbers of `keep`; returns a number past all that are left.
-fn sweep_numbered(backend: &dyn StorageBackend, dir: &Path, keep: &[u64]) -> u64 {
+fn sweep_numbered(
+    backend: &dyn StorageBackend,
+    dir: &Path,
+    keep: &[u64],
+    number: impl Fn(&DirectoryEntry) -> Option<u64>,
+) -> u64 {
     for entry in list(backend, dir) {
         if number(&entry).is_none_or(|number| !keep.contains(&number)) {
             remove(backend, dir, &entry);
@@ -61,7 +67,7 @@ fn sweep_numbered(backend: &dyn StorageBackend, dir: &Path, keep: &[u64]) -> u64
     }
     list(backend, dir)
         .iter()
-        .filter_map(number)
+        .filter_map(|entry| number(entry))
         .max()
         .map_or(0, |number| number + 1)
 }

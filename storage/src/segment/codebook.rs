@@ -1,6 +1,6 @@
 //! A codebook: the centroids and the quantizer that residual codes refer to, a file of its own that segments share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -10,7 +10,9 @@ use super::component::CODEBOOK_KIND;
 use super::reader::ComponentFile;
 use super::writer::ComponentWriter;
 use crate::backend::StorageBackend;
-use crate::error::Result;
+use crate::error::{Result, StorageError};
+
+const SPARE: &str = "spare";
 
 const CENTROIDS: u32 = 1;
 const CUTOFFS: u32 = 2;
@@ -35,11 +37,18 @@ pub struct Codebook {
 }
 
 impl Codebook {
-    /// Writes and syncs a new file; the caller syncs its folder. Returns its length.
+    /// Writes and syncs a new file, and a spare beside it: without its codebook no code means anything. The caller syncs
+    /// their folder. Returns the length of one.
     ///
     /// # Errors
     /// What the backend says.
     pub fn write(&self, backend: &dyn StorageBackend, path: &Path) -> Result<u64> {
+        self.write_one(backend, path)?;
+        self.write_one(backend, &spare_path(path))
+    }
+
+    /// Writes one of the two files.
+    pub(crate) fn write_one(&self, backend: &dyn StorageBackend, path: &Path) -> Result<u64> {
         let create = |tags: &[u32]| {
             let known = self.distortion.map(|_| DISTORTION);
             let tags: Vec<u32> = tags.iter().copied().chain(known).collect();
@@ -69,7 +78,7 @@ impl Codebook {
             writer.append(DISTORTION, bytemuck::bytes_of(&distortion))?;
         }
         let (dim, bits) = (self.codec.dim() as u64, u64::from(self.codec.bits()));
-        let written = writer.finish([
+        let finished = writer.finish([
             self.id,
             dim,
             bits,
@@ -77,14 +86,50 @@ impl Codebook {
             self.trained_on_tokens,
             kind as u64,
         ])?;
-        Ok(written.bytes)
+        Ok(finished.written.bytes)
     }
 
-    /// Reads a codebook whole.
+    /// Reads a codebook whole, or its spare where it is damaged or missing.
     ///
     /// # Errors
-    /// [`crate::StorageError::Corruption`] when the file is damaged, [`crate::StorageError::VersionTooNew`].
+    /// [`crate::StorageError::Corruption`] when both are damaged, [`crate::StorageError::VersionTooNew`].
     pub fn open(backend: &dyn StorageBackend, path: &Path) -> Result<Self> {
+        let error = match Self::open_one(backend, path) {
+            Err(error) if !matches!(error, StorageError::VersionTooNew { .. }) => error,
+            opened => return opened,
+        };
+        let spare = Self::open_one(backend, &spare_path(path)).map_err(|_| error.clone())?;
+        tracing::warn!(%error, "a codebook cannot be read; its spare stands in for it");
+        Ok(spare)
+    }
+
+    /// Which of a codebook's two files cannot be read, or are missing.
+    pub(crate) fn damaged_files(backend: &dyn StorageBackend, path: &Path) -> Vec<PathBuf> {
+        let mut files = vec![path.to_owned(), spare_path(path)];
+        let verified = |file: &PathBuf| ComponentFile::open(backend, file, CODEBOOK_KIND)?.verify();
+        files.retain(|file| Self::open_one(backend, file).is_err() || verified(file).is_err());
+        files
+    }
+
+    /// What is wrong with a codebook's file and with its spare.
+    pub(crate) fn damage(backend: &dyn StorageBackend, path: &Path) -> Vec<StorageError> {
+        let files = [path.to_owned(), spare_path(path)];
+        let damage = |file: &PathBuf| {
+            let opened = Self::open_one(backend, file);
+            opened
+                .and_then(|_| ComponentFile::open(backend, file, CODEBOOK_KIND)?.verify())
+                .err()
+        };
+        files.iter().filter_map(damage).collect()
+    }
+
+    /// Removes a codebook's files.
+    pub(crate) fn remove(backend: &dyn StorageBackend, path: &Path) {
+        let _ = backend.remove_file(path);
+        let _ = backend.remove_file(&spare_path(path));
+    }
+
+    fn open_one(backend: &dyn StorageBackend, path: &Path) -> Result<Self> {
         let file = ComponentFile::open(backend, path, CODEBOOK_KIND)?;
         let [id, dim, bits, centroids, trained_on_tokens, kind] = file.params();
         let wrong =
@@ -107,6 +152,17 @@ impl Codebook {
             distortion: known_distortion(&file, DISTORTION)?,
         })
     }
+}
+
+/// The second file of a codebook.
+pub(crate) fn spare_path(path: &Path) -> PathBuf {
+    path.with_extension(SPARE)
+}
+
+/// The number of a codebook, from the name of one of its files.
+pub(crate) fn codebook_number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".spare").unwrap_or(name);
+    number.parse().ok()
 }
 
 /// A distortion that is kept in a section of its own; none in files of before.

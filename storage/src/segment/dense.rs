@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::component::Component;
 use super::reader::ComponentFile;
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::Result;
 use crate::schema::DenseSpec;
@@ -66,7 +66,7 @@ impl<'a> DenseWriter<'a> {
         self.writer.append(FACTORS, bytemuck::cast_slice(factors))
     }
 
-    pub(crate) fn finish(self) -> Result<Written> {
+    pub(crate) fn finish(self) -> Result<Finished> {
         let DenseSpec { dim, metric, codec } = *self.spec;
         self.writer
             .finish([self.rows, dim as u64, metric as u64, codec as u64, 0, 0])

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::component::Component;
 use super::reader::ComponentFile;
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::document::Payload;
 use crate::error::{IoContext, Result, StorageError};
@@ -166,7 +166,7 @@ impl<'a> DocumentsWriter<'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Result<Written> {
+    pub(crate) fn finish(mut self) -> Result<Finished> {
         self.close_block();
         self.compress()?;
         self.writer.append(BLOCKS, bytemuck::cast_slice(&self.blocks))?;

@@ -14,10 +14,10 @@ pub(crate) const ALIGNMENT: u64 = 64;
 /// Numbers in the trailer that describe the component.
 pub(crate) const PARAMS: usize = 6;
 
-const HEAD_BYTES: usize = 64;
+pub(super) const HEAD_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 32;
 /// File length, table offset, number of sections, params, checksum, magic.
-const TRAILER_BYTES: usize = 3 * 8 + PARAMS * 8 + 4 + MAGIC.len();
+pub(super) const TRAILER_BYTES: usize = 3 * 8 + PARAMS * 8 + 4 + MAGIC.len();
 
 /// One section: `length` bytes at `offset`, which have this CRC-32.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +86,17 @@ impl Header {
         };
         let table_at = table_start(path, file, trailer_at)?;
         let tail = file.get(table_at..).unwrap_or_default();
+        Self::parse_tail(path, head, tail, table_at)
+    }
+
+    /// What a table and a trailer say that are kept apart from their file of this kind, whose table is at `table_at`.
+    pub(crate) fn of_tail(path: &Path, kind: FileKind, tail: &[u8], table_at: usize) -> Result<Self> {
+        Self::parse_tail(path, &head(kind), tail, table_at)
+    }
+
+    fn parse_tail(path: &Path, head: &[u8], tail: &[u8], table_at: usize) -> Result<Self> {
         let mut reader = Reader::with_base(path, tail, table_at as u64);
-        let count = (trailer_at - table_at) / ENTRY_BYTES;
+        let count = tail.len().saturating_sub(TRAILER_BYTES) / ENTRY_BYTES;
         let mut sections = Vec::with_capacity(count);
         for _ in 0..count {
             let (tag, crc) = (reader.u32()?, reader.u32()?);

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::component::Component;
 use super::reader::ComponentFile;
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::document::DocumentId;
 use crate::error::Result;
@@ -75,7 +75,7 @@ impl<'a> IdsWriter<'a> {
         Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Result<Written> {
+    pub(crate) fn finish(mut self) -> Result<Finished> {
         self.index.sort_unstable();
         for (hash, ordinal) in &self.index {
             self.writer.append(HASHES, &hash.to_le_bytes())?;

@@ -9,7 +9,7 @@ use super::component::Component;
 use super::packing::{SLACK, pack, unpack};
 use super::reader::ComponentFile;
 use super::tokens::{TokenRows, TokensView};
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::Result;
 
@@ -27,7 +27,7 @@ pub(crate) fn write(
     dir: &Path,
     tokens: &TokensView<'_>,
     at_once: usize,
-) -> Result<Written> {
+) -> Result<Finished> {
     let (codes, centroids) = match tokens.rows {
         TokenRows::Residual { codebook, rows } => (rows.codes, codebook.codec.len()),
         TokenRows::Raw(_) => (Codes::U32(&[]), 0),

@@ -124,11 +124,14 @@ fn merge_documents(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()>
         for index in 0..documents.blocks()?.len() {
             let rows = documents.rows_of(index)?;
             let live = rows.clone().filter(|&row| source.is_live(row)).count();
+            if live == 0 {
+                continue;
+            }
             done += live;
             let (block, compressed) = documents.compressed(index)?;
             if live == rows.len() && block.raw >= WHOLE_BLOCK_BYTES {
                 writer.push_block(block, to_u32(live)?, compressed)?;
-            } else if live > 0 {
+            } else {
                 let decompressed = documents.block(index)?;
                 for row in rows.filter(|&row| source.is_live(row)) {
                     writer.push(
@@ -169,8 +172,15 @@ fn merge_columns(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
 fn columns_from_payloads(writer: &mut ColumnsWriter, source: &SegmentView) -> Result<()> {
     let documents = source.segment.documents()?;
     for index in 0..documents.blocks()?.len() {
+        let mut rows = documents
+            .rows_of(index)?
+            .filter(|&row| source.is_live(row))
+            .peekable();
+        if rows.peek().is_none() {
+            continue;
+        }
         let block = documents.block(index)?;
-        for row in documents.rows_of(index)?.filter(|&row| source.is_live(row)) {
+        for row in rows {
             let payload = block.get(row).and_then(|d| parse_payload(d.payload));
             writer.push(&payload.ok_or_else(|| documents.bad_row(index, row))?)?;
         }

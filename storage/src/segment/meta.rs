@@ -6,6 +6,8 @@ use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
 
 use super::component::Component;
+use super::guard::{Guard, put_guards, read_guards};
+use super::origin::Origin;
 use super::reader::ComponentFile;
 use super::writer::{ComponentWriter, Written};
 use crate::backend::StorageBackend;
@@ -13,6 +15,9 @@ use crate::error::{Result, StorageError};
 use crate::schema::{FieldType, Schema};
 
 const ARCHIVE: u32 = 1;
+const ORIGIN: u32 = 2;
+const SCHEMA: u32 = 3;
+const GUARDS: u32 = 4;
 
 /// The contents of the meta file.
 #[derive(Archive, Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -97,21 +102,70 @@ impl FileMeta {
     }
 }
 
+/// What the meta file holds beside the archive, so that damage elsewhere can be mended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Beside {
+    pub(crate) origin: Origin,
+    /// The schema of the collection as JSON.
+    pub(crate) schema: String,
+    /// The name of each file, and its guard.
+    pub(crate) guards: Vec<(String, Guard)>,
+}
+
+impl Beside {
+    /// What a meta file says. What an older one does not say, or what is damaged, is empty: no answer depends on it.
+    pub(crate) fn read(file: &ComponentFile) -> Self {
+        let guards = file.section(GUARDS);
+        let schema = file
+            .section(SCHEMA)
+            .ok()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Self {
+            origin: Self::origin(file),
+            schema: schema.unwrap_or_default().to_owned(),
+            guards: guards
+                .and_then(|bytes| read_guards(file.path(), bytes, file.offset_of(GUARDS)))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The origin alone.
+    pub(crate) fn origin(file: &ComponentFile) -> Origin {
+        file.section(ORIGIN)
+            .and_then(|bytes| Origin::decode(file.path(), bytes, file.offset_of(ORIGIN)))
+            .unwrap_or_default()
+    }
+
+    /// The guard of a file.
+    pub(crate) fn guard(&self, component: Component) -> Option<&Guard> {
+        let name = component.name();
+        self.guards
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, guard)| guard)
+    }
+}
+
 impl SegmentMeta {
-    pub(crate) fn write(&self, backend: &dyn StorageBackend, dir: &Path) -> Result<Written> {
+    pub(crate) fn write(&self, backend: &dyn StorageBackend, dir: &Path, beside: &Beside) -> Result<Written> {
         let path = dir.join(Component::Meta.name());
         let archive = rkyv::to_bytes::<rancor::Error>(self).map_err(|error| StorageError::Io {
             action: "archive",
             path: path.clone(),
             source: std::sync::Arc::new(std::io::Error::other(error.to_string())),
         })?;
-        let mut writer = ComponentWriter::create(backend, &path, Component::Meta.kind(), &[ARCHIVE])?;
+        let tags = [ARCHIVE, ORIGIN, SCHEMA, GUARDS];
+        let mut writer = ComponentWriter::create(backend, &path, Component::Meta.kind(), &tags)?;
         writer.append(ARCHIVE, &archive)?;
-        writer.finish([self.id, u64::from(self.rows), 0, 0, 0, 0])
+        writer.append(ORIGIN, &beside.origin.encode())?;
+        writer.append(SCHEMA, beside.schema.as_bytes())?;
+        writer.append(GUARDS, &put_guards(&beside.guards)?)?;
+        let finished = writer.finish([self.id, u64::from(self.rows), 0, 0, 0, 0])?;
+        Ok(finished.written)
     }
 
-    /// Reads the meta file; the second value is its length.
-    pub(crate) fn open(backend: &dyn StorageBackend, dir: &Path) -> Result<(Self, u64)> {
+    /// Reads the meta file.
+    pub(crate) fn open(backend: &dyn StorageBackend, dir: &Path) -> Result<(Self, ComponentFile)> {
         let path = dir.join(Component::Meta.name());
         let file = ComponentFile::open(backend, &path, Component::Meta.kind())?;
         let archive = file.section(ARCHIVE)?;
@@ -120,6 +174,6 @@ impl SegmentMeta {
         };
         let meta = rkyv::access::<ArchivedSegmentMeta, rancor::Error>(archive).map_err(wrong)?;
         let meta = rkyv::deserialize::<Self, rancor::Error>(meta).map_err(wrong)?;
-        Ok((meta, file.written().bytes))
+        Ok((meta, file))
     }
 }

@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 use serde::Serialize;
 
 use super::graph::GraphOptions;
+use super::origin::Origin;
 use crate::error::{Result, StorageError};
 
 /// How a segment is written.
@@ -24,6 +25,8 @@ pub struct SegmentOptions {
     pub seed: u64,
     /// Memory that writing may hold, in bytes; what needs more is done in several passes.
     pub memory_bytes: u64,
+    /// Where the documents come from.
+    pub origin: Origin,
 }
 
 impl SegmentOptions {
@@ -42,6 +45,7 @@ impl SegmentOptions {
             graph: GraphOptions::default(),
             seed: 0x1a7e_300d,
             memory_bytes: 256 << 20,
+            origin: Origin::default(),
         }
     }
 }

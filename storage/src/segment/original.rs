@@ -6,7 +6,7 @@ use latewood_codecs::{OriginalCodec, OriginalRows};
 
 use super::component::Component;
 use super::reader::ComponentFile;
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::Result;
 
@@ -46,7 +46,7 @@ impl<'a> OriginalWriter<'a> {
         self.writer.append(FACTORS, bytemuck::cast_slice(factors))
     }
 
-    pub(crate) fn finish(self) -> Result<Written> {
+    pub(crate) fn finish(self) -> Result<Finished> {
         self.writer
             .finish([self.tokens, self.dim as u64, self.codec as u64, 0, 0, 0])
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use bytemuck::AnyBitPattern;
 
-use super::header::{Header, PARAMS};
+use super::header::{ALIGNMENT, HEAD_BYTES, Header, PARAMS};
 use super::writer::Written;
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result, StorageError};
@@ -53,6 +53,21 @@ impl ComponentFile {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes of the whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// Where a section begins; 0 when there is none.
+    pub(crate) fn offset_of(&self, tag: u32) -> u64 {
+        let section = self.header.sections.iter().find(|s| s.tag == tag);
+        section.map_or(0, |s| s.offset)
+    }
+
     pub(crate) fn params(&self) -> [u64; PARAMS] {
         self.header.params
     }
@@ -75,13 +90,7 @@ impl ComponentFile {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> StorageError {
-        let start = self
-            .header
-            .sections
-            .iter()
-            .find(|s| s.tag == tag)
-            .map_or(0, |s| s.offset);
-        self.corruption(start.saturating_add(offset), expected, found)
+        self.corruption(self.offset_of(tag).saturating_add(offset), expected, found)
     }
 
     /// The bytes of a section as they are: for sections whose parts carry checksums of their own.
@@ -120,12 +129,26 @@ impl ComponentFile {
             .any(|section| section.tag == tag && section.length > 0)
     }
 
-    /// Checks every section's checksum.
+    /// Checks every section's checksum, and that what is between the sections is zero.
     pub(crate) fn verify(&self) -> Result<()> {
-        self.header
-            .sections
-            .iter()
-            .try_for_each(|s| self.section(s.tag).map(drop))
+        let mut end = HEAD_BYTES as u64;
+        for section in &self.header.sections {
+            self.section(section.tag)?;
+            self.check_gap(end, section.offset)?;
+            end = section.offset + section.length;
+        }
+        self.check_gap(end, end.next_multiple_of(ALIGNMENT))
+    }
+
+    fn check_gap(&self, start: u64, end: u64) -> Result<()> {
+        let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+        let gap = range
+            .and_then(|(start, end)| self.map.get(start..end))
+            .unwrap_or_default();
+        match gap.iter().zip(start..).find(|(byte, _)| **byte != 0) {
+            Some((byte, at)) => Err(self.corruption(at, "a zero between two sections", byte.to_string())),
+            None => Ok(()),
+        }
     }
 
     fn find(&self, tag: u32) -> Result<(usize, &[u8])> {

@@ -13,7 +13,7 @@ use super::component::Component;
 use super::distortion::Distortion;
 use super::ends::{Ends, write_ends};
 use super::reader::ComponentFile;
-use super::writer::{ComponentWriter, Written};
+use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
 
@@ -113,7 +113,7 @@ impl<'a> TokensWriter<'a> {
     }
 
     /// Ends the file; `lengths` are the documents' numbers of tokens.
-    pub(crate) fn finish(mut self, lengths: &[u32]) -> Result<Written> {
+    pub(crate) fn finish(mut self, lengths: &[u32]) -> Result<Finished> {
         write_ends(
             &mut self.writer,
             ENDS,
@@ -292,6 +292,11 @@ pub(crate) fn open<'a>(
             _ => None,
         },
     })
+}
+
+/// Where the documents' tokens end.
+pub(crate) fn ends(file: &ComponentFile, documents: usize, tokens: usize) -> Result<Ends<'_>> {
+    Ends::trusted(file, ENDS, documents, tokens)
 }
 
 fn missing_codebook(file: &ComponentFile) -> StorageError {

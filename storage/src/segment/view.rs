@@ -15,7 +15,8 @@ use super::documents::Documents;
 use super::graph::{self, GraphView};
 use super::ids::Ids;
 use super::ivf::{self, IvfView};
-use super::meta::{Layout, SegmentMeta};
+use super::meta::{Beside, Layout, SegmentMeta};
+use super::origin::Origin;
 use super::original;
 use super::reader::ComponentFile;
 use super::tokens::{self, TokenRows, TokensView};
@@ -29,7 +30,8 @@ use crate::schema::Schema;
 pub struct Segment {
     dir: PathBuf,
     meta: SegmentMeta,
-    meta_bytes: u64,
+    meta_file: ComponentFile,
+    origin: Origin,
     schema: Schema,
     codebook: Option<Arc<Codebook>>,
     files: BTreeMap<Component, Slot>,
@@ -66,7 +68,7 @@ impl Segment {
         schema: &Schema,
         codebooks: &dyn Fn(u64) -> Option<Arc<Codebook>>,
     ) -> Result<Self> {
-        let (meta, meta_bytes) = SegmentMeta::open(backend, dir)?;
+        let (meta, meta_file) = SegmentMeta::open(backend, dir)?;
         let layout = Layout::of(schema);
         if meta.layout != layout {
             let path = dir.join(Component::Meta.name());
@@ -95,7 +97,8 @@ impl Segment {
         Ok(Self {
             dir: dir.to_owned(),
             meta,
-            meta_bytes,
+            origin: Beside::origin(&meta_file),
+            meta_file,
             schema: schema.clone(),
             codebook,
             files,
@@ -105,6 +108,11 @@ impl Segment {
     /// The segment's number in its collection.
     pub fn id(&self) -> u64 {
         self.meta.id
+    }
+
+    /// Where the documents come from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The folder.
@@ -259,7 +267,9 @@ impl Segment {
             .files
             .iter()
             .map(|(component, slot)| (component.name(), slot.bytes));
-        files.chain([(Component::Meta.name(), self.meta_bytes)]).collect()
+        files
+            .chain([(Component::Meta.name(), self.meta_file.written().bytes)])
+            .collect()
     }
 
     /// What is known of each file so far, without reading more.
@@ -278,19 +288,33 @@ impl Segment {
 
     /// Reads every file whole and compares every checksum.
     pub fn verify(&self) -> Vec<ComponentHealth> {
+        let beside = Beside::read(&self.meta_file);
         let health = |(&component, slot): (&Component, &Slot)| {
-            let damage = self.verify_one(component, slot).err();
+            let damage = self.verify_one(component, slot, &beside).err();
             ComponentHealth {
                 component,
                 bytes: slot.bytes,
                 damage,
             }
         };
-        self.files.iter().map(health).collect()
+        let meta = ComponentHealth {
+            component: Component::Meta,
+            bytes: self.meta_file.written().bytes,
+            damage: self.meta_file.verify().err(),
+        };
+        std::iter::once(meta)
+            .chain(self.files.iter().map(health))
+            .collect()
     }
 
-    fn verify_one(&self, component: Component, slot: &Slot) -> Result<()> {
+    fn verify_one(&self, component: Component, slot: &Slot, beside: &Beside) -> Result<()> {
         let file = slot.file.as_ref().map_err(Clone::clone)?;
+        if let Some(guard) = beside.guard(component)
+            && let Some(damaged) = guard.damaged(file.bytes()).first()
+        {
+            let expected = format!("the bytes up to {} as they were written", damaged.end);
+            return Err(file.corruption(damaged.start as u64, expected, "others"));
+        }
         file.verify()?;
         match component {
             Component::Ids => (0..self.len()).try_for_each(|ordinal| {
@@ -345,6 +369,14 @@ impl Segment {
     pub(super) fn is_coded_with(&self, codebook: &Codebook) -> bool {
         let own = self.tokens().ok().flatten().map(|t| t.rows);
         matches!(own, Some(TokenRows::Residual { codebook: own, .. }) if own.id == codebook.id)
+    }
+
+    /// Which tokens are those of a row, whether or not their codes can be read.
+    pub(crate) fn token_range(&self, ordinal: u32) -> Result<std::ops::Range<usize>> {
+        let (_, file) = self.file(Component::Tokens)?;
+        let [_, tokens, ..] = file.params();
+        let tokens = usize::try_from(tokens).unwrap_or(usize::MAX);
+        Ok(tokens::ends(file, self.len() as usize, tokens)?.range(ordinal as usize))
     }
 
     fn file(&self, component: Component) -> Result<(&Slot, &ComponentFile)> {

@@ -15,14 +15,15 @@ use super::dense::{Dense, DenseWriter, Int8Copy};
 use super::documents::{DocumentsWriter, StoredDocument};
 use super::encode::Encoder;
 use super::graph;
+use super::guard::Guard;
 use super::ids::IdsWriter;
 use super::ivf;
-use super::meta::{FileMeta, Layout, SegmentMeta};
+use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage, report};
 use super::original::OriginalWriter;
 use super::reader::ComponentFile;
 use super::tokens::{self, TokensWriter};
-use super::writer::Written;
+use super::writer::Finished;
 use crate::backend::StorageBackend;
 use crate::document::Record;
 use crate::error::{IoContext, RecordFault, Result, StorageError};
@@ -95,6 +96,7 @@ pub(crate) struct Draft<'d> {
     pub(crate) progress: &'d ProgressFn<'d>,
     pub(crate) rows: u32,
     files: Vec<FileMeta>,
+    guards: Vec<(String, Guard)>,
     bytes: u64,
 }
 
@@ -128,6 +130,7 @@ impl<'d> Draft<'d> {
             progress,
             rows: 0,
             files,
+            guards: Vec::new(),
             bytes: 0,
         };
         let written = fill(&mut draft).and_then(|tokens| draft.finish(tokens));
@@ -138,9 +141,10 @@ impl<'d> Draft<'d> {
         written
     }
 
-    pub(crate) fn add(&mut self, component: Component, written: Written) {
-        self.bytes += written.bytes;
-        self.files.push(FileMeta::new(component, written));
+    pub(crate) fn add(&mut self, component: Component, finished: Finished) {
+        self.bytes += finished.written.bytes;
+        self.files.push(FileMeta::new(component, finished.written));
+        self.guards.push((component.name().to_owned(), finished.guard));
     }
 
     pub(crate) fn report(&self, stage: Stage, done: usize, total: usize) -> Result<()> {
@@ -162,7 +166,12 @@ impl<'d> Draft<'d> {
             layout: Layout::of(self.schema),
             files: self.files,
         };
-        let bytes = self.bytes + meta.write(self.backend, self.dir)?.bytes;
+        let beside = Beside {
+            origin: self.options.origin.clone(),
+            schema: self.schema.to_json()?,
+            guards: self.guards,
+        };
+        let bytes = self.bytes + meta.write(self.backend, self.dir, &beside)?.bytes;
         self.backend.sync_dir(self.dir).at("sync", self.dir)?;
         Ok(SegmentInfo {
             id: meta.id,

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::guard::{BlockSums, Guard};
 use super::header::{ALIGNMENT, Header, PARAMS, Section, head};
 use crate::backend::{StorageBackend, WritableFile};
 use crate::error::{IoContext, Result, StorageError};
@@ -19,6 +20,13 @@ const BUFFER: usize = 1 << 20;
 pub(crate) struct Written {
     pub(crate) bytes: u64,
     pub(crate) crc: u32,
+}
+
+/// A file that was written, and what its whole parts are known by should it be damaged.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) written: Written,
+    pub(crate) guard: Guard,
 }
 
 /// Bytes that go to one file, in order.
@@ -75,6 +83,7 @@ pub(crate) struct ComponentWriter<'a> {
     end: u64,
     header: Header,
     hasher: crc32fast::Hasher,
+    sums: BlockSums,
     waiting: Vec<Waiting>,
 }
 
@@ -88,6 +97,8 @@ impl<'a> ComponentWriter<'a> {
     ) -> Result<Self> {
         let mut sink = Sink::create(backend, path.to_owned())?;
         let head = head(kind);
+        let mut sums = BlockSums::default();
+        sums.update(&head);
         sink.write(&head)?;
         let end = head.len() as u64;
         let first = tags.first().map(|&tag| Section {
@@ -113,6 +124,7 @@ impl<'a> ComponentWriter<'a> {
                 crc: 0,
             },
             hasher: crc32fast::Hasher::new(),
+            sums,
             waiting: tags.iter().skip(1).map(waiting).collect(),
         })
     }
@@ -148,6 +160,7 @@ impl<'a> ComponentWriter<'a> {
     /// Appends to the section that is open in the file itself.
     fn through(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
+        self.sums.update(bytes);
         self.end += bytes.len() as u64;
         if let Some(section) = self.header.sections.last_mut() {
             section.length += bytes.len() as u64;
@@ -163,11 +176,14 @@ impl<'a> ComponentWriter<'a> {
         }
         let padding = self.end.next_multiple_of(ALIGNMENT) - self.end;
         self.end += padding;
-        (0..padding).try_for_each(|_| self.sink.write(&[0]))
+        (0..padding).try_for_each(|_| {
+            self.sums.update(&[0]);
+            self.sink.write(&[0])
+        })
     }
 
     /// Appends the waiting sections, the table and the trailer, and syncs the file.
-    pub(crate) fn finish(mut self, params: [u64; PARAMS]) -> Result<Written> {
+    pub(crate) fn finish(mut self, params: [u64; PARAMS]) -> Result<Finished> {
         self.header.params = params;
         self.close_section()?;
         for waiting in std::mem::take(&mut self.waiting) {
@@ -197,9 +213,13 @@ impl<'a> ComponentWriter<'a> {
         self.sink.write(&tail)?;
         self.sink.flush()?;
         self.sink.file.sync_data().at("sync", &self.sink.path)?;
-        Ok(Written {
+        let written = Written {
             bytes: self.end + tail.len() as u64,
             crc: self.header.crc,
+        };
+        Ok(Finished {
+            written,
+            guard: self.sums.finish(tail),
         })
     }
 }
@@ -243,7 +263,12 @@ mod tests {
             2,
             "the second section waits in a file"
         );
-        let written = writer.finish([1, 2, 3, 4, 5, 6]).unwrap();
+        let finished = writer.finish([1, 2, 3, 4, 5, 6]).unwrap();
+        let mut bytes = backend.read(path).unwrap();
+        assert!(finished.guard.damaged(&bytes).is_empty());
+        bytes[100_000] ^= 1;
+        assert_eq!(finished.guard.damaged(&bytes), [98_304..102_400]);
+        let written = finished.written;
         assert_eq!(backend.list(Path::new("/s")).unwrap().len(), 1);
         let file = ComponentFile::open(&backend, path, KIND).unwrap();
         file.expect(written).unwrap();

@@ -3,13 +3,15 @@
 //! A log is one file, `wal/N`: a file header, its own number and the sequence number of its first frame, then frames
 //! back to back. Logs are read in order of their numbers; sequence numbers go on without a gap from one to the next.
 
+mod closed;
 mod frame;
 mod reader;
 mod record;
 mod writer;
 
+pub(crate) use closed::Closed;
 pub(crate) use frame::{Frame, FrameKind};
-pub(crate) use reader::read_log;
+pub(crate) use reader::{read_log, whole_frames};
 pub(crate) use record::{decode_batch, decode_ids, encode_batch, encode_ids};
 pub(crate) use writer::{AppendError, WalWriter};
 

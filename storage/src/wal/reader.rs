@@ -15,6 +15,8 @@ pub(crate) struct Log<'a> {
     pub(crate) frames: Vec<Frame<'a>>,
     /// Bytes up to the end of the last whole frame. What follows was never acknowledged.
     pub(crate) len: u64,
+    /// Bytes that follow.
+    pub(crate) rest: u64,
 }
 
 impl Log<'_> {
@@ -58,6 +60,7 @@ pub(crate) fn read_log<'a>(file: &Path, number: u64, bytes: &'a [u8]) -> Result<
         first_sequence,
         frames,
         len: at as u64,
+        rest: bytes.len().saturating_sub(at) as u64,
     }))
 }
 
@@ -79,6 +82,17 @@ fn check_torn(file: &Path, bytes: &[u8], at: usize) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Every whole frame of a log in order, whatever is damaged between them. What stands inside a whole frame is none, even if
+/// a document's text is a log itself.
+pub(crate) fn whole_frames(bytes: &[u8]) -> impl Iterator<Item = Frame<'_>> {
+    let mut at = LOG_HEADER_BYTES.saturating_sub(1);
+    std::iter::from_fn(move || {
+        let frame = frames_behind(bytes, at).next()?;
+        at = usize::try_from(frame.offset).ok()? + frame.len() - 1;
+        Some(frame)
+    })
 }
 
 /// The whole frames that begin after `at`, found by their magic.

@@ -49,20 +49,32 @@ pub(crate) fn decode_batch(reader: &mut Reader<'_>) -> Result<Vec<Operation>> {
     Ok(batch)
 }
 
-/// The payload of a frame of replaced ids: how many, then each.
-pub(crate) fn encode_ids(ids: &[&DocumentId]) -> Result<Vec<u8>> {
+/// What a frame of replaced ids says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    /// The ids whose earlier changes are superseded.
+    pub(crate) ids: Vec<DocumentId>,
+    /// The segment of the bulk load; frames of before do not say it.
+    pub(crate) segment: Option<u64>,
+}
+
+/// The payload of a frame of replaced ids: how many, then each, and the number of the load's segment.
+pub(crate) fn encode_ids(ids: &[&DocumentId], segment: u64) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     out.put_u32(to_u32(ids.len())?);
     for id in ids {
         put_id(&mut out, id)?;
     }
+    out.put_u64(segment);
     Ok(out)
 }
 
 /// What [`encode_ids`] wrote.
-pub(crate) fn decode_ids(reader: &mut Reader<'_>) -> Result<Vec<DocumentId>> {
+pub(crate) fn decode_ids(reader: &mut Reader<'_>) -> Result<Replaced> {
     let count = reader.count()?;
-    (0..count).map(|_| read_id(reader)).collect()
+    let ids = (0..count).map(|_| read_id(reader)).collect::<Result<_>>()?;
+    let segment = (reader.remaining() > 0).then(|| reader.u64()).transpose()?;
+    Ok(Replaced { ids, segment })
 }
 
 fn put_id(out: &mut Vec<u8>, id: &DocumentId) -> Result<()> {
@@ -204,9 +216,15 @@ mod tests {
     #[test]
     fn replaced_ids_come_back() {
         let ids = [DocumentId::from(3), "x".into()];
-        let bytes = encode_ids(&ids.iter().collect::<Vec<_>>()).unwrap();
+        let bytes = encode_ids(&ids.iter().collect::<Vec<_>>(), 9).unwrap();
         let read = decode_ids(&mut Reader::new(Path::new("wal"), &bytes)).unwrap();
-        assert_eq!(read, ids);
+        assert_eq!((&read.ids[..], read.segment), (&ids[..], Some(9)));
+        let read = decode_ids(&mut Reader::new(Path::new("wal"), &bytes[..bytes.len() - 8])).unwrap();
+        assert_eq!(
+            (&read.ids[..], read.segment),
+            (&ids[..], None),
+            "a frame of before"
+        );
     }
 
     #[test]

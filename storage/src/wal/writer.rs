@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::put_frame;
-use super::{FrameKind, LOG_HEADER_BYTES, log_header, log_path};
+use super::{Closed, FrameKind, LOG_HEADER_BYTES, log_header, log_path};
 use crate::backend::{StorageBackend, WritableFile};
 use crate::error::{IoContext, Result, StorageError};
 
@@ -138,6 +138,14 @@ impl WalWriter {
         // One large batch must not hold its memory for good.
         self.buffer.shrink_to(1 << 20);
         Ok(())
+    }
+
+    /// How much of the log is certain to be there from now on.
+    pub(crate) fn closed(&self) -> Closed {
+        Closed {
+            number: self.number,
+            len: self.durable,
+        }
     }
 
     /// Writes the buffer and makes the log durable.

@@ -1,6 +1,7 @@
 //! The behaviour of collections on a disk in memory, and on one that fails.
 
 mod coded;
+mod damage;
 mod drift;
 mod faults;
 mod model;

@@ -181,7 +181,14 @@ fn damage_to_manifest_pointer_and_log_is_told_or_repaired() {
     let manifest = manifest_path(dir, 2);
     let good = backend.read(&manifest).unwrap();
     for cut in [0, 1, good.len() / 2, good.len() - 1] {
-        let error = open(&replace(&manifest, &good[..cut])).unwrap_err();
+        let image = replace(&manifest, &good[..cut]);
+        let current = image.read(&current_path(dir)).unwrap();
+        let opened = open(&image).unwrap();
+        assert_eq!(contents(&opened), expected, "the copy in CURRENT stands in");
+        let image = replace(&manifest, &good[..cut]);
+        image.remove_file(&current_path(dir)).unwrap();
+        write_file(&image, &current_path(dir), &current[..32]).unwrap();
+        let error = open(&image).unwrap_err();
         assert!(
             matches!(&error, StorageError::Corruption { file, .. } if *file == manifest),
             "{error}"

@@ -12,7 +12,7 @@ use crate::document::Payload;
 use crate::error::Result;
 use crate::schema::{FieldSpec, FieldType};
 use crate::segment::component::Component;
-use crate::segment::writer::{ComponentWriter, Written};
+use crate::segment::writer::{ComponentWriter, Finished};
 use crate::wire::to_u32;
 
 /// The columns of a segment while rows are appended.
@@ -73,7 +73,7 @@ impl ColumnsWriter {
         Ok(())
     }
 
-    pub(crate) fn finish(self, backend: &dyn StorageBackend, dir: &Path) -> Result<Written> {
+    pub(crate) fn finish(self, backend: &dyn StorageBackend, dir: &Path) -> Result<Finished> {
         let parts = self
             .fields
             .into_iter()

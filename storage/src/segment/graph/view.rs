@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::segment::component::Component;
 use crate::segment::ends::{Ends, write_ends};
 use crate::segment::reader::ComponentFile;
-use crate::segment::writer::{ComponentWriter, Written};
+use crate::segment::writer::{ComponentWriter, Finished};
 use crate::wire::to_u32;
 
 const BASE_LINKS: u32 = 1;
@@ -27,7 +27,7 @@ pub(crate) fn write(
     dir: &Path,
     graph: &BuiltGraph,
     options: GraphOptions,
-) -> Result<Written> {
+) -> Result<Finished> {
     let rows = graph.levels.len();
     let path = dir.join(Component::Graph.name());
     let tags = [
