@@ -87,5 +87,6 @@ pub use latewood_query::{
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DocumentId, Durability, FieldType, Finding, Maintenance,
-    ModelIdentity, OptimizeReport, Payload, RecordFault, RepairReport, Schema, Severity, StorageError,
+    ModelIdentity, OptimizeReport, Payload, RecordFault, RepairReport, Repairs, Schema, Severity,
+    StorageError,
 };

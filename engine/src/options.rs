@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use latewood_storage::{Durability, Maintenance, RepairReport, Store, StoreOptions};
+use latewood_storage::{Durability, Maintenance, Repairs, Store, StoreOptions};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -58,11 +58,7 @@ impl DatabaseOptions {
     /// # Errors
     /// When there is no database, a writer has it open, or there is no such collection; and for each collection, when
     /// nothing says what it holds or the disk fails. Nothing of that collection is changed then.
-    pub fn repair(
-        self,
-        path: impl AsRef<Path>,
-        collection: Option<&str>,
-    ) -> Result<Vec<(String, Result<RepairReport, Error>)>, Error> {
+    pub fn repair(self, path: impl AsRef<Path>, collection: Option<&str>) -> Result<Repairs<Error>, Error> {
         let repaired = Store::repair(path, self.store(), collection)?;
         let report = |(name, report): (String, Result<_, _>)| (name, report.map_err(Error::from));
         Ok(repaired.into_iter().map(report).collect())

@@ -47,7 +47,7 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
-pub use repair::RepairReport;
+pub use repair::{RepairReport, Repairs};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use segment::{
     BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,

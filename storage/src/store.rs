@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::collection::{CollectionStore, Context, Finding, survey};
 use crate::error::{IoContext, Result, StorageError};
 use crate::options::StoreOptions;
-use crate::repair::{RepairReport, repair};
+use crate::repair::{Repairs, repair};
 use crate::schema::Schema;
 
 const COLLECTIONS: &str = "collections";
@@ -74,11 +74,7 @@ impl Store {
     /// [`StorageError::NoDatabase`], [`StorageError::Locked`], [`StorageError::NoCollection`], and for each collection what
     /// its repair says: [`StorageError::Corruption`] when nothing says what it holds, [`StorageError::VersionTooNew`],
     /// [`StorageError::Full`], [`StorageError::Io`]; nothing of that collection is changed then.
-    pub fn repair(
-        path: impl AsRef<Path>,
-        options: StoreOptions,
-        only: Option<&str>,
-    ) -> Result<Vec<(String, Result<RepairReport>)>> {
+    pub fn repair(path: impl AsRef<Path>, options: StoreOptions, only: Option<&str>) -> Result<Repairs> {
         let options = StoreOptions {
             create: false,
             read_only: false,

@@ -67,7 +67,7 @@ fn sweep_numbered(
     }
     list(backend, dir)
         .iter()
-        .filter_map(|entry| number(entry))
+        .filter_map(number)
         .max()
         .map_or(0, |number| number + 1)
 }

@@ -13,7 +13,7 @@ mod resolve;
 
 use std::path::Path;
 
-pub use report::RepairReport;
+pub use report::{RepairReport, Repairs};
 
 use crate::backend::StorageBackend;
 use crate::catalog::Catalog;

@@ -264,11 +264,11 @@ fn from_one_tier(found: &Found, part: &Part, row: u32, codes_lost: bool) -> Resu
     let dim = found.schema.tokens.as_ref().map_or(0, |spec| spec.dim);
     let mut values = vec![0.0; range.len() * dim];
     if codes_lost {
-        let original = segment.original()?;
-        original.map(|original| original.decode(range.start, &mut values));
-    } else {
-        let tokens = segment.tokens()?;
-        tokens.map(|tokens| tokens.decode(range.start, &mut values));
+        if let Some(original) = segment.original()? {
+            original.decode(range.start, &mut values);
+        }
+    } else if let Some(tokens) = segment.tokens()? {
+        tokens.decode(range.start, &mut values);
     }
     let dense = segment.dense()?.map(|rows| {
         let mut vector = vec![0.0; rows.dim()];

@@ -6,9 +6,13 @@ use serde::Serialize;
 
 use crate::collection::Finding;
 use crate::document::DocumentId;
+use crate::error::StorageError;
 
 /// Ids that a report lists at most; the file beside the damaged files has all.
 const LISTED: usize = 20;
+
+/// The collections that were to be repaired, by name, each with its report or why it could not be.
+pub type Repairs<E = StorageError> = Vec<(String, Result<RepairReport, E>)>;
 
 /// What a repair of one collection found, did and could not save.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
