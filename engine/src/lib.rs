@@ -37,6 +37,7 @@
 //! - write: [`Document`], [`Batch`], [`Ingest`], and readers of files in [`import`]
 //! - read: [`Query`], [`Filter`], [`Scroll`], [`Documents`]
 //! - understand: [`Plan`], [`Profile`], [`Stats`], and measures of rankings in [`evaluation`]
+//! - another disk than the operating system's: [`StorageBackend`] and what it is made of in [`backend`]
 //! - models: [`models`], the traits [`TextEncoder`](models::TextEncoder) and [`Reranker`]
 //! - failure: [`Error`]
 //!
@@ -86,7 +87,7 @@ pub use latewood_query::{
     Value,
 };
 pub use latewood_storage::{
-    BackupReport, CodebookFit, CodebookStats, DocumentId, Durability, FieldType, Finding, Maintenance,
-    ModelIdentity, OptimizeReport, Payload, RecordFault, RepairReport, Repairs, Schema, Severity,
-    StorageError,
+    BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,
+    Maintenance, MappedFile, MemoryBackend, ModelIdentity, OptimizeReport, Payload, RecordFault,
+    RepairReport, Repairs, Schema, Severity, StorageBackend, StorageError, backend,
 };

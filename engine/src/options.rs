@@ -1,9 +1,12 @@
 //! Options of a database: every tunable, its unit in its name, its default and why.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use latewood_storage::{Durability, Maintenance, Repairs, Store, StoreOptions};
+use latewood_storage::{
+    DiskBackend, Durability, Maintenance, Repairs, StorageBackend, Store, StoreOptions,
+};
 
 use crate::database::Database;
 use crate::error::Error;
@@ -33,6 +36,7 @@ pub struct DatabaseOptions {
     pub(crate) maintenance: Maintenance,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<PathBuf>,
+    pub(crate) backend: Arc<dyn StorageBackend>,
 }
 
 impl Default for DatabaseOptions {
@@ -46,6 +50,7 @@ impl Default for DatabaseOptions {
             maintenance: Maintenance::Background,
             threads: available_parallelism().map_or(1, usize::from),
             runtime: None,
+            backend: Arc::new(DiskBackend),
         }
     }
 }
@@ -72,7 +77,7 @@ impl DatabaseOptions {
             memory_budget_bytes: self.memory_budget_bytes,
             threads: self.threads,
             maintenance: self.maintenance,
-            ..StoreOptions::default()
+            backend: Arc::clone(&self.backend),
         }
     }
 
@@ -123,6 +128,14 @@ impl DatabaseOptions {
     #[must_use]
     pub fn onnxruntime(mut self, library: impl Into<PathBuf>) -> Self {
         self.runtime = Some(library.into());
+        self
+    }
+
+    /// The disk that the database lies on: [`MemoryBackend`](crate::MemoryBackend) for one that need not last, or one of your
+    /// own that fails, counts or records. Default: the operating system's.
+    #[must_use]
+    pub fn backend(mut self, backend: Arc<dyn StorageBackend>) -> Self {
+        self.backend = backend;
         self
     }
 

@@ -265,6 +265,14 @@ impl StorageError {
         matches!(self, Self::Io { .. } | Self::Full { .. }) && !self.is_not_found()
     }
 
+    /// Whether a sync failed: what the disk holds of the file is unknown then.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { action: "sync", .. } | Self::Full { action: "sync", .. }
+        )
+    }
+
     /// Whether the file or folder was not there.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

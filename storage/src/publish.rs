@@ -32,10 +32,7 @@ pub(crate) fn publish(
     if let Err(error) = prepared {
         let _ = backend.remove_file(&new);
         let uncertain = backend.remove_file(&path).is_err() && backend.exists(&path).unwrap_or(true);
-        let unsynced = matches!(
-            error,
-            StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. }
-        );
+        let unsynced = error.is_failed_sync();
         return Err(PublishError {
             error,
             uncertain: uncertain || unsynced,

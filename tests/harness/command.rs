@@ -1,5 +1,6 @@
 //! The `latewood` command as a process.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -68,4 +69,41 @@ pub fn write_npy_bytes(path: &Path, descr: &str, shape: &str, data: &[u8]) {
     bytes.extend(header.as_bytes());
     bytes.extend(data);
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Arguments of the commands that belong to the tests: `--name value`.
+#[derive(Debug, Default)]
+pub struct Arguments(BTreeMap<String, String>);
+
+impl Arguments {
+    /// Those of this process; exits where one is not among `known`.
+    pub fn from_env(known: &[&str]) -> Self {
+        let mut given = std::env::args().skip(1);
+        let mut found = BTreeMap::new();
+        while let Some(name) = given.next() {
+            let key = name.strip_prefix("--").filter(|key| known.contains(key));
+            match (key, given.next()) {
+                (Some(key), Some(value)) => drop(found.insert(key.to_owned(), value)),
+                _ => {
+                    eprintln!("expected --name value of {known:?}, got {name}");
+                    std::process::exit(2);
+                }
+            }
+        }
+        Self(found)
+    }
+
+    /// A text, if it was given.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A number; exits where it is none.
+    pub fn number(&self, name: &str, default: u64) -> u64 {
+        let Some(text) = self.text(name) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            eprintln!("--{name}: expected a number, got {text}");
+            std::process::exit(2)
+        })
+    }
 }

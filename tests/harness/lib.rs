@@ -1,4 +1,10 @@
 //! Shared parts of the tests of Latewood.
 
 pub mod command;
+pub mod disk;
+pub mod faults;
+pub mod ledger;
+pub mod operation;
+pub mod power_loss;
+pub mod random;
 pub mod words;

@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::CollectionStore;
 use super::load::segment_dir;
-use super::state::{Cause, is_failed_sync, keep_codebook};
+use super::state::{Cause, keep_codebook};
 use crate::document::Record;
 use crate::error::{IoContext, Result};
 use crate::memtable::MemtableView;
@@ -137,7 +137,7 @@ impl CollectionStore {
 
     /// Tidies up after a segment that could not be finished.
     pub(super) fn abandon(&self, folder: PathBuf, error: &crate::error::StorageError) {
-        if is_failed_sync(error) {
+        if error.is_failed_sync() {
             self.poison.set(error.to_string());
         }
         self.discard(folder);

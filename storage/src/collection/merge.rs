@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::CollectionStore;
 use super::load::{codebook_path, segment_dir};
-use super::state::{Cause, is_failed_sync, needed_codebooks};
+use super::state::{Cause, needed_codebooks};
 use crate::error::{IoContext, Result};
 use crate::segment::{
     Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook,
@@ -132,7 +132,7 @@ impl CollectionStore {
         written
             .and_then(|()| backend.sync_dir(&folder).at("sync", &folder))
             .inspect_err(|error| {
-                if is_failed_sync(error) {
+                if error.is_failed_sync() {
                     self.poison.set(error.to_string());
                 }
                 Codebook::remove(backend, &path);

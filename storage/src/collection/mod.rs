@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::backend::write_file;
+use crate::backend::{StorageBackend, write_file};
 use crate::document::{DocumentId, Record};
 use crate::error::{IoContext, Result, StorageError};
 use crate::group_commit::GroupCommit;
@@ -122,6 +122,7 @@ impl CollectionStore {
         let state = if read_only {
             None
         } else {
+            sync_names(backend, &dir)?;
             let unused = sweep::sweep(backend, &dir, &loaded.manifest);
             let mut state = State::new(&context, &dir, &loaded, unused)?;
             if loaded.stood_in {
@@ -129,7 +130,6 @@ impl CollectionStore {
             }
             Some(state)
         };
-        let background = !read_only && context.options.maintenance == Maintenance::Background;
         let collection = Arc::new(Self {
             name: name.to_owned(),
             dir,
@@ -147,7 +147,7 @@ impl CollectionStore {
             worker: Worker::default(),
             settled: OnceLock::new(),
         });
-        if background {
+        if collection.works_in_background() {
             collection.worker.start(&collection)?;
             collection.worker.wake();
         }
@@ -282,11 +282,28 @@ impl CollectionStore {
         self.stopping() || self.worker.stopping()
     }
 
-    /// Refuses writes: the collection's directory is being removed.
-    pub(crate) fn mark_dropped(&self) {
-        self.dropped.store(true, Ordering::Release);
+    /// Has its directory renamed to be removed, and refuses writes from then on. Where that fails the collection goes on, or
+    /// is poisoned if it is unknown which name the disk has.
+    pub(crate) fn drop_by(self: &Arc<Self>, rename: impl FnOnce() -> Result<()>) -> Result<()> {
         self.worker.stop();
-        *self.lock_state() = None;
+        let mut state = self.lock_state();
+        if let Err(error) = rename() {
+            drop(state);
+            if error.is_failed_sync() {
+                self.poison.set(error.to_string());
+            } else if self.works_in_background() {
+                self.worker.start(self)?;
+            }
+            return Err(error);
+        }
+        self.dropped.store(true, Ordering::Release);
+        *state = None;
+        Ok(())
+    }
+
+    fn works_in_background(&self) -> bool {
+        let options = &self.context.options;
+        !options.read_only && options.maintenance == Maintenance::Background
     }
 
     /// An error unless writes are allowed.
@@ -334,6 +351,14 @@ impl Drop for CollectionStore {
             state.remove_retired(self.context.backend().as_ref());
         }
     }
+}
+
+/// Makes the names of a collection durable that an earlier process may have been killed before it could sync: the manifest
+/// that was read, and the log that is written on, before what they replaced is removed.
+fn sync_names(backend: &dyn StorageBackend, dir: &Path) -> Result<()> {
+    backend.sync_dir(dir).at("sync", dir)?;
+    let logs = dir.join("wal");
+    backend.sync_dir(&logs).at("sync", &logs)
 }
 
 /// A number that no two collections share, for all practical purposes. Each `RandomState` has keys of its own.

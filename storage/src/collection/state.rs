@@ -98,7 +98,8 @@ impl State {
         let (number, sequence) = (self.wal.number() + 1, self.wal.next_sequence());
         // A rotation that failed may have left a log of this number, without frames.
         let _ = context.backend().remove_file(&log_path(dir, number));
-        self.wal = WalWriter::create(context.backend(), dir, number, sequence)?;
+        self.wal = WalWriter::create(context.backend(), dir, number, sequence)
+            .map_err(|failure| failed_append(failure, poison))?;
         Ok(())
     }
 
@@ -192,7 +193,7 @@ impl State {
                     &view.tombstones,
                 );
                 written.inspect_err(|error| {
-                    if is_failed_sync(error) {
+                    if error.is_failed_sync() {
                         poison.set(error.to_string());
                     }
                 })?;
@@ -249,14 +250,6 @@ pub(crate) fn failed_append(failure: AppendError, poison: &Poison) -> StorageErr
         poison.set(failure.error.to_string());
     }
     failure.error
-}
-
-/// Whether a sync failed: what the disk holds of the file is unknown then.
-pub(crate) fn is_failed_sync(error: &StorageError) -> bool {
-    matches!(
-        error,
-        StorageError::Io { action: "sync", .. } | StorageError::Full { action: "sync", .. }
-    )
 }
 
 /// Adds the codebook that a new segment was coded with, should a merge have dropped it meanwhile.

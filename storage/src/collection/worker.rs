@@ -35,6 +35,7 @@ struct Running {
 impl Worker {
     /// Starts the thread, which ends by itself when the collection goes.
     pub(super) fn start(&self, collection: &Arc<CollectionStore>) -> Result<()> {
+        self.stopping.store(false, Ordering::Release);
         let (wake, woken) = bounded(1);
         let weak = Arc::downgrade(collection);
         let _ = self.collection.set(Weak::clone(&weak));

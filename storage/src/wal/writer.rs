@@ -23,6 +23,12 @@ pub(crate) struct WalWriter {
     next_sequence: u64,
 }
 
+impl From<AppendError> for StorageError {
+    fn from(failure: AppendError) -> Self {
+        failure.error
+    }
+}
+
 /// Why an append failed, and whether the log is as it was before.
 #[derive(Debug)]
 pub(crate) struct AppendError {
@@ -32,15 +38,22 @@ pub(crate) struct AppendError {
 }
 
 impl WalWriter {
-    /// Creates log `number`, durable on return: its first frame will have `first_sequence`.
+    /// Creates log `number`, durable on return: its first frame will have `first_sequence`. A log that fails is removed
+    /// again, durably: found later, it would say that nothing follows in the log before.
     pub(crate) fn create(
         backend: &Arc<dyn StorageBackend>,
         collection: &Path,
         number: u64,
         first_sequence: u64,
-    ) -> Result<Self> {
+    ) -> Result<Self, AppendError> {
         let path = log_path(collection, number);
-        let mut file = backend.create(&path).at("create", &path)?;
+        let mut file = backend
+            .create(&path)
+            .at("create", &path)
+            .map_err(|error| AppendError {
+                error,
+                uncertain: false,
+            })?;
         let written = file
             .write_all(&log_header(number, first_sequence))
             .at("write", &path);
@@ -49,8 +62,11 @@ impl WalWriter {
             .and_then(|()| file.sync_data().at("sync", &path))
             .and_then(|()| backend.sync_dir(&dir).at("sync", &dir));
         if let Err(error) = durable {
-            let _ = backend.remove_file(&path);
-            return Err(error);
+            let removed = backend.remove_file(&path).and_then(|()| backend.sync_dir(&dir));
+            return Err(AppendError {
+                uncertain: removed.is_err() || error.is_failed_sync(),
+                error,
+            });
         }
         let len = LOG_HEADER_BYTES as u64;
         Ok(Self {

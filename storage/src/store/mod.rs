@@ -1,8 +1,9 @@
 //! One database: a directory, its lock, its collections and its catalog.
 
-use std::any::Any;
+mod directory;
+mod naming;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,12 +13,11 @@ use crate::catalog::Catalog;
 use crate::collection::{CollectionStore, Context, Finding, survey};
 use crate::error::{IoContext, Result, StorageError};
 use crate::options::StoreOptions;
+use crate::poison::Poison;
 use crate::repair::{Repairs, repair};
-use crate::schema::Schema;
+use directory::{create_durably, take_lock};
 
 const COLLECTIONS: &str = "collections";
-const CREATING: &str = ".creating";
-const DROPPING: &str = ".dropping";
 
 /// One database directory. Dropping it ends background work; when the last collection that was taken from it is dropped
 /// too, another writer may open it. What was acknowledged is then as durable as [`crate::Durability`] says; only
@@ -29,6 +29,8 @@ pub struct Store {
     open: Mutex<BTreeMap<String, Arc<CollectionStore>>>,
     catalog: OnceLock<Catalog>,
     closing: AtomicBool,
+    /// Which collections a reopen would find became unknown.
+    poison: Poison,
 }
 
 impl Store {
@@ -48,12 +50,11 @@ impl Store {
         let lock = if options.read_only {
             None
         } else {
-            backend.create_dir_all(&path).at("create", &path)?;
+            create_durably(backend.as_ref(), &path)?;
             Some(take_lock(&options, &path)?)
         };
         if !exists {
             backend.create_dir_all(&collections).at("create", &collections)?;
-            backend.sync_dir(&path).at("sync", &path)?;
         }
         let store = Self {
             path,
@@ -61,8 +62,9 @@ impl Store {
             open: Mutex::default(),
             catalog: OnceLock::new(),
             closing: AtomicBool::new(false),
+            poison: Poison::default(),
         };
-        store.sweep();
+        store.sweep()?;
         Ok(store)
     }
 
@@ -161,42 +163,6 @@ impl Store {
             .collect())
     }
 
-    /// Creates an empty collection, durable on return.
-    ///
-    /// # Errors
-    /// [`StorageError::InvalidName`], [`StorageError::InvalidSchema`], [`StorageError::CollectionExists`],
-    /// [`StorageError::ReadOnly`], [`StorageError::Io`].
-    pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Arc<CollectionStore>> {
-        self.context.writable("create a collection")?;
-        check_name(name)?;
-        schema.validate()?;
-        let mut open = self.lock_open();
-        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
-        let (dir, draft) = (parent.join(name), parent.join(format!("{name}{CREATING}")));
-        if backend.exists(&dir).at("open", &dir)? {
-            return Err(StorageError::CollectionExists {
-                name: name.to_owned(),
-            });
-        }
-        if backend.exists(&draft).at("open", &draft)? {
-            backend.remove_dir_all(&draft).at("remove", &draft)?;
-        }
-        let created = CollectionStore::create(&self.context, &draft, &schema)
-            .and_then(|()| backend.rename(&draft, &dir).at("rename", &draft))
-            .and_then(|()| backend.sync_dir(&parent).at("sync", &parent));
-        if let Err(error) = created {
-            let _ = backend.remove_dir_all(&draft);
-            return Err(error);
-        }
-        let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
-        open.insert(name.to_owned(), Arc::clone(&collection));
-        drop(open);
-        if let Some(catalog) = self.catalog.get() {
-            catalog.catch_up_one(&collection);
-        }
-        Ok(collection)
-    }
-
     /// A collection; the same one for every call.
     ///
     /// # Errors
@@ -220,45 +186,6 @@ impl Store {
         let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
         open.insert(name.to_owned(), Arc::clone(&collection));
         Ok(collection)
-    }
-
-    /// Removes a collection with everything in it. Snapshots that are held stay readable.
-    ///
-    /// # Errors
-    /// [`StorageError::NoCollection`], [`StorageError::ReadOnly`], [`StorageError::Io`].
-    pub fn drop_collection(&self, name: &str) -> Result<()> {
-        self.context.writable("drop a collection")?;
-        // It may wait for the lock that is taken next.
-        let dropped = self.lock_open().get(name).cloned();
-        if let Some(collection) = dropped {
-            collection.stop_background();
-        }
-        let mut open = self.lock_open();
-        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
-        let (dir, doomed) = (parent.join(name), parent.join(format!("{name}{DROPPING}")));
-        if !is_name(name) || !backend.exists(&dir).at("open", &dir)? {
-            return Err(StorageError::NoCollection {
-                name: name.to_owned(),
-                known: self.collections()?,
-            });
-        }
-        if let Some(collection) = open.remove(name) {
-            collection.mark_dropped();
-        }
-        if backend.exists(&doomed).at("open", &doomed)? {
-            backend.remove_dir_all(&doomed).at("remove", &doomed)?;
-        }
-        // The new name is the point of no return: what is left under it is removed now or at the next open.
-        backend.rename(&dir, &doomed).at("rename", &dir)?;
-        backend.sync_dir(&parent).at("sync", &parent)?;
-        if let Err(error) = backend.remove_dir_all(&doomed) {
-            tracing::warn!(path = %doomed.display(), %error, "a dropped collection is removed at the next open");
-        }
-        drop(open);
-        if let Some(catalog) = self.catalog.get() {
-            catalog.remove(name);
-        }
-        Ok(())
     }
 
     /// The catalog, opened at first use. A database that is open read-only has a copy in memory of what a writer left.
@@ -315,19 +242,6 @@ impl Store {
         results.into_iter().collect()
     }
 
-    /// Removes what creating or dropping a collection left behind.
-    fn sweep(&self) {
-        if self.context.options.read_only {
-            return;
-        }
-        let dir = self.path.join(COLLECTIONS);
-        for entry in self.context.backend().list(&dir).unwrap_or_default() {
-            if entry.name.ends_with(CREATING) || entry.name.ends_with(DROPPING) {
-                let _ = self.context.backend().remove_dir_all(&dir.join(&entry.name));
-            }
-        }
-    }
-
     fn lock_open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CollectionStore>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -339,34 +253,6 @@ impl Drop for Store {
         for collection in self.lock_open().values() {
             collection.stop_background();
         }
-    }
-}
-
-fn take_lock(options: &StoreOptions, path: &Path) -> Result<Box<dyn Any + Send + Sync>> {
-    let file = path.join("LOCK");
-    options.backend.lock(&file).map_err(|error| {
-        if error.kind() != io::ErrorKind::WouldBlock {
-            return StorageError::io("lock", &file, error);
-        }
-        let holder = options
-            .backend
-            .read(&file)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok());
-        StorageError::Locked {
-            path: path.to_owned(),
-            pid: holder.and_then(|pid| pid.trim().parse().ok()),
-        }
-    })
-}
-
-fn check_name(name: &str) -> Result<()> {
-    if is_name(name) {
-        Ok(())
-    } else {
-        Err(StorageError::InvalidName {
-            name: name.to_owned(),
-        })
     }
 }
 
