@@ -29,20 +29,29 @@ pub(crate) fn publish(
         write_file(backend, &new, &pointer)?;
         backend.sync_dir(collection).at("sync", collection)
     });
-    if let Err(error) = prepared {
+    let withdraw = |error: StorageError| {
         let _ = backend.remove_file(&new);
-        let uncertain = backend.remove_file(&path).is_err() && backend.exists(&path).unwrap_or(true);
-        let unsynced = error.is_failed_sync();
-        return Err(PublishError {
+        let removed = backend.remove_file(&path).is_ok() || !backend.exists(&path).unwrap_or(true);
+        PublishError {
+            uncertain: !removed || error.is_failed_sync(),
             error,
-            uncertain: uncertain || unsynced,
-        });
+        }
+    };
+    prepared.map_err(withdraw)?;
+    match backend.rename(&new, &current).at("rename", &new) {
+        Ok(()) => {}
+        // Nothing was renamed: what was in force still is.
+        Err(error @ StorageError::Full { .. }) => return Err(withdraw(error)),
+        Err(error) => {
+            return Err(PublishError {
+                error,
+                uncertain: true,
+            });
+        }
     }
-
     backend
-        .rename(&new, &current)
-        .at("rename", &new)
-        .and_then(|()| backend.sync_dir(collection).at("sync", collection))
+        .sync_dir(collection)
+        .at("sync", collection)
         .map_err(|error| PublishError {
             error,
             uncertain: true,

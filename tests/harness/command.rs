@@ -78,7 +78,11 @@ pub struct Arguments(BTreeMap<String, String>);
 impl Arguments {
     /// Those of this process; exits where one is not among `known`.
     pub fn from_env(known: &[&str]) -> Self {
-        let mut given = std::env::args().skip(1);
+        Self::from_list(std::env::args().skip(1), known)
+    }
+
+    /// These; exits where one is not among `known`.
+    pub fn from_list(mut given: impl Iterator<Item = String>, known: &[&str]) -> Self {
         let mut found = BTreeMap::new();
         while let Some(name) = given.next() {
             let key = name.strip_prefix("--").filter(|key| known.contains(key));
@@ -100,7 +104,9 @@ impl Arguments {
 
     /// A number; exits where it is none.
     pub fn number(&self, name: &str, default: u64) -> u64 {
-        let Some(text) = self.text(name) else { return default };
+        let Some(text) = self.text(name) else {
+            return default;
+        };
         text.parse().unwrap_or_else(|_| {
             eprintln!("--{name}: expected a number, got {text}");
             std::process::exit(2)

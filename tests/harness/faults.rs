@@ -15,7 +15,7 @@ const PATH: &str = "/data/db";
 pub fn all() -> Vec<(Call, Failure)> {
     let failures = |call: Call| {
         let short = (call == Call::Write).then_some(Failure::Short);
-        let full = call.needs_room().then_some(Failure::Full);
+        let full = call.may_need_room().then_some(Failure::Full);
         [Some(Failure::Broken), short, full]
             .into_iter()
             .flatten()
@@ -74,7 +74,8 @@ pub fn try_fault(call: Call, failure: Failure, n: u64) -> Result<bool, String> {
         call,
         failure,
     };
-    run.go().map_err(|what| format!("{call:?} {n} {failure:?}: {what}"))
+    run.go()
+        .map_err(|what| format!("{call:?} {n} {failure:?}: {what}"))
 }
 
 impl Run {
@@ -108,6 +109,8 @@ impl Run {
         for step in workload() {
             let Some((collection, operation)) = step else {
                 drop(database);
+                // What was poisoned is well again.
+                refused = None;
                 database = match self.open() {
                     Ok(database) => database,
                     Err(_) => return Ok((None, None)),
@@ -122,9 +125,12 @@ impl Run {
             let done = operation.run_and_note(&database, collection, self.version, &self.ledger, true);
             if let Err(error) = done {
                 if matches!(error, Error::Storage(StorageError::Corruption { .. })) {
-                    return Err(format!("{operation:?}: the disk is not damaged, and it says {error}"));
+                    return Err(format!(
+                        "{operation:?}: the disk is not damaged, and it says {error}"
+                    ));
                 }
                 self.visible(&database, &format!("after {operation:?}, which said {error},"))?;
+                self.poisoned(&database, collection, &operation, &error)?;
                 refused.get_or_insert(error);
             }
         }
@@ -155,18 +161,27 @@ impl Run {
     /// What is visible is what was acknowledged.
     fn visible(&self, database: &Database, when: &str) -> Result<(), String> {
         let acknowledged = self.ledger.lock().unwrap().acknowledged();
-        match read_all(database) {
+        // The call that fails may be the reader's own.
+        match read_all(database).or_else(|_| read_all(database)) {
             Ok(found) if found == acknowledged => Ok(()),
             // A file that could not be mapped when it was opened is missing until it is opened again, and says so.
             Err(_) if self.call == Call::Map => Ok(()),
-            Ok(found) => Err(format!("{when} {found:?} is visible, and {acknowledged:?} was acknowledged")),
+            Ok(found) => Err(format!(
+                "{when} {found:?} is visible, and {acknowledged:?} was acknowledged"
+            )),
             Err(error) => Err(format!("{when} reading fails: {error}")),
         }
     }
 
     /// If the power is lost now, what was acknowledged is there.
     fn images(&self) -> Result<(), String> {
-        for loss in [Loss::Everything, Loss::Nothing, Loss::Random(1), Loss::Random(2), Loss::Random(3)] {
+        for loss in [
+            Loss::Everything,
+            Loss::Nothing,
+            Loss::Random(1),
+            Loss::Random(2),
+            Loss::Random(3),
+        ] {
             let (image, _) = self.disk.after(loss);
             let opened = options_of(&image).open(PATH).map_err(|error| error.to_string());
             let found = opened.and_then(|database| read_all(&database));
@@ -176,37 +191,64 @@ impl Run {
         Ok(())
     }
 
+    /// After a failed sync the handle refuses to write, and says so.
+    fn poisoned(
+        &mut self,
+        database: &Database,
+        collection: &str,
+        operation: &Operation,
+        error: &Error,
+    ) -> Result<(), String> {
+        let Error::Storage(
+            StorageError::Io {
+                action: "sync", path, ..
+            }
+            | StorageError::Full { action: "sync", path },
+        ) = error
+        else {
+            return Ok(());
+        };
+        // A draft that fails is thrown away.
+        if path.to_string_lossy().contains(".creating") {
+            return Ok(());
+        }
+        let (name, next) = match operation {
+            Operation::Create => ("c", Operation::Create),
+            _ => (collection, Operation::Upsert(11)),
+        };
+        self.version += 1;
+        match next.run_and_note(database, name, self.version, &self.ledger, true) {
+            Err(Error::Storage(StorageError::Poisoned { .. })) => Ok(()),
+            other => Err(format!(
+                "after {operation:?} said {error}, a write says {other:?}"
+            )),
+        }
+    }
+
     /// The disk is well again: the handle goes on, unless a sync has failed; then it says so.
     fn goes_on(&mut self, database: &Database, refused: &Error) -> Result<(), String> {
         let uncertain = matches!(self.call, Call::Sync | Call::SyncDir | Call::Truncate)
             || refused.to_string().contains("could not sync")
             || refused.to_string().contains("left to sync");
         let names = self.ledger.lock().unwrap().acknowledged().into_keys();
-        let mut poisoned = 0;
         for name in names {
             for operation in [Operation::Upsert(9), Operation::Flush, Operation::Optimize] {
                 self.version += 1;
                 match operation.run_and_note(database, &name, self.version, &self.ledger, true) {
                     Ok(()) => {}
-                    Err(error @ Error::Storage(StorageError::Poisoned { .. })) if uncertain || self.failure != Failure::Full => {
+                    Err(error @ Error::Storage(StorageError::Poisoned { .. }))
+                        if uncertain || self.failure != Failure::Full =>
+                    {
                         if !error.to_string().contains("open it again") {
                             return Err(format!("{error}: does not say what to do"));
                         }
-                        poisoned += 1;
                     }
                     Err(_) if self.call == Call::Map => {}
-                    Err(error) => return Err(format!("{operation:?} on {name} once the disk is well: {error}")),
+                    Err(error) => {
+                        return Err(format!("{operation:?} on {name} once the disk is well: {error}"));
+                    }
                 }
             }
-        }
-        let create = database.create_collection("c", crate::operation::schema());
-        poisoned += u32::from(create.is_err());
-        if create.is_ok() {
-            self.ledger.lock().unwrap().begin("c", Some(Default::default()));
-            self.ledger.lock().unwrap().acknowledge(true);
-        }
-        if matches!(self.call, Call::Sync | Call::SyncDir) && poisoned == 0 {
-            return Err(format!("nothing is poisoned after {refused}"));
         }
         self.images()
     }
@@ -227,7 +269,9 @@ impl Run {
                     .run_and_note(&database, name, self.version, &self.ledger, true)
                     .map_err(|error| format!("{operation:?} by the next process: {error}"))?;
             }
-            let report = database.collection(name).and_then(|collection| collection.check());
+            let report = database
+                .collection(name)
+                .and_then(|collection| collection.check());
             let report = report.map_err(|error| error.to_string())?;
             if !report.findings.is_empty() {
                 return Err(format!("in the next process: {report}"));

@@ -44,7 +44,10 @@ impl Ledger {
     /// An operation begins that makes `outcome` of a collection.
     pub fn begin(&mut self, collection: &str, outcome: Option<Contents>) {
         assert!(self.begun.is_none(), "one operation at a time");
-        let states = self.states.entry(collection.to_owned()).or_insert_with(|| vec![None]);
+        let states = self
+            .states
+            .entry(collection.to_owned())
+            .or_insert_with(|| vec![None]);
         states.push(outcome);
         self.begun = Some(collection.to_owned());
     }
@@ -117,7 +120,10 @@ mod tests {
         ledger.end();
         (1..4).for_each(|version| ledger.check(&found(version)).unwrap());
         assert!(ledger.check(&found(4)).is_err());
-        assert!(Ledger::default().check(&found(1)).is_err(), "it was never created");
+        assert!(
+            Ledger::default().check(&found(1)).is_err(),
+            "it was never created"
+        );
     }
 
     #[test]

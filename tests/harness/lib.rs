@@ -1,6 +1,7 @@
 //! Shared parts of the tests of Latewood.
 
 pub mod command;
+pub mod crash;
 pub mod disk;
 pub mod faults;
 pub mod ledger;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use latewood::{Collection, Database, DenseCodec, Document, DocumentId, Error, FieldType, Metric, SchemaBuilder};
+use latewood::{
+    Collection, Database, DenseCodec, Document, DocumentId, Error, FieldType, Metric, SchemaBuilder,
+};
 
 use crate::ledger::{Collections, Contents, Ledger};
 use crate::random::Random;
@@ -194,7 +196,9 @@ pub fn read_all(database: &Database) -> Result<Collections, String> {
     names
         .into_iter()
         .map(|name| {
-            let collection = database.collection(&name).map_err(|error| format!("{name}: {error}"))?;
+            let collection = database
+                .collection(&name)
+                .map_err(|error| format!("{name}: {error}"))?;
             let contents = read(&collection).map_err(|error| format!("{name}: {error}"))?;
             Ok((name, contents))
         })
@@ -213,7 +217,9 @@ fn read(collection: &Collection) -> Result<Contents, String> {
         };
         let expected = document(id, version);
         let tokens = |document: &Document| document.tokens.as_ref().map_or(0, |rows| rows.to_rows().len());
-        if (&read.text, &read.dense) != (&expected.text, &expected.dense) || tokens(&read) != tokens(&expected) {
+        if (&read.text, &read.dense) != (&expected.text, &expected.dense)
+            || tokens(&read) != tokens(&expected)
+        {
             return Err(format!("document {id} is not of one piece: {read:?}"));
         }
         if found.insert(id, version).is_some() {

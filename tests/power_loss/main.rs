@@ -27,7 +27,10 @@ fn main() -> ExitCode {
                     of(&report.images)
                 );
             }
-            println!("every image opened, nothing was missing: {:.0} s", begun.elapsed().as_secs_f64());
+            println!(
+                "every image opened, nothing was missing: {:.0} s",
+                begun.elapsed().as_secs_f64()
+            );
             ExitCode::SUCCESS
         }
         Err(what) => {

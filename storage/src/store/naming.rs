@@ -34,14 +34,17 @@ impl Store {
         if backend.exists(&draft).at("open", &draft)? {
             backend.remove_dir_all(&draft).at("remove", &draft)?;
         }
-        let created = CollectionStore::create(&self.context, &draft, &schema)
-            .and_then(|()| self.rename(&draft, &dir))
-            .and_then(|()| {
-                CollectionStore::open(Arc::clone(&self.context), name, dir.clone())
-                    .inspect_err(|error| self.rename_back(&dir, &draft, error))
-            })
-            .inspect_err(|_| drop(backend.remove_dir_all(&draft)));
-        let collection = created?;
+        CollectionStore::create(&self.context, &draft, &schema)
+            .and_then(|()| backend.rename(&draft, &dir).at("rename", &draft))
+            .inspect_err(|_| drop(backend.remove_dir_all(&draft)))?;
+        let collection = self
+            .sync_names()
+            .and_then(|()| CollectionStore::open(Arc::clone(&self.context), name, dir.clone()))
+            .inspect_err(|error| {
+                if self.rename_back(&dir, &draft, error) {
+                    let _ = backend.remove_dir_all(&draft);
+                }
+            })?;
         open.insert(name.to_owned(), Arc::clone(&collection));
         drop(open);
         if let Some(catalog) = self.catalog.get() {
@@ -76,7 +79,12 @@ impl Store {
             backend.remove_dir_all(&doomed).at("remove", &doomed)?;
         }
         // The new name is the point of no return: what is left under it is removed now or at the next open.
-        let rename = || self.rename(&dir, &doomed);
+        let rename = || {
+            backend.rename(&dir, &doomed).at("rename", &dir)?;
+            self.sync_names().inspect_err(|error| {
+                self.rename_back(&doomed, &dir, error);
+            })
+        };
         match open.get(name) {
             Some(collection) => collection.drop_by(rename)?,
             None => rename()?,
@@ -115,23 +123,20 @@ impl Store {
         (parent.join(name), parent.join(format!("{name}{suffix}")))
     }
 
-    /// Renames a folder durably, or takes it back.
-    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
-        backend.rename(from, to).at("rename", from)?;
-        backend
-            .sync_dir(&parent)
-            .at("sync", &parent)
-            .inspect_err(|error| self.rename_back(to, from, error))
+    fn sync_names(&self) -> Result<()> {
+        let parent = self.path.join(COLLECTIONS);
+        self.context.backend().sync_dir(&parent).at("sync", &parent)
     }
 
-    /// Takes back a change of name after an error. Where that may not be durable, it is unknown which name a reopen would find.
-    fn rename_back(&self, from: &Path, to: &Path, error: &StorageError) {
-        let (backend, parent) = (self.context.backend(), self.path.join(COLLECTIONS));
-        let back = backend.rename(from, to);
-        if error.is_failed_sync() || back.and_then(|()| backend.sync_dir(&parent)).is_err() {
+    /// Takes back a change of name after an error; whether that is durable. Where it is not, it is unknown which name a reopen
+    /// would find, and what is under it must stay whole.
+    fn rename_back(&self, from: &Path, to: &Path, error: &StorageError) -> bool {
+        let back = self.context.backend().rename(from, to).at("rename", from);
+        let durable = back.and_then(|()| self.sync_names()).is_ok() && !error.is_failed_sync();
+        if !durable {
             self.poison.set(error.to_string());
         }
+        durable
     }
 }
 

@@ -72,12 +72,14 @@ impl Call {
         )
     }
 
-    /// Whether it may need room on the disk.
+    /// Whether it may find the disk full.
+    pub fn may_need_room(self) -> bool {
+        self.needs_room() || matches!(self, Self::Rename | Self::SyncDir | Self::Lock)
+    }
+
+    /// Whether it always needs room on the disk.
     pub fn needs_room(self) -> bool {
-        matches!(
-            self,
-            Self::CreateDir | Self::Create | Self::Rename | Self::SyncDir | Self::Write | Self::Sync | Self::Lock
-        )
+        matches!(self, Self::CreateDir | Self::Create | Self::Write | Self::Sync)
     }
 }
 
@@ -115,7 +117,12 @@ impl HookedDisk {
         Self { inner, hook }
     }
 
-    fn call<T>(&self, call: Call, path: &Path, f: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
+    fn call<T>(
+        &self,
+        call: Call,
+        path: &Path,
+        f: impl FnOnce(&dyn StorageBackend) -> io::Result<T>,
+    ) -> io::Result<T> {
         self.hook.before(call, path, 0)?;
         let done = f(self.inner.as_ref())?;
         self.hook.after(call, path);

@@ -79,7 +79,8 @@ impl<'a> Builder<'a> {
         let Node::Dir(names) = &*self.from.nodes[from] else {
             return;
         };
-        let all: std::collections::BTreeSet<&String> = names.now.keys().chain(names.unsynced.keys()).collect();
+        let all: std::collections::BTreeSet<&String> =
+            names.now.keys().chain(names.unsynced.keys()).collect();
         for name in all {
             let Some(node) = self.meaning(from, names, name) else {
                 continue;

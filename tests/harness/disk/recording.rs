@@ -71,7 +71,10 @@ impl Names {
             Some(node) => self.now.insert(name.to_owned(), node),
             None => self.now.remove(name),
         };
-        let history = self.unsynced.entry(name.to_owned()).or_insert_with(|| vec![before]);
+        let history = self
+            .unsynced
+            .entry(name.to_owned())
+            .or_insert_with(|| vec![before]);
         history.push(node);
         self.dropped.remove(name);
     }
@@ -127,7 +130,10 @@ impl Tree {
     fn parent(&self, path: &Path) -> io::Result<(usize, String)> {
         let name = path.file_name().and_then(|name| name.to_str());
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok((self.find(parent)?, name.ok_or(io::ErrorKind::InvalidInput)?.to_owned()))
+        Ok((
+            self.find(parent)?,
+            name.ok_or(io::ErrorKind::InvalidInput)?.to_owned(),
+        ))
     }
 
     pub(super) fn dir(&self, node: usize) -> io::Result<&Names> {
@@ -238,7 +244,9 @@ impl WritableFile for RecordingFile {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        self.disk.tree().change(self.node, |contents| contents.resize(len, 0));
+        self.disk
+            .tree()
+            .change(self.node, |contents| contents.resize(len, 0));
         Ok(())
     }
 }

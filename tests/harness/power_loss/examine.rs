@@ -39,7 +39,9 @@ fn read_only(image: &RecordingDisk, ledger: &Ledger) -> Result<(), String> {
     match options.open(PATH) {
         Ok(database) => ledger.check(&read_all(&database)?),
         // A reader creates nothing.
-        Err(latewood::Error::Storage(latewood::StorageError::NoDatabase { .. })) => ledger.check(&Default::default()),
+        Err(latewood::Error::Storage(latewood::StorageError::NoDatabase { .. })) => {
+            ledger.check(&Default::default())
+        }
         Err(error) => Err(format!("it cannot be read: {error}")),
     }
 }

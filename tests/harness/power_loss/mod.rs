@@ -18,7 +18,8 @@ use record::Moment;
 
 /// What is recorded: an operation, or one of the other ways in which a database is changed.
 pub const KINDS: [&str; 12] = [
-    "open", "create", "upsert", "delete", "batch", "ingest", "flush", "optimize", "merge", "drop", "close", "reopen",
+    "open", "create", "upsert", "delete", "batch", "ingest", "flush", "optimize", "merge", "drop", "close",
+    "reopen",
 ];
 
 /// What was tried.
@@ -69,7 +70,11 @@ pub fn run(kinds: &[&'static str], images: u64, seed: u64, threads: usize) -> Re
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
             handles
                 .into_iter()
-                .map(|handle| handle.join().unwrap_or_else(|_| Err("a panic, see above".to_owned())))
+                .map(|handle| {
+                    handle
+                        .join()
+                        .unwrap_or_else(|_| Err("a panic, see above".to_owned()))
+                })
                 .collect::<Result<(), String>>()
         });
         outcome.map_err(|what| format!("{kind}, seed {seed}: {what}"))?;
@@ -80,7 +85,12 @@ pub fn run(kinds: &[&'static str], images: u64, seed: u64, threads: usize) -> Re
 /// One round; the moments recorded and the images that differ.
 fn one(kind: &'static str, seed: u64, number: u64) -> Result<(u64, u64), String> {
     let mut random = Random::new(seed ^ number.wrapping_mul(0x9E37_79B9));
-    let durability = [Durability::Sync, Durability::Sync, Durability::Buffered, Durability::None][random.index(4)];
+    let durability = [
+        Durability::Sync,
+        Durability::Sync,
+        Durability::Buffered,
+        Durability::None,
+    ][random.index(4)];
     let round = Round {
         kind,
         seed: random.bits(),

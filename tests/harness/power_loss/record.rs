@@ -51,7 +51,10 @@ impl Recorder {
 
     /// The disk that tells this recorder of its changes.
     pub(super) fn hooked(self: &Arc<Self>) -> Arc<dyn StorageBackend> {
-        Arc::new(HookedDisk::new(Arc::new(self.disk.clone()), Arc::clone(self) as Arc<dyn Hook>))
+        Arc::new(HookedDisk::new(
+            Arc::new(self.disk.clone()),
+            Arc::clone(self) as Arc<dyn Hook>,
+        ))
     }
 
     fn take(&self, after: impl Fn() -> String) {
@@ -161,7 +164,14 @@ impl Workload {
         let collection = COLLECTIONS[self.random.index(2)];
         let needed = kind != "create";
         if self.exists(collection) != needed {
-            self.run(collection, if needed { &Operation::Create } else { &Operation::Drop })?;
+            self.run(
+                collection,
+                if needed {
+                    &Operation::Create
+                } else {
+                    &Operation::Drop
+                },
+            )?;
         }
         Ok((collection, Operation::of_kind(kind, &mut self.random)))
     }
