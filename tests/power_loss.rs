@@ -1,9 +1,12 @@
-//! After a power loss at any moment of any operation everything that was durable is there, and nothing by half.
+//! After a power loss at any moment of any operation everything that was durable is there, and nothing by half. The command
+//! `power_loss` tries as many images as one likes.
 
-use latewood_tests::power_loss::{KINDS, run};
+use latewood_tests::power_loss::{CATALOG, KINDS, run};
 
-/// The command `power_loss` tries as many as one likes.
-const IMAGES: u64 = 150;
+/// Of each kind of operation.
+const IMAGES: u64 = 1000;
+/// Of sled's files, where opening an image takes longer.
+const CATALOG_IMAGES: u64 = 160;
 
 #[test]
 fn a_power_loss_at_any_moment_loses_nothing_durable_and_halves_nothing() {
@@ -11,4 +14,10 @@ fn a_power_loss_at_any_moment_loses_nothing_durable_and_halves_nothing() {
     for kind in KINDS {
         assert!(report.images[kind] >= IMAGES, "{kind}: {report:?}");
     }
+}
+
+#[test]
+fn whatever_becomes_of_the_catalog_is_never_an_error() {
+    let report = run(&[CATALOG], CATALOG_IMAGES, 11, 2).unwrap_or_else(|what| panic!("{what}"));
+    assert!(report.images[CATALOG] >= CATALOG_IMAGES, "{report:?}");
 }

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use latewood_tests::command::Arguments;
-use latewood_tests::power_loss::{KINDS, run};
+use latewood_tests::power_loss::{CATALOG, KINDS, run};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_env(&["images", "seed", "kind"]);
     let (images, seed) = (arguments.number("images", 1000), arguments.number("seed", 1));
     let kinds: Vec<&'static str> = KINDS
         .into_iter()
+        .chain([CATALOG])
         .filter(|kind| arguments.text("kind").is_none_or(|wanted| wanted == *kind))
         .collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -4,6 +4,7 @@
 //! loses what was not synced in many ways. What is left must open, hold what was acknowledged as durable, and no half of
 //! anything.
 
+mod catalog;
 mod examine;
 mod record;
 
@@ -21,6 +22,8 @@ pub const KINDS: [&str; 12] = [
     "open", "create", "upsert", "delete", "batch", "ingest", "flush", "optimize", "merge", "drop", "close",
     "reopen",
 ];
+/// What is tried of the catalog, whose files pass the recorder by.
+pub const CATALOG: &str = "catalog";
 
 /// What was tried.
 #[derive(Debug, Default)]
@@ -85,6 +88,9 @@ pub fn run(kinds: &[&'static str], images: u64, seed: u64, threads: usize) -> Re
 /// One round; the moments recorded and the images that differ.
 fn one(kind: &'static str, seed: u64, number: u64) -> Result<(u64, u64), String> {
     let mut random = Random::new(seed ^ number.wrapping_mul(0x9E37_79B9));
+    if kind == CATALOG {
+        return catalog::one(random.bits()).map_err(|what| format!("round {number}: {what}"));
+    }
     let durability = [
         Durability::Sync,
         Durability::Sync,
