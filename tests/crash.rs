@@ -5,7 +5,7 @@ use std::path::Path;
 
 use latewood_tests::crash::{Settings, run};
 
-const CYCLES: u64 = 200;
+const CYCLES: u64 = 240;
 
 #[test]
 fn a_killed_writer_loses_nothing_that_it_acknowledged() {
@@ -15,7 +15,7 @@ fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         directory: directory.path().to_owned(),
         cycles: CYCLES,
         seed: 7,
-        jobs: 2,
+        jobs: 4,
     };
     let report = run(&settings).unwrap_or_else(|what| panic!("{what}"));
     assert_eq!(report.cycles, CYCLES);

@@ -5,6 +5,8 @@ use latewood_tests::power_loss::{CATALOG, KINDS, run};
 
 /// Of each kind of operation.
 const IMAGES: u64 = 1000;
+/// Of recoveries after a kill, which few of them put to the test.
+const REOPENED: u64 = 6000;
 /// Of sled's files, where opening an image takes longer.
 const CATALOG_IMAGES: u64 = 160;
 
@@ -14,6 +16,12 @@ fn a_power_loss_at_any_moment_loses_nothing_durable_and_halves_nothing() {
     for kind in KINDS {
         assert!(report.images[kind] >= IMAGES, "{kind}: {report:?}");
     }
+}
+
+#[test]
+fn a_power_loss_after_a_kill_finds_what_the_next_process_built_upon() {
+    let report = run(&["reopen"], REOPENED, 12, 2).unwrap_or_else(|what| panic!("{what}"));
+    assert!(report.images["reopen"] >= REOPENED, "{report:?}");
 }
 
 #[test]

@@ -190,8 +190,22 @@ pub fn document(id: u64, version: u64) -> Document {
         .tokens(tokens)
 }
 
-/// Everything in a database, read whole; an error says what is not of one piece.
+/// Everything in a database, read whole and searched; an error says what is not of one piece.
 pub fn read_all(database: &Database) -> Result<Collections, String> {
+    let found = list_all(database)?;
+    for (name, contents) in &found {
+        let hit = database
+            .collection(name)
+            .and_then(|collection| nearest(&collection, contents));
+        if let Some(wrong) = hit.map_err(|error| format!("{name}: {error}"))? {
+            return Err(format!("{name}: {wrong}"));
+        }
+    }
+    Ok(found)
+}
+
+/// Everything in a database, read whole. Unlike a search this does not open the catalog.
+pub fn list_all(database: &Database) -> Result<Collections, String> {
     let names = database.collections().map_err(|error| error.to_string())?;
     names
         .into_iter()
@@ -236,9 +250,7 @@ fn read(collection: &Collection) -> Result<Contents, String> {
             other => return Err(format!("document {id} is listed, and got as {other:?}")),
         }
     }
-    nearest(collection, &found)
-        .map_err(|error| error.to_string())?
-        .map_or(Ok(found), Err)
+    Ok(found)
 }
 
 /// Searches for one of the documents; what is wrong with the answer.

@@ -11,7 +11,7 @@ use super::point::Point;
 use super::writer::{BEGIN, DONE, OPEN, Writing, choose};
 use super::{Report, Settings};
 use crate::ledger::{Collections, Ledger};
-use crate::operation::{Operation, read_all};
+use crate::operation::{Operation, list_all, read_all};
 use crate::random::Random;
 
 /// The most operations of a writer that is not killed at a point before.
@@ -168,7 +168,11 @@ impl Job {
             .maintenance(Maintenance::Manual)
             .open(path)
             .map_err(|error| format!("it does not open: {error}"))?;
-        let mut found = read_all(&database)?;
+        // A search opens the catalog, and closing that takes sled a third of a second.
+        let mut found = match self.random.one_in(4) {
+            true => read_all(&database)?,
+            false => list_all(&database)?,
+        };
         ledger.check(&found)?;
         for (name, contents) in &mut found {
             let collection = database.collection(name).map_err(|error| error.to_string())?;

@@ -204,12 +204,21 @@ impl Workload {
     /// The process is killed during an operation, and the next one recovers what it left; what that reads is promised.
     fn reopen(mut self) -> Result<Vec<Moment>, String> {
         let recorder = Arc::clone(&self.recorder);
-        let kind = Operation::KINDS[self.random.index(Operation::KINDS.len())];
+        const KINDS: [&str; 8] = [
+            "flush", "flush", "flush", "ingest", "optimize", "create", "drop", "batch",
+        ];
+        const KILLED: usize = 8;
+        let kind = KINDS[self.random.index(KINDS.len())];
         let (collection, operation) = self.of_kind(kind)?;
         let (done, moments) = recorder.during(|| self.run(collection, &operation));
         done?;
+        // Where everything was synced, the next process finds nothing to finish.
+        let moments: Vec<Moment> = moments
+            .into_iter()
+            .filter(|moment| moment.disk.unsynced_names() > 0)
+            .collect();
         let mut recorded = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..moments.len().min(KILLED) {
             let killed = &moments[self.random.index(moments.len())];
             let next = Recorder::new(&killed.disk.fork(), killed.ledger.clone());
             let (done, during) = next.during(|| recover(&next, self.round.durability));
