@@ -19,6 +19,13 @@ const MOST_OPERATIONS: u64 = 60;
 /// Versions that belong to one cycle.
 const VERSIONS: u64 = 1_000;
 
+/// What a killed writer may have left.
+struct Left {
+    ledger: Ledger,
+    /// The collection and the kind of the operation that was under way.
+    begun: Option<(&'static str, &'static str)>,
+}
+
 struct Job {
     random: Random,
     settings: Settings,
@@ -60,7 +67,7 @@ impl Job {
             maintenance: [Maintenance::Background, Maintenance::Manual][self.random.index(2)],
             point: (!self.random.one_in(3)).then(|| Point::choose(&mut self.random)),
         };
-        let (ledger, begun) = self.write_and_kill(&writing)?;
+        let Left { ledger, begun } = self.write_and_kill(&writing)?;
         let found = self
             .look(&ledger, cycle)
             .map_err(|what| format!("{writing:?}: {what}"))?;
@@ -74,11 +81,8 @@ impl Job {
         Ok(())
     }
 
-    /// What may be found after a writer was killed, and the operation that was under way.
-    fn write_and_kill(
-        &mut self,
-        writing: &Writing,
-    ) -> Result<(Ledger, Option<(&'static str, &'static str)>), String> {
+    /// Starts a writer and kills it.
+    fn write_and_kill(&mut self, writing: &Writing) -> Result<Left, String> {
         let mut child = Command::new(&self.settings.writer)
             .arg("write")
             .args(writing.arguments())
@@ -104,11 +108,7 @@ impl Job {
         Ok(listened)
     }
 
-    fn listen(
-        &mut self,
-        writing: &Writing,
-        child: &mut Child,
-    ) -> (Ledger, Option<(&'static str, &'static str)>) {
+    fn listen(&mut self, writing: &Writing, child: &mut Child) -> Left {
         let mut random = Random::new(writing.seed);
         let mut ledger = Ledger::of(self.found.clone());
         let (mut version, mut begun) = (writing.first, None);
@@ -150,10 +150,8 @@ impl Job {
                 killed = true;
             }
         }
-        (
-            ledger,
-            begun.map(|(collection, operation)| (collection, operation.kind())),
-        )
+        let begun = begun.map(|(collection, operation)| (collection, operation.kind()));
+        Left { ledger, begun }
     }
 
     /// Opens what was left, compares it, and writes to it; or only reads it, so that the next writer recovers it.

@@ -71,14 +71,11 @@ pub fn run(kinds: &[&'static str], images: u64, seed: u64, threads: usize) -> Re
                 }
             };
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-            handles
-                .into_iter()
-                .map(|handle| {
-                    handle
-                        .join()
-                        .unwrap_or_else(|_| Err("a panic, see above".to_owned()))
-                })
-                .collect::<Result<(), String>>()
+            handles.into_iter().try_for_each(|handle| {
+                handle
+                    .join()
+                    .unwrap_or_else(|_| Err("a panic, see above".to_owned()))
+            })
         });
         outcome.map_err(|what| format!("{kind}, seed {seed}: {what}"))?;
     }
