@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use latewood_storage::{
-    DiskBackend, Durability, Maintenance, Repairs, StorageBackend, Store, StoreOptions,
-};
+use latewood_storage::{DiskBackend, Durability, Maintenance, Repairs, StorageBackend, Store, StoreOptions};
 
 use crate::database::Database;
 use crate::error::Error;
