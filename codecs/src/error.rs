@@ -1,6 +1,7 @@
 //! What can be wrong with the numbers that a caller hands in.
 
 use crate::kernel::Isa;
+use crate::kernel::Kernel;
 
 /// A refusal of the codecs: what was expected, what came, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +146,9 @@ pub(crate) fn whole_rows(values: usize, dim: usize) -> Result<usize, CodecError>
 
 /// That all numbers of rows of `dim` are finite.
 pub(crate) fn all_finite(values: &[f32], dim: usize) -> Result<(), CodecError> {
+    if Kernel::best().all_finite(values) {
+        return Ok(());
+    }
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
         Some(at) => Err(CodecError::NotFinite {

@@ -1,5 +1,7 @@
 //! MaxSim of a query against token matrices in single or half precision.
 
+use std::cell::RefCell;
+
 use crate::error::{CodecError, all_finite, whole_rows};
 use crate::kernel::{Isa, Kernel, Panels, ROW_TILE};
 use crate::original::OriginalRows;
@@ -118,6 +120,12 @@ impl MaxSimQuery {
         self.panels.total(&maxima)
     }
 
+    /// Whether it was made of these tokens, bit for bit.
+    fn is_of(&self, tokens: &[f32], dim: usize) -> bool {
+        self.dim == dim
+            && bytemuck::cast_slice::<f32, u8>(&self.tokens) == bytemuck::cast_slice::<f32, u8>(tokens)
+    }
+
     pub(crate) fn panels(&self) -> &Panels {
         &self.panels
     }
@@ -127,19 +135,47 @@ impl MaxSimQuery {
     }
 }
 
-/// MaxSim of two token matrices with rows of `dim` numbers: for callers with vectors of their own.
+thread_local! {
+    // The query of the last call: whoever scores many documents gives the same one each time.
+    static LAST: RefCell<Option<MaxSimQuery>> = const { RefCell::new(None) };
+}
+
+/// Queries of more numbers are not kept for the next call.
+const MOST_KEPT: usize = 1 << 16;
+
+/// MaxSim of two token matrices with rows of `dim` numbers: for callers with vectors of their own. A query that the thread's
+/// last call had is checked and laid out already.
 ///
 /// # Errors
 /// As [`MaxSimQuery::new`], and a document of no whole rows or of numbers that are not finite.
 pub fn maxsim(query: &[f32], document: &[f32], dim: usize) -> Result<f32, CodecError> {
-    let query = MaxSimQuery::new(dim, query)?;
-    if whole_rows(document.len(), dim)? == 0 {
+    LAST.with_borrow_mut(|last| {
+        let known = last.take().filter(|last| last.is_of(query, dim));
+        let query = match known {
+            Some(known) => known,
+            None => MaxSimQuery::new(dim, query)?,
+        };
+        let score = checked(&query, document);
+        *last = Some(query).filter(|query| query.tokens.len() <= MOST_KEPT);
+        score
+    })
+}
+
+fn checked(query: &MaxSimQuery, document: &[f32]) -> Result<f32, CodecError> {
+    if whole_rows(document.len(), query.dim)? == 0 {
         return Err(CodecError::TokenCount {
             what: "document",
             max: crate::MAX_DOCUMENT_TOKENS,
             got: 0,
         });
     }
-    all_finite(document, dim)?;
-    Ok(query.score_f32(document))
+    let mut maxima = query.panels.maxima();
+    // Each block is checked when the kernel has fetched it while it scored the one before.
+    for block in document.chunks(ROW_TILE / 2 * query.dim) {
+        if !query.kernel.all_finite(block) {
+            all_finite(document, query.dim)?;
+        }
+        query.kernel.maxsim_f32(&query.panels, block, &mut maxima);
+    }
+    Ok(query.panels.total(&maxima))
 }

@@ -301,6 +301,31 @@ fn bad_queries_are_refused() {
 }
 
 #[test]
+fn maxsim_knows_its_last_query_from_another() {
+    let dim = 16;
+    let (first, second) = (sample(dim, 5, 5, 1).0, sample(dim, 5, 5, 2).0);
+    let document = sample(dim, 7, 7, 3).0;
+    let fresh = |query: &[f32], dim: usize| MaxSimQuery::new(dim, query).unwrap().score_f32(&document);
+    for query in [&first, &first, &second, &first] {
+        assert_eq!(maxsim(query, &document, dim).unwrap(), fresh(query, dim));
+        // The same numbers as rows of another length are another query.
+        assert_eq!(maxsim(query, &document, 8).unwrap(), fresh(query, 8));
+    }
+    for at in 0..document.len() {
+        for bad in [f32::NAN, f32::NEG_INFINITY] {
+            let mut damaged = document.clone();
+            damaged[at] = bad;
+            let refused = maxsim(&first, &damaged, dim);
+            assert!(
+                matches!(refused, Err(CodecError::NotFinite { row, dim: column, .. })
+                    if (row, column) == (at / dim, at % dim)),
+                "{at}: {refused:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn codes_of_another_codebook_do_not_panic() {
     let (centroids, tokens) = sample(16, 4, 40, 5);
     let query = MaxSimQuery::new(16, &tokens[..32]).unwrap();

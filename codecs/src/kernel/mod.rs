@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod finite;
 mod hadamard;
 #[cfg(target_arch = "x86_64")]
 mod half;
@@ -266,6 +267,19 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u32(levels, units, codes) },
             _ => interaction::interaction(levels, units, codes, |code| code as usize),
+        }
+    }
+
+    /// Whether all numbers are finite.
+    pub(crate) fn all_finite(self, values: &[f32]) -> bool {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { finite::x86::all_finite_avx512(values) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { finite::x86::all_finite_avx2(values) },
+            _ => finite::all_finite(values),
         }
     }
 
