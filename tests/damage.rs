@@ -218,3 +218,75 @@ fn a_newer_format_is_refused_with_the_version_that_it_needs() {
         latewood::Error::Storage(StorageError::NoCollection { .. })
     ));
 }
+
+/// A database of each format version that was ever written: `fixtures/formats/N`.
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/formats")
+}
+
+/// Writes the fixture of the version that this build writes, once: a released one must never change.
+#[test]
+#[ignore = "writes a fixture"]
+fn write_the_fixture_of_this_version() {
+    let folder = fixtures().join(latewood_storage::wire::FORMAT_VERSION.to_string());
+    assert!(!folder.exists(), "there is one");
+    latewood_tests::hostile::create(&folder);
+    fs::remove_file(folder.join("LOCK")).unwrap();
+}
+
+#[test]
+fn databases_of_every_format_version_open() {
+    let mut versions = 0;
+    for entry in fs::read_dir(fixtures()).unwrap() {
+        let fixture = entry.unwrap().path();
+        let place = tempfile::tempdir().unwrap();
+        let db = place.path().join("db");
+        for file in latewood_tests::hostile::files(&fixture) {
+            let target = db.join(file.strip_prefix(&fixture).unwrap());
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::copy(&file, &target).unwrap();
+        }
+        latewood(&["check", db.to_str().unwrap(), "--full"]).ok();
+        assert_eq!(
+            latewood_tests::hostile::attempt(&db),
+            (true, 20),
+            "{}",
+            fixture.display()
+        );
+        let collection = Database::open(&db).unwrap().collection("c").unwrap();
+        let text = |id: u64| collection.get(id).unwrap().and_then(|document| document.text);
+        for (id, version) in [(0, 1), (4, 3), (6, 3), (1_100, 2), (1_114, 2)] {
+            assert_eq!(
+                text(id),
+                Some(format!("document {id} in version {version}")),
+                "{}",
+                fixture.display()
+            );
+        }
+        assert_eq!(
+            (text(3), text(5), collection.count(None).unwrap()),
+            (None, None, 1_113)
+        );
+        let rows: Vec<Vec<f32>> = collection
+            .get(1_000_u64)
+            .unwrap()
+            .unwrap()
+            .tokens
+            .unwrap()
+            .to_rows();
+        let best = collection
+            .query()
+            .tokens(&rows)
+            .plan("maxsim")
+            .limit(1)
+            .run()
+            .unwrap();
+        assert!(
+            best[0].score > 4.99,
+            "five tokens find themselves: {}",
+            best[0].score
+        );
+        versions += 1;
+    }
+    assert!(versions >= latewood_storage::wire::FORMAT_VERSION);
+}

@@ -13,6 +13,8 @@ pub mod checksum;
 mod collection;
 mod document;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod group_commit;
 mod manifest;
 mod memtable;

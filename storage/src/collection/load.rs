@@ -90,7 +90,7 @@ pub(super) fn load_once(
     previous: Option<&Snapshot>,
 ) -> Result<Loaded> {
     let (manifest, stood_in) = read_manifest(backend, dir)?;
-    let schema = match previous {
+    let schema: Arc<Schema> = match previous {
         Some(previous) => Arc::clone(&previous.schema),
         None => Arc::new(manifest.schema(dir)?),
     };
@@ -99,7 +99,7 @@ pub(super) fn load_once(
     let mut snapshot = Snapshot {
         segments,
         codebooks: Arc::new(codebooks),
-        ..Snapshot::empty(schema)
+        ..Snapshot::empty(Arc::clone(&schema))
     };
     snapshot.sequence = manifest.sequence;
     let saved = snapshot
@@ -110,6 +110,7 @@ pub(super) fn load_once(
     let mut replay = Replay {
         changes: Changes::default(),
         loads: &manifest.loads,
+        schema: &schema,
     };
     let tail = replay.logs(backend, dir, &manifest)?;
     replay.changes.apply(&mut snapshot)?;
@@ -218,6 +219,7 @@ struct Replay<'a> {
     changes: Changes,
     /// The bulk loads in force.
     loads: &'a [u64],
+    schema: &'a Schema,
 }
 
 impl Replay<'_> {
@@ -309,7 +311,13 @@ impl Replay<'_> {
             FrameKind::Batch => {
                 for operation in decode_batch(&mut reader)? {
                     match operation {
-                        Operation::Upsert(record) => self.changes.push(record.id.clone(), Some(record)),
+                        Operation::Upsert(record) => {
+                            // What is whole may still be of another schema.
+                            self.schema.fits(&record).map_err(|error| {
+                                reader.corruption("a document of the schema", error.to_string())
+                            })?;
+                            self.changes.push(record.id.clone(), Some(record));
+                        }
                         Operation::Delete(id) => self.changes.push(id, None),
                     }
                 }

@@ -34,6 +34,7 @@ mod reader;
 mod record;
 mod remains;
 mod sample;
+mod single;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -55,7 +56,9 @@ pub use merge::{Remap, merge_segments};
 pub(crate) use meta::{Beside, SegmentMeta};
 pub use options::{Progress, ProgressFn, SegmentInfo, SegmentOptions, Stage};
 pub use origin::Origin;
+pub(crate) use packing::unpack as unpack_postings;
 pub(crate) use patch::{Known, LostRows, patch_segment};
+pub(crate) use single::decode_component;
 pub use tokens::{TokenRows, TokensView};
 pub use train::train_codebook;
 pub use view::{ComponentHealth, Segment, SegmentView};

@@ -1,0 +1,368 @@
+//! Whole database folders that an enemy has written: everything is tried on them, and nothing may panic.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use latewood::{Database, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
+use latewood_storage::{
+    CollectionStore, DenseSpec, FieldSpec, FieldType, Maintenance, Operation, OptimizeOptions, Payload,
+    Record, Schema, Store, StoreOptions, TokensSpec, fuzzing,
+};
+use serde_json::json;
+
+use crate::reseal::{reseal, write_resealed};
+
+/// Documents of the large segment: enough for a graph, and with five tokens each for a codebook.
+const LARGE: u64 = 1_100;
+
+/// Numbers that follow from a seed (Vigna's SplitMix64).
+#[derive(Clone, Copy, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `n`, which is not 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.draw() % n as u64).unwrap_or(0)
+    }
+}
+
+/// Changes some bytes the way that breaks decoders: lengths, counts and offsets among them.
+pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    if bytes.is_empty() {
+        return;
+    }
+    for _ in 0..=random.below(6) {
+        let at = random.below(bytes.len());
+        // Headers and trailers are a small part of a file and most of its structure.
+        let at = match random.below(4) {
+            0 => at % 128,
+            1 => bytes.len() - 1 - at % 256.min(bytes.len()),
+            _ => at,
+        }
+        .min(bytes.len() - 1);
+        let number = match random.below(8) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => u64::from(u32::MAX),
+            3 => 1 << 31,
+            4 => 1 << random.below(64),
+            5 => bytes.len() as u64,
+            _ => random.draw(),
+        };
+        match random.below(8) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = number.to_le_bytes()[0],
+            2 | 3 => put(bytes, at & !3, &number.to_le_bytes()[..4]),
+            4 | 5 => put(bytes, at & !7, &number.to_le_bytes()),
+            6 => {
+                let from = random.below(bytes.len());
+                let part: Vec<u8> = bytes[from..].iter().take(random.below(64)).copied().collect();
+                put(bytes, at, &part);
+            }
+            _ if random.below(4) == 0 => bytes.truncate(at),
+            _ => bytes[at] = bytes[at].wrapping_add(1),
+        }
+        if bytes.is_empty() {
+            return;
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, part: &[u8]) {
+    let to = bytes.get_mut(at..).unwrap_or_default();
+    to.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+}
+
+fn record(id: u64, version: u64) -> Record {
+    let row = |token: u64| (0..8).map(move |i| ((id * 7 + token * 3 + i * i) % 11) as f32 / 11.0 + 0.01);
+    let tokens: Vec<f32> = (0..5).flat_map(row).collect();
+    let mut payload = Payload::new();
+    payload.insert("year".to_owned(), json!(id % 50));
+    payload.insert(
+        "lang".to_owned(),
+        json!(["de", "en", "fr"][usize::try_from(id % 3).unwrap_or(0)]),
+    );
+    Record {
+        id: id.into(),
+        text: Some(format!("document {id} in version {version}")),
+        payload,
+        dense: Some((0..8).map(|i| ((id + i) % 13) as f32 + 0.5).collect()),
+        tokens: TokenMatrix::from_f32(8, &tokens).ok(),
+    }
+}
+
+fn schema() -> Schema {
+    let field = |name: &str, kind| FieldSpec {
+        name: name.to_owned(),
+        kind,
+    };
+    Schema {
+        dense: Some(DenseSpec {
+            dim: 8,
+            metric: Metric::Cosine,
+            codec: DenseCodec::Int8,
+        }),
+        tokens: Some(TokensSpec {
+            dim: 8,
+            bits: 2,
+            codec: TokenCodec::Trellis,
+            original: Some(OriginalCodec::Int8),
+            pool_factor: 1,
+        }),
+        fields: vec![field("year", FieldType::Int), field("lang", FieldType::Keyword)],
+        ..Schema::default()
+    }
+}
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        maintenance: Maintenance::Manual,
+        threads: 1,
+        memory_budget_bytes: 64 << 20,
+        create: false,
+        ..StoreOptions::default()
+    }
+}
+
+/// A database with a coded segment with graph and posting lists, a raw one, tombstones, a codebook and a log.
+pub fn create(path: &Path) {
+    let store = Store::open(
+        path,
+        StoreOptions {
+            create: true,
+            ..options()
+        },
+    )
+    .unwrap();
+    let c = store.create_collection("c", schema()).unwrap();
+    c.commit((0..LARGE).map(|id| Operation::Upsert(record(id, 1))).collect())
+        .unwrap();
+    c.optimize(&OptimizeOptions::default()).unwrap();
+    let load = (LARGE - 5..LARGE + 15).map(|id| record(id, 2)).collect();
+    c.bulk(load, &|_| ControlFlow::Continue(())).unwrap();
+    c.commit(vec![Operation::Delete(3.into()), Operation::Upsert(record(4, 3))])
+        .unwrap();
+    c.flush().unwrap();
+    c.commit(vec![Operation::Delete(5.into()), Operation::Upsert(record(6, 3))])
+        .unwrap();
+    store.close().unwrap();
+}
+
+/// Every file of a database but its lock and sled's.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name().is_some_and(|name| name != "LOCK") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, &target).unwrap();
+    }
+}
+
+/// Changes a copy of the database at `whole` as the seed says, and tries everything on it. What panicked, if something did.
+pub fn attack(whole: &Path, seed: u64) -> Result<(), String> {
+    let mut random = Random(seed);
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("db");
+    copy(whole, &folder);
+    let all = files(&folder.join("collections"));
+    let mut told = String::new();
+    for _ in 0..=random.below(3) {
+        let path = &all[random.below(all.len())];
+        let mut bytes = fs::read(path).unwrap();
+        mutate(&mut bytes, &mut random);
+        told += &format!("{} ", path.strip_prefix(&folder).unwrap().display());
+        if random.below(5) == 0 {
+            fs::write(path, bytes).unwrap();
+        } else {
+            write_resealed(path, bytes);
+        }
+    }
+    let other = place.path().join("other");
+    copy(&folder, &other);
+    let steps: [(&str, &dyn Fn()); 4] = [
+        ("read", &|| drop(read(&folder))),
+        ("write", &|| drop(write(&folder))),
+        ("repair", &|| drop(Store::repair(&other, options(), None))),
+        ("read what was repaired", &|| drop(read(&other))),
+    ];
+    for (step, run) in steps {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            return Err(format!("seed {seed}: {step} panicked after changes to {told}"));
+        }
+    }
+    Ok(())
+}
+
+fn read(folder: &Path) -> Result<(), latewood::Error> {
+    let db = Database::options().read_only(true).threads(1).open(folder)?;
+    let _ = db.check("c", true);
+    let collection = db.collection("c")?;
+    for id in (0..LARGE + 15).step_by(97) {
+        let _ = collection.get(id);
+    }
+    collection.documents()?.take(40).for_each(drop);
+    let rows: Vec<Vec<f32>> = (0..4)
+        .map(|i| (0..8).map(|j| ((i * j) % 5) as f32 + 0.1).collect())
+        .collect();
+    for plan in ["auto", "dense", "maxsim", "dense+maxsim"] {
+        for filter in [None, Some("year >= 10 and lang = \"de\"")] {
+            let query = collection
+                .query()
+                .dense(vec![0.5; 8])
+                .tokens(&rows)
+                .plan(plan)
+                .limit(20);
+            let query = match filter {
+                Some(filter) => query.filter(filter),
+                None => query,
+            };
+            let _ = query.run();
+        }
+    }
+    Ok(())
+}
+
+fn write(folder: &Path) -> Result<(), latewood_storage::StorageError> {
+    let store = Store::open(folder, options())?;
+    let collection = store.collection("c")?;
+    let _ = change(&collection);
+    let _ = collection.optimize(&OptimizeOptions::default());
+    let _ = collection.get(&7.into());
+    store.close()
+}
+
+fn change(collection: &CollectionStore) -> Result<(), latewood_storage::StorageError> {
+    collection.commit(vec![Operation::Delete(8.into()), Operation::Upsert(record(9, 9))])?;
+    collection.flush()
+}
+
+/// Whether a database can be read and written, and how many hits a search of it has.
+pub fn attempt(whole: &Path) -> (bool, usize) {
+    let place = tempfile::tempdir().unwrap();
+    copy(whole, place.path());
+    let well = read(place.path()).is_ok() && write(place.path()).is_ok();
+    let db = Database::options().read_only(true).open(place.path()).unwrap();
+    let query = vec![vec![0.5; 8]];
+    let hits = db
+        .collection("c")
+        .unwrap()
+        .query()
+        .tokens(query)
+        .plan("maxsim")
+        .limit(20)
+        .run();
+    (well, hits.unwrap().len())
+}
+
+/// Feeds changed files to their decoders; how many, and how many were right all the same.
+pub fn decoders(whole: &Path, rounds: u64, seed: u64) -> (u64, u64) {
+    let mut random = Random(seed);
+    let corpus: Vec<Vec<u8>> = files(&whole.join("collections"))
+        .iter()
+        .map(|file| fs::read(file).unwrap())
+        .collect();
+    let (mut done, mut right) = (0, 0);
+    for _ in 0..rounds {
+        for file in &corpus {
+            let mut bytes = file.clone();
+            mutate(&mut bytes, &mut random);
+            if random.below(5) > 0 {
+                let _ = reseal(&mut bytes);
+            }
+            right += u64::from(fuzzing::decode_file(&bytes).is_ok());
+            let payload = bytes.get(72..).unwrap_or_default();
+            let _ = fuzzing::decode_payload(payload);
+            let _ = fuzzing::unpack(payload, random.below(5000), 1000);
+            done += 1;
+        }
+    }
+    (done, right)
+}
+
+/// Feeds changed filters to the parser; how many it took.
+pub fn filters(rounds: u64, seed: u64) -> u64 {
+    const CORPUS: [&str; 4] = [
+        "year >= 10 and (lang = \"de\" or not lang in [\"en\", \"fr\"])",
+        "price between -1.5e3 and 20 and open = true",
+        "title is null or year != 1999 and lang contains \"x\\\"y\"",
+        "((((year < 3))))",
+    ];
+    let mut random = Random(seed);
+    let mut taken = 0;
+    for round in 0..rounds {
+        let mut bytes = CORPUS[usize::try_from(round % 4).unwrap_or(0)]
+            .as_bytes()
+            .to_vec();
+        mutate(&mut bytes, &mut random);
+        let text = String::from_utf8_lossy(&bytes);
+        taken += u64::from(latewood::Filter::parse(&text).is_ok());
+        let _ = latewood::Filter::parse(&"(".repeat(random.below(20_000)));
+    }
+    taken
+}
+
+/// Feeds changed indexes of fast-plaid to their reader; how many it took.
+pub fn plaid(fixture: &Path, rounds: u64, seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let place = tempfile::tempdir().unwrap();
+    let mut taken = 0;
+    for _ in 0..rounds {
+        copy(fixture, place.path());
+        let all = files(place.path());
+        let path = &all[random.below(all.len())];
+        let mut bytes = fs::read(path).unwrap();
+        mutate(&mut bytes, &mut random);
+        fs::write(path, bytes).unwrap();
+        taken += u64::from(latewood::import::PlaidIndex::open(place.path()).is_ok());
+    }
+    taken
+}
+
+/// Feeds changed npy and JSON lines files to the importers; how many they took.
+pub fn imports(folder: &Path, rounds: u64, seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let (npy, jsonl) = (folder.join("a.npy"), folder.join("a.jsonl"));
+    crate::command::write_npy(&npy, &[4, 8], &[0.25; 32]);
+    let array = fs::read(&npy).unwrap();
+    let lines = b"{\"_id\": \"a\", \"text\": \"one\", \"year\": 3}\n{\"id\": 7, \"text\": \"two\", \"dense\": [1, 2]}\n";
+    let mut taken = 0;
+    for _ in 0..rounds {
+        let mut bytes = array.clone();
+        mutate(&mut bytes, &mut random);
+        fs::write(&npy, &bytes).unwrap();
+        if let Ok(mut reader) = latewood::import::NpyReader::open(&npy) {
+            let mut row = Vec::new();
+            taken += u64::from(reader.read_f32(1, &mut row).is_ok());
+        }
+        let mut bytes = lines.to_vec();
+        mutate(&mut bytes, &mut random);
+        fs::write(&jsonl, &bytes).unwrap();
+        if let Ok(queries) = latewood::import::read_queries(&jsonl) {
+            taken += queries.len() as u64;
+        }
+    }
+    taken
+}
