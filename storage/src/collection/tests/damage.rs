@@ -417,3 +417,47 @@ fn cut_off(damaged: &MemoryBackend, wanted: &BTreeMap<u64, u32>, fault: Fault, f
     assert!(kept.count() >= 2, "what was damaged is kept");
     fired
 }
+
+#[test]
+fn one_wrong_byte_costs_nothing() {
+    let whole = whole();
+    for path in files(&whole.backend, &dir()) {
+        if path.parent().unwrap().ends_with("wal") {
+            continue;
+        }
+        let length = whole.backend.read(&path).unwrap().len();
+        for at in [70, length / 2] {
+            let (lossless, report) = try_one(&path, Damage::Flip(at.min(length - 1)));
+            assert!(
+                lossless && (report.lost, report.from_one_tier) == (0, 0),
+                "{path:?} {at}: {report:?}"
+            );
+            assert!(report.uncertain.is_empty(), "{path:?} {at}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bulk_load_is_newer_than_what_a_damaged_log_says_of_before() {
+    let whole = whole();
+    let log = files(&whole.backend, &dir())
+        .into_iter()
+        .rfind(|path| path.parent().unwrap().ends_with("wal"))
+        .unwrap();
+    let log = log.with_file_name("4");
+    let bytes = whole.backend.read(&log).unwrap();
+    // The frame of the load: its kind is 2.
+    let load = (40..bytes.len() - 32)
+        .find(|at| bytes[*at..].starts_with(b"LWfr") && bytes[at + 24] == 2)
+        .unwrap();
+    let image = whole.with(&log, Damage::Flip(load + 34));
+    let report = repair(&image).unwrap();
+    assert!(!report.uncertain.is_empty());
+    let mended = contents(&open(&image).unwrap().1);
+    assert_eq!(
+        mended.get(&2192),
+        Some(&4),
+        "the load's version, not that of the change before it"
+    );
+    assert_eq!(mended, whole.expected);
+}
