@@ -15,6 +15,7 @@ use crate::error::{IoContext, Result, StorageError};
 use crate::manifest::{current_path, manifest_path, read_manifest};
 use crate::repair::{copy, link_or_copy};
 use crate::segment::Codebook;
+use crate::store::create_durably;
 use crate::tombstones::tombstones_path;
 use crate::wal::log_path;
 
@@ -55,6 +56,7 @@ impl Backup<'_> {
             });
         }
         let (draft, whole) = (self.to.join("collections.new"), self.to.join("collections"));
+        create_durably(self.backend, self.to)?;
         self.backend.create_dir_all(&draft).at("create", &draft)?;
         let copied = self.collections(names, &draft);
         if copied.is_err() {

@@ -10,7 +10,7 @@ use crate::options::StoreOptions;
 
 /// Creates a directory and those above it. Their names are durable on return, also where an earlier process that created
 /// them was killed before it could sync them.
-pub(super) fn create_durably(backend: &dyn StorageBackend, path: &Path) -> Result<()> {
+pub(crate) fn create_durably(backend: &dyn StorageBackend, path: &Path) -> Result<()> {
     let mut created = vec![path];
     for ancestor in path.ancestors().skip(1) {
         if ancestor.as_os_str().is_empty() || backend.exists(ancestor).at("open", ancestor)? {

@@ -15,7 +15,8 @@ use crate::error::{IoContext, Result, StorageError};
 use crate::options::StoreOptions;
 use crate::poison::Poison;
 use crate::repair::{Repairs, repair};
-use directory::{create_durably, take_lock};
+pub(crate) use directory::create_durably;
+use directory::take_lock;
 
 const COLLECTIONS: &str = "collections";
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use latewood::{Database, DatabaseOptions, DiskBackend, Durability, Maintenance};
 
@@ -86,9 +87,7 @@ pub fn write() {
         let disk = HookedDisk::new(Arc::new(DiskBackend), Arc::new(Ending::at(point)));
         options = options.backend(Arc::new(disk));
     }
-    let database = options
-        .open(Path::new(&writing.directory))
-        .expect("the database opens");
+    let database = open(&options, Path::new(&writing.directory));
     say(OPEN);
     let mut random = Random::new(writing.seed);
     for version in writing.first.. {
@@ -105,6 +104,21 @@ pub fn write() {
             .unwrap_or_else(|error| panic!("{operation:?} on {collection}: {error}"));
         say(DONE);
     }
+}
+
+/// Opens the database. Another job of the parent may be starting its own writer: until that is another program, it holds
+/// the locks that the parent held.
+fn open(options: &DatabaseOptions, path: &Path) -> Database {
+    const ATTEMPTS: u32 = 100;
+    for _ in 0..ATTEMPTS {
+        match options.clone().open(path) {
+            Err(latewood::Error::Storage(latewood::StorageError::Locked { .. })) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.expect("the database opens"),
+        }
+    }
+    panic!("the database stays locked")
 }
 
 /// The next operation; whoever knows the seed and which collections there are knows it too.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use latewood::{Database, Durability};
 
-use super::record::{PATH, Recorder, options, recover};
+use super::record::{BACKUP, Copied, Moment, PATH, Recorder, options, recover};
 use crate::disk::{Loss, RecordingDisk};
 use crate::ledger::Ledger;
 use crate::operation::{Operation, read_all};
@@ -12,7 +12,11 @@ use crate::random::Random;
 
 /// Opens an image and compares it with what may be found. Some are first read beside no writer, some written to
 /// afterwards, and some lose their power once more while they are recovered.
-pub(super) fn examine(image: &RecordingDisk, ledger: &Ledger, random: &mut Random) -> Result<(), String> {
+pub(super) fn examine(image: &RecordingDisk, moment: &Moment, random: &mut Random) -> Result<(), String> {
+    let ledger = &moment.ledger;
+    if let Some(copied) = &moment.copied {
+        restore(image, copied).map_err(|what| format!("the backup: {what}"))?;
+    }
     if random.one_in(4) {
         read_only(image, ledger)?;
     }
@@ -26,6 +30,23 @@ pub(super) fn examine(image: &RecordingDisk, ledger: &Ledger, random: &mut Rando
         write(database, image, Ledger::of(found))?;
     }
     Ok(())
+}
+
+/// A backup is whole, or there is none yet.
+fn restore(image: &RecordingDisk, copied: &Copied) -> Result<(), String> {
+    let options = options(Arc::new(image.fork()), Durability::Sync).create(false);
+    let found = match options.open(BACKUP) {
+        Ok(database) => read_all(&database)?,
+        Err(latewood::Error::Storage(latewood::StorageError::NoDatabase { .. })) if !copied.done => {
+            return Ok(());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if found == copied.contents {
+        Ok(())
+    } else {
+        Err(format!("found {found:?} instead of {:?}", copied.contents))
+    }
 }
 
 fn open(image: &RecordingDisk) -> Result<Database, String> {

@@ -18,9 +18,9 @@ use crate::random::Random;
 use record::Moment;
 
 /// What is recorded: an operation, or one of the other ways in which a database is changed.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "open", "create", "upsert", "delete", "batch", "ingest", "flush", "optimize", "merge", "drop", "close",
-    "reopen",
+    "reopen", "backup",
 ];
 /// What is tried of the catalog, whose files pass the recorder by.
 pub const CATALOG: &str = "catalog";
@@ -102,10 +102,12 @@ fn one(kind: &'static str, seed: u64, number: u64) -> Result<(u64, u64), String>
     let moments = record::record(round).map_err(|what| format!("round {number}, {durability:?}: {what}"))?;
     let mut seen = HashSet::new();
     for (at, moment) in moments.iter().enumerate() {
+        // The same image is another once more was promised.
+        let promised = format!("{:?} {:?}", moment.ledger, moment.copied);
         for loss in losses(moment, &mut random) {
             let (image, fingerprint) = moment.disk.after(loss);
-            if seen.insert(fingerprint) {
-                examine::examine(&image, &moment.ledger, &mut random).map_err(|what| {
+            if seen.insert((fingerprint, promised.clone())) {
+                examine::examine(&image, moment, &mut random).map_err(|what| {
                     format!(
                         "round {number}, {durability:?}, moment {at} of {} (after {}), lost {loss:?}: {what}",
                         moments.len(),

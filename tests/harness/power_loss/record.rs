@@ -8,7 +8,7 @@ use latewood::{Database, DatabaseOptions, Durability, Maintenance, StorageBacken
 
 use super::Round;
 use crate::disk::{Call, Hook, HookedDisk, RecordingDisk};
-use crate::ledger::Ledger;
+use crate::ledger::{Collections, Ledger};
 use crate::operation::{Operation, read_all};
 use crate::random::Random;
 
@@ -16,11 +16,23 @@ use crate::random::Random;
 pub(super) const PATH: &str = "/data/db";
 const COLLECTIONS: [&str; 2] = ["a", "b"];
 
+/// Where it is backed up to.
+pub(super) const BACKUP: &str = "/data/backup";
+
+/// A backup that has begun.
+#[derive(Clone, Debug)]
+pub(super) struct Copied {
+    pub(super) contents: Collections,
+    /// Whether it was acknowledged.
+    pub(super) done: bool,
+}
+
 /// The disk at a moment, and what it had promised by then.
 #[derive(Debug)]
 pub(super) struct Moment {
     pub(super) disk: RecordingDisk,
     pub(super) ledger: Ledger,
+    pub(super) copied: Option<Copied>,
     pub(super) after: String,
 }
 
@@ -29,6 +41,7 @@ pub(super) struct Moment {
 pub(super) struct Recorder {
     disk: RecordingDisk,
     pub(super) ledger: Mutex<Ledger>,
+    copied: Mutex<Option<Copied>>,
     moments: Mutex<Option<Vec<Moment>>>,
 }
 
@@ -45,6 +58,7 @@ impl Recorder {
         Arc::new(Self {
             disk: disk.clone(),
             ledger: Mutex::new(ledger),
+            copied: Mutex::default(),
             moments: Mutex::default(),
         })
     }
@@ -62,6 +76,7 @@ impl Recorder {
             moments.push(Moment {
                 disk: self.disk.fork(),
                 ledger: self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                copied: self.copied.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 after: after(),
             });
         }
@@ -128,6 +143,7 @@ pub(super) fn record(round: Round) -> Result<Vec<Moment>, String> {
             let (closed, moments) = recorder.during(|| database.close());
             closed.map(|()| moments).map_err(|error| error.to_string())
         }
+        "backup" => workload.backup(),
         "reopen" => workload.reopen(),
         kind => {
             let (collection, operation) = workload.of_kind(kind)?;
@@ -174,6 +190,25 @@ impl Workload {
             )?;
         }
         Ok((collection, Operation::of_kind(kind, &mut self.random)))
+    }
+
+    /// Copies the database.
+    fn backup(&mut self) -> Result<Vec<Moment>, String> {
+        let recorder = Arc::clone(&self.recorder);
+        let contents = recorder.ledger.lock().unwrap().acknowledged();
+        let note = |done: bool| {
+            *recorder.copied.lock().unwrap() = Some(Copied {
+                contents: contents.clone(),
+                done,
+            });
+        };
+        let (done, moments) = recorder.during(|| {
+            note(false);
+            let done = self.database.backup(BACKUP, false);
+            note(true);
+            done
+        });
+        done.map(|_| moments).map_err(|error| error.to_string())
     }
 
     /// Loads so many segments that the background merges some.
