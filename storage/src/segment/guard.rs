@@ -105,7 +105,7 @@ impl Guard {
                 add(start..end);
             }
         }
-        let end = body + self.tail.len();
+        let end = body.saturating_add(self.tail.len());
         if file.get(body..) != Some(&self.tail) {
             add(body..end.max(file.len()));
         }

@@ -232,7 +232,7 @@ impl Patcher<'_> {
             None => ends.lost_rows(&tokens, &[(1, spec.dim * 2)]),
             Some(id) => {
                 let opened = codebooks(id);
-                let residual = spec.dim * usize::try_from(bits).unwrap_or(0) / 8;
+                let residual = spec.dim.saturating_mul(usize::try_from(bits).unwrap_or(0)) / 8;
                 let code = if opened.as_ref().is_some_and(|c| c.codec.len() > 1 << 16) {
                     4
                 } else {

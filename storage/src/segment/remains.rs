@@ -195,7 +195,9 @@ impl Remains {
         let mut lost = RoaringBitmap::new();
         let table = self.bytes(2);
         let first = |entry: usize| {
-            let row = table.get(entry * BLOCK_ENTRY + 20..)?.first_chunk::<4>()?;
+            let row = table
+                .get(entry.checked_mul(BLOCK_ENTRY)?.checked_add(20)?..)?
+                .first_chunk::<4>()?;
             Some(u32::from_le_bytes(*row))
         };
         let bad = self.bad_in(2);
