@@ -113,20 +113,34 @@ fn tuned_or_default(
     }
     let recall = request.recall.unwrap_or(DEFAULT_RECALL);
     let filtered = statistics.matching < statistics.documents;
-    let entry = if filtered {
-        table.entry_above(recall)
-    } else {
-        table.entry(recall)
+    let Some(entry) = table.entry(recall) else {
+        return (default, Vec::new());
     };
-    match entry {
-        Some(entry) => {
-            let asked = asked.unwrap_or_else(|| format!("recall {recall} by default"));
-            let careful = if filtered { " under a filter" } else { "" };
-            let note = format!("{asked}{careful}: {}", measured(table, entry, recall));
-            deepened(table, entry, keep, note)
-        }
-        None => (default, Vec::new()),
+    let asked = asked.unwrap_or_else(|| format!("recall {recall} by default"));
+    if filtered {
+        let (settings, what) = between(table, entry, recall);
+        return deepened(table, settings, keep, format!("{asked} under a filter: {what}"));
     }
+    let note = format!("{asked}: {}", measured(table, entry, recall));
+    deepened(table, entry.settings, keep, note)
+}
+
+/// Documents under a filter may be harder to tell apart than those that were measured: lists and candidates are those of the
+/// next target, and the margin, which costs the most, lies half-way to that.
+fn between(table: &TunedTable, entry: &TunedEntry, recall: f64) -> (ProbeSettings, String) {
+    let above = table.entry_above(recall).unwrap_or(entry);
+    if above.settings.margin <= entry.settings.margin {
+        return (above.settings, measured(table, above, recall));
+    }
+    let settings = ProbeSettings {
+        margin: f32::midpoint(entry.settings.margin, above.settings.margin),
+        ..above.settings
+    };
+    let what = format!(
+        "{settings}, between what measured {} and {} without one on {} queries",
+        entry.measured, above.measured, table.queries
+    );
+    (settings, what)
 }
 
 fn measured(table: &TunedTable, entry: &TunedEntry, asked: f64) -> String {
@@ -144,7 +158,7 @@ fn measured(table: &TunedTable, entry: &TunedEntry, asked: f64) -> String {
 /// More results than were measured want more candidates, in proportion, and more lists, by the root of it.
 fn deepened(
     table: &TunedTable,
-    entry: &TunedEntry,
+    settings: ProbeSettings,
     keep: usize,
     note: String,
 ) -> (ProbeSettings, Vec<String>) {
@@ -153,7 +167,7 @@ fn deepened(
         candidates,
         refine,
         margin,
-    } = entry.settings;
+    } = settings;
     let factor = keep.div_ceil(table.k.max(1)).max(1);
     let mut notes = vec![note];
     if factor > 1 {
@@ -363,6 +377,13 @@ mod tests {
             "those of 0.99, and four times the lists"
         );
         assert!(note.starts_with("recall 0.95 asked under a filter: "), "{note}");
+        let entries = &mut filtered.tuned.as_mut().unwrap().entries;
+        (entries[1].settings.margin, entries[2].settings.margin) = (3.0, 4.0);
+        let (settings, note) = opened(&asked(0.95), &filtered);
+        assert!((settings.margin - 3.5).abs() < 1e-6, "half-way to that of 0.99");
+        assert!(note.contains("between what measured 0.95"), "{note}");
+        let (settings, _) = opened(&asked(0.99), &filtered);
+        assert!((settings.margin - 4.0).abs() < 1e-6, "there is no target above");
         filtered.tokens.as_mut().unwrap().centroids = 20;
         assert_eq!(
             opened(&asked(0.95), &filtered).0.n_probe,
