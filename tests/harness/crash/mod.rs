@@ -14,7 +14,7 @@ pub use writer::write;
 /// What is tried.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The command that [`write`]s when its first argument is `write`.
+    /// The command that [`write()`]s when its first argument is `write`.
     pub writer: PathBuf,
     /// Where the databases are made.
     pub directory: PathBuf,
