@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use latewood::{Database, Durability, Maintenance};
+use latewood::{Database, Durability, Finding, Maintenance, Severity};
 
 use super::point::Point;
 use super::writer::{BEGIN, DONE, OPEN, Writing, choose};
@@ -176,7 +176,9 @@ impl Job {
             let collection = database.collection(name).map_err(|error| error.to_string())?;
             if self.random.one_in(8) {
                 let report = collection.check().map_err(|error| error.to_string())?;
-                if !report.findings.is_empty() {
+                // A reader leaves the unfinished end of a log as it is; a writer has cut it.
+                let unfinished = |finding: &Finding| read_only && finding.severity == Severity::Unfinished;
+                if !report.findings.iter().all(unfinished) {
                     return Err(report.to_string());
                 }
             }
