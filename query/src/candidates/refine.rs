@@ -164,11 +164,9 @@ fn over_all_tokens(
     least: usize,
     margin: f64,
 ) -> u64 {
-    let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
-    let (mut tokens, mut done) = (0, 0);
+    let (mut anew, mut done) = (Anew::new(keep), 0);
     while let Some(first) = documents.get(done) {
-        let short = f64::from(best.threshold()) - f64::from(first.score);
-        if done >= least && gains.margin_of(short) > margin {
+        if done >= least && anew.margin_of(first) > margin {
             break;
         }
         let end = documents.len().min(done + FINAL_BLOCK);
@@ -179,16 +177,11 @@ fn over_all_tokens(
         scorer.score_asked();
         let reader: &TokenScorer<'_> = scorer;
         let scores = scope.map(block, |document| reader.coded(document.position));
-        for (document, score) in block.iter_mut().zip(scores) {
-            gains.add(f64::from(score - document.score));
-            best.push(score, document.position);
-            document.score = score;
-            tokens += scorer.tokens_of(document.position) as u64;
-        }
+        anew.take(scorer, block, scores);
         done = end;
     }
     documents.truncate(done);
-    tokens
+    anew.tokens
 }
 
 /// Documents between two looks at whether an exact score can still change the answer.
@@ -206,28 +199,54 @@ pub(crate) fn exactly(
     keep: usize,
 ) -> u64 {
     found.sort_unstable();
-    let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
-    let (mut tokens, mut done) = (0, 0);
+    let (mut anew, mut done) = (Anew::new(keep), 0);
     while let Some(first) = found.get(done) {
-        let short = f64::from(best.threshold()) - f64::from(first.score);
-        if done >= keep && gains.margin_of(short) > EXACT_MARGIN {
+        if done >= keep && anew.margin_of(first) > EXACT_MARGIN {
             break;
         }
         let least = keep.saturating_sub(done).max(EXACT_BLOCK);
         let end = found.len().min(done + least);
         let block = &mut found[done..end];
         let scores = scope.map(block, |document| scorer.exact(document.position));
-        for (document, score) in block.iter_mut().zip(scores) {
-            gains.add(f64::from(score - document.score));
-            best.push(score, document.position);
-            document.score = score;
-            tokens += scorer.tokens_of(document.position) as u64;
-        }
+        anew.take(scorer, block, scores);
         done = end;
     }
     found.truncate(done);
     keep_best(found, keep);
-    tokens
+    anew.tokens
+}
+
+/// Documents that were scored anew, and what their new scores add to those before.
+struct Anew {
+    best: TopK,
+    gains: Gains,
+    tokens: u64,
+}
+
+impl Anew {
+    fn new(keep: usize) -> Self {
+        Self {
+            best: TopK::new(keep.max(1)),
+            gains: Gains::default(),
+            tokens: 0,
+        }
+    }
+
+    /// Gives documents their new scores.
+    fn take(&mut self, scorer: &TokenScorer<'_>, documents: &mut [Scored], scores: Vec<f32>) {
+        for (document, score) in documents.iter_mut().zip(scores) {
+            self.gains.add(f64::from(score - document.score));
+            self.best.push(score, document.position);
+            document.score = score;
+            self.tokens += scorer.tokens_of(document.position) as u64;
+        }
+    }
+
+    /// How many standard deviations more than the mean a document would have to gain to be among the best.
+    fn margin_of(&self, document: &Scored) -> f64 {
+        self.gains
+            .margin_of(f64::from(self.best.threshold()) - f64::from(document.score))
+    }
 }
 
 /// Mean and variance of a stream (Welford, Technometrics 4(3), 1962).
