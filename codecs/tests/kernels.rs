@@ -130,7 +130,7 @@ fn residual_scores_are_those_of_the_reconstruction() {
             }
             let expected = maxsim(&query, &document, dim);
             let short: Vec<u16> = codes.codes.iter().map(|c| u16::try_from(*c).unwrap()).collect();
-            let (mut quick, mut levels) = (Vec::new(), Vec::new());
+            let (mut quick, mut levels, mut contenders) = (Vec::new(), Vec::new(), Vec::new());
             for isa in Isa::available() {
                 let query = MaxSimQuery::with_isa(dim, &query, isa).unwrap();
                 let bound = query_bound(&codec, query.tokens());
@@ -190,11 +190,16 @@ fn residual_scores_are_those_of_the_reconstruction() {
                     bound += 1.2 * tokens_of(&query);
                 }
                 levels.push(bound_query.centroid_levels().to_vec());
+                contenders.push(by_centroids(&bound_query, codes.rows(), &short));
                 assert!((interaction - expected).abs() < bound, "{context}");
             }
             assert!(
                 levels.iter().all(|l| *l == levels[0]),
                 "levels at {n}x{rows}x{dim}"
+            );
+            assert!(
+                contenders.iter().all(|c| *c == contenders[0]),
+                "contenders at {n}x{rows}x{dim}"
             );
             // The integer products are the same everywhere; only the order of the last few f32 operations differs.
             assert!(
@@ -205,6 +210,29 @@ fn residual_scores_are_those_of_the_reconstruction() {
             );
         }
     }
+}
+
+/// The interaction and some contenders, in both widths of code; a code beyond the last is the last.
+fn by_centroids(bound: &ResidualQuery<'_>, rows: ResidualRows<'_>, short: &[u16]) -> (f32, Vec<u32>) {
+    let last = u32::try_from(bound.centroid_levels().len() / bound.level_units().len() - 1).unwrap();
+    let beyond: Vec<u32> = short
+        .iter()
+        .map(|c| {
+            if u32::from(*c) == last {
+                u32::MAX
+            } else {
+                u32::from(*c)
+            }
+        })
+        .collect();
+    let widths = [rows.codes, Codes::U16(short), Codes::U32(&beyond)];
+    let [first, others @ ..] = widths.map(|codes| {
+        let (rows, mut places) = (ResidualRows { codes, ..rows }, Vec::new());
+        bound.contenders(rows, &bound.within(0.8), &mut places);
+        (bound.centroid_interaction(codes), places)
+    });
+    assert!(others.iter().all(|other| *other == first));
+    first
 }
 
 /// Scores over some tokens are those of a document of these tokens; contenders hold the maxima of the centroids.

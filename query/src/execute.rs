@@ -355,9 +355,7 @@ impl Run<'_> {
     ) {
         let before = found.len() as u64;
         let refine = settings.refine.max(keep);
-        let tokens = token_index::rescore(&self.scope(), scorer, found, refine, |position| {
-            scorer.interaction(position)
-        });
+        let tokens = token_index::interact(&self.scope(), scorer, found, refine);
         self.watch.stage(units.interaction(before, found.len(), tokens));
         let before = found.len() as u64;
         let margin = f64::from(settings.margin);

@@ -20,6 +20,43 @@ thread_local! {
     static TABLES: RefCell<Vec<CentroidTables>> = const { RefCell::new(Vec::new()) };
 }
 
+/// What the centroid interaction reads of a document.
+pub(crate) enum Centroids<'a> {
+    Coded {
+        codebook: usize,
+        codes: Codes<'a>,
+    },
+    /// Tokens that have no centroids.
+    Whole {
+        tokens: usize,
+    },
+}
+
+impl Centroids<'_> {
+    /// Tokens of the document.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Coded { codes, .. } => codes.len(),
+            Self::Whole { tokens } => *tokens,
+        }
+    }
+
+    /// Begins to fetch them.
+    pub(crate) fn prefetch(&self) {
+        match self {
+            Self::Coded {
+                codes: Codes::U16(codes),
+                ..
+            } => prefetch(codes),
+            Self::Coded {
+                codes: Codes::U32(codes),
+                ..
+            } => prefetch(codes),
+            Self::Whole { .. } => {}
+        }
+    }
+}
+
 /// Scores documents of one snapshot for one query.
 pub(crate) struct TokenScorer<'a> {
     snapshot: &'a Snapshot,
@@ -129,23 +166,28 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
-    /// Begins to fetch what [`interaction`](Self::interaction) reads.
-    pub(crate) fn prefetch(&self, position: Position) {
-        match self.residual(position).map(|(_, rows)| rows.codes) {
-            Some(Codes::U16(codes)) => prefetch(codes),
-            Some(Codes::U32(codes)) => prefetch(codes),
-            None => {}
+    /// The centroids of a document's tokens.
+    pub(crate) fn centroids_of(&self, position: Position) -> Centroids<'a> {
+        let segment = position.segment as usize;
+        let view = self.segments.get(segment).and_then(Option::as_ref);
+        let codes = view.and_then(|view| view.codes(position.ordinal));
+        match self.codebook_of(segment).zip(codes) {
+            Some((codebook, codes)) => Centroids::Coded { codebook, codes },
+            None => Centroids::Whole {
+                tokens: self.tokens_of(position),
+            },
         }
     }
 
-    /// The centroid interaction: the score if each token were its centroid.
-    pub(crate) fn interaction(&self, position: Position) -> f32 {
-        match self.residual(position) {
-            Some((codebook, rows)) => match self.bound.get(codebook) {
-                Some(bound) => bound.centroid_interaction(rows.codes),
+    /// The centroid interaction of a document with these [`centroids_of`](Self::centroids_of): the score if each token were
+    /// its centroid.
+    pub(crate) fn interaction(&self, centroids: &Centroids<'_>, position: Position) -> f32 {
+        match centroids {
+            Centroids::Coded { codebook, codes } => match self.bound.get(*codebook) {
+                Some(bound) => bound.centroid_interaction(*codes),
                 None => self.exact(position),
             },
-            None => self.exact(position),
+            Centroids::Whole { .. } => self.exact(position),
         }
     }
 

@@ -4,9 +4,7 @@
     reason = "kernels read and write through pointers, within lengths that are checked on entry"
 )]
 
-use super::{
-    BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, interaction, levels_of, trellis,
-};
+use super::{BytePanels, ByteRows, LANES, Panels, ResidualTile, Unpack, WINDOWS, levels_of, trellis};
 use std::arch::x86_64::*;
 
 /// Rows that a register tile of f32 holds: 2 x 6 of the 16 registers.
@@ -307,131 +305,6 @@ pub(super) fn levels_i8(query: &BytePanels, rows: &ByteRows, steps: &[f32], leve
             levels_of(scores, steps_here, levels);
         }
     });
-}
-
-/// The greatest levels of a panel of columns, over some rows of the table; a code beyond the last row counts for nothing.
-///
-/// # Safety
-/// `levels` points to `rows` rows of `width` bytes, less `LANES` of which begin before it: a panel can be read at each.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn greatest<C: Copy>(
-    levels: *const u8,
-    (rows, width): (usize, usize),
-    codes: &[C],
-    index: impl Fn(C) -> usize + Copy,
-) -> __m128i {
-    let mut most = [_mm_setzero_si128(); 4];
-    let mut fours = codes.chunks_exact(4);
-    let level = |code: C| {
-        let at = index(code);
-        if at < rows {
-            // SAFETY: the row is one of the table.
-            unsafe { _mm_loadu_si128(levels.add(at * width).cast()) }
-        } else {
-            _mm_setzero_si128()
-        }
-    };
-    for four in &mut fours {
-        for (most, code) in most.iter_mut().zip(four) {
-            *most = _mm_max_epu8(*most, level(*code));
-        }
-    }
-    for code in fours.remainder() {
-        most[0] = _mm_max_epu8(most[0], level(*code));
-    }
-    let [a, b, c, d] = most;
-    _mm_max_epu8(_mm_max_epu8(a, b), _mm_max_epu8(c, d))
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn interaction_of<C: Copy>(
-    levels: &[u8],
-    units: &[f32],
-    codes: &[C],
-    index: impl Fn(C) -> usize + Copy,
-) -> f32 {
-    let width = units.len();
-    let rows = levels.len() / width.max(1);
-    let mut sum = 0.0;
-    for (column, units) in (0..width).step_by(LANES).zip(units.chunks_exact(LANES)) {
-        let mut most = [0u8; LANES];
-        // SAFETY: `rows` rows of `width` bytes are there, and from `column` on each has a panel; `most` has 16 bytes.
-        unsafe {
-            let greatest = greatest(levels.as_ptr().add(column), (rows, width), codes, index);
-            _mm_storeu_si128(most.as_mut_ptr().cast(), greatest);
-        }
-        sum += interaction::weighted(&most, units);
-    }
-    sum
-}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn interaction_u16(levels: &[u8], units: &[f32], codes: &[u16]) -> f32 {
-    interaction_of(levels, units, codes, usize::from)
-}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn interaction_u32(levels: &[u8], units: &[f32], codes: &[u32]) -> f32 {
-    interaction_of(levels, units, codes, |code| code as usize)
-}
-
-/// As [`interaction::contenders`], where all groups are one panel; else that.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn contenders_of<C: Copy>(
-    levels: &[u8],
-    units: &[f32],
-    codes: &[C],
-    index: impl Fn(C) -> usize + Copy,
-    within: &[u8],
-    out: &mut Vec<u32>,
-) {
-    if units.len() != LANES {
-        return interaction::contenders(levels, units, codes, index, within, out);
-    }
-    let shape = (levels.len() / LANES, LANES);
-    // SAFETY: so many rows of 16 bytes are there.
-    let most = unsafe { greatest(levels.as_ptr(), shape, codes, index) };
-    let mut asked = [0u8; LANES];
-    asked.iter_mut().zip(units).for_each(|(asked, unit)| {
-        *asked = if *unit > 0.0 { u8::MAX } else { 0 };
-    });
-    assert!(within.len() == LANES);
-    // SAFETY: both have 16 bytes.
-    let (asked, within) = unsafe {
-        (
-            _mm_loadu_si128(asked.as_ptr().cast()),
-            _mm_loadu_si128(within.as_ptr().cast()),
-        )
-    };
-    let floors = _mm_subs_epu8(most, within);
-    let before = out.len();
-    out.resize(before + codes.len(), 0);
-    let mut count = before;
-    for (code, place) in codes.iter().zip(0u32..) {
-        // There is room for every place, and the next overwrites one that is not counted.
-        out[count] = place;
-        let at = index(*code);
-        if at < shape.0 {
-            // SAFETY: the row is one of the table.
-            let row = unsafe { _mm_loadu_si128(levels.as_ptr().add(at * LANES).cast()) };
-            let reached = _mm_cmpeq_epi8(_mm_max_epu8(row, floors), row);
-            count += usize::from(_mm_testz_si128(reached, asked) == 0);
-        }
-    }
-    out.truncate(count);
-}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn contenders_u16(levels: &[u8], units: &[f32], codes: &[u16], within: &[u8], out: &mut Vec<u32>) {
-    contenders_of(levels, units, codes, usize::from, within, out);
-}
-
-#[target_feature(enable = "avx2")]
-pub(super) fn contenders_u32(levels: &[u8], units: &[f32], codes: &[u32], within: &[u8], out: &mut Vec<u32>) {
-    contenders_of(levels, units, codes, |code| code as usize, within, out);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -5,7 +5,7 @@ use super::LANES;
 use crate::maxsim::MAX_QUERY_TOKENS;
 
 /// The sum over query tokens of the greatest level, times what a level is worth. `levels` are rows as long as `units`;
-/// a code beyond the last row counts for nothing.
+/// a code beyond the last row counts as that.
 #[inline(always)]
 pub(super) fn interaction<C: Copy>(
     levels: &[u8],
@@ -30,12 +30,13 @@ fn greatest<C: Copy>(
     index: impl Fn(C) -> usize,
 ) -> [u8; LANES] {
     let mut most = [0u8; LANES];
+    let Some(last) = (levels.len() / width).checked_sub(1) else {
+        return most;
+    };
     for code in codes {
-        let first = index(*code).saturating_mul(width) + column;
-        let Some(row) = levels.get(first..).and_then(<[u8]>::first_chunk::<LANES>) else {
-            continue;
-        };
-        for (most, level) in most.iter_mut().zip(row) {
+        let first = index(*code).min(last) * width + column;
+        let row = levels.get(first..).and_then(<[u8]>::first_chunk::<LANES>);
+        for (most, level) in most.iter_mut().zip(row.unwrap_or(&[0; LANES])) {
             *most = (*most).max(*level);
         }
     }
@@ -68,13 +69,13 @@ pub(super) fn contenders<C: Copy>(
             };
         }
     }
-    let before = out.len();
+    let (before, last) = (out.len(), (levels.len() / width.max(1)).saturating_sub(1));
     out.resize(before + codes.len(), 0);
     let mut count = before;
     for (code, place) in codes.iter().zip(0u32..) {
         // There is room for every place, and the next overwrites one that is not counted.
         out[count] = place;
-        let row = levels.get(index(*code).saturating_mul(width)..);
+        let row = levels.get(index(*code).min(last) * width..);
         let row = row.and_then(|rest| rest.get(..width));
         count += usize::from(row.is_some_and(|row| reaches(row, floors)));
     }

@@ -13,6 +13,8 @@ mod hadamard;
 #[cfg(target_arch = "x86_64")]
 mod half;
 mod interaction;
+#[cfg(target_arch = "x86_64")]
+mod interaction_avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod panels;
@@ -255,7 +257,7 @@ impl Kernel {
         match self.0 {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u16(levels, units, codes) },
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { interaction_avx2::interaction_u16(levels, units, codes) },
             _ => interaction::interaction(levels, units, codes, usize::from),
         }
     }
@@ -265,7 +267,7 @@ impl Kernel {
         match self.0 {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni | Isa::Avx2 => unsafe { avx2::interaction_u32(levels, units, codes) },
+            Isa::Avx512Vnni | Isa::Avx2 => unsafe { interaction_avx2::interaction_u32(levels, units, codes) },
             _ => interaction::interaction(levels, units, codes, |code| code as usize),
         }
     }
@@ -323,7 +325,7 @@ impl Kernel {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni | Isa::Avx2 => unsafe {
-                avx2::contenders_u16(levels, units, codes, within, out);
+                interaction_avx2::contenders_u16(levels, units, codes, within, out);
             },
             _ => interaction::contenders(levels, units, codes, usize::from, within, out),
         }
@@ -342,7 +344,7 @@ impl Kernel {
             // SAFETY: a kernel of an instruction set exists only where the machine has it.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni | Isa::Avx2 => unsafe {
-                avx2::contenders_u32(levels, units, codes, within, out);
+                interaction_avx2::contenders_u32(levels, units, codes, within, out);
             },
             _ => interaction::contenders(levels, units, codes, |code| code as usize, within, out),
         }

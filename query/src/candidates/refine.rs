@@ -1,7 +1,5 @@
 //! Scores from codes for the documents that the centroid interaction put first, as far down as it pays.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use latewood_codecs::Within;
@@ -95,15 +93,14 @@ fn descend(
 ) -> Read {
     let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
     let (mut read, mut reached) = (Read::default(), f64::NEG_INFINITY);
-    // A heap gives them best first, and orders no more than are looked at.
-    let mut rest = BinaryHeap::from(found.into_iter().map(Reverse).collect::<Vec<_>>());
-    let mut block: Vec<Scored> = Vec::with_capacity(BLOCK);
+    let mut rest = BestFirst::new(found);
     let mut memory = Chosen::default();
     let within = scorer.within(within);
-    while !rest.is_empty() {
-        block.clear();
-        let next = std::iter::from_fn(|| rest.pop()).map(|Reverse(document)| document);
-        block.extend(next.take(BLOCK));
+    loop {
+        let block = rest.next_block();
+        if block.is_empty() {
+            break;
+        }
         if gains.count >= LEARNT_FROM
             && let Some(first) = block.first()
         {
@@ -113,7 +110,7 @@ fn descend(
                 break;
             }
         }
-        let scores = memory.score(scope, scorer, &block, &within);
+        let scores = memory.score(scope, scorer, block, &within);
         read.scored += memory.places.len() as u64;
         read.documents += block.len() as u64;
         for (document, score) in block.iter().zip(scores) {
@@ -124,6 +121,45 @@ fn descend(
         }
     }
     read
+}
+
+/// Documents that are put in order as far as they are looked at.
+struct BestFirst {
+    all: Vec<Scored>,
+    taken: usize,
+    sorted: usize,
+}
+
+impl BestFirst {
+    fn new(all: Vec<Scored>) -> Self {
+        Self {
+            all,
+            taken: 0,
+            sorted: 0,
+        }
+    }
+
+    /// The next best, [`BLOCK`] of them while there are so many.
+    fn next_block(&mut self) -> &[Scored] {
+        if self.taken == self.sorted {
+            // As many again as before, so that the selections together cost no more than a few passes.
+            let rest = &mut self.all[self.sorted..];
+            let count = self.sorted.max(8 * BLOCK).min(rest.len());
+            keep_in_front(rest, count);
+            self.sorted += count;
+        }
+        let first = self.taken;
+        self.taken = self.sorted.min(first + BLOCK);
+        &self.all[first..self.taken]
+    }
+}
+
+/// Puts the `count` best in front, best first.
+fn keep_in_front(scored: &mut [Scored], count: usize) {
+    if count > 0 && count < scored.len() {
+        scored.select_nth_unstable(count - 1);
+    }
+    scored[..count].sort_unstable();
 }
 
 /// The tokens of some documents that are likely to hold a maximum.
@@ -281,7 +317,27 @@ impl Gains {
 
 #[cfg(test)]
 mod tests {
-    use super::Gains;
+    use proptest::prelude::*;
+
+    use super::{BLOCK, BestFirst, Gains};
+    use crate::hits::Position;
+    use crate::top_k::Scored;
+
+    proptest! {
+        #[test]
+        fn blocks_are_what_a_sort_gives(scores in prop::collection::vec(-40i16..40, 0..3000)) {
+            let at = |ordinal| Position { segment: 0, ordinal };
+            let all: Vec<Scored> = scores.iter().zip(0..)
+                .map(|(&score, ordinal)| Scored { score: f32::from(score), position: at(ordinal) }).collect();
+            let mut sorted = all.clone();
+            sorted.sort_unstable();
+            let mut blocks = BestFirst::new(all);
+            for expected in sorted.chunks(BLOCK) {
+                prop_assert_eq!(blocks.next_block(), expected);
+            }
+            prop_assert!(blocks.next_block().is_empty());
+        }
+    }
 
     #[test]
     fn a_margin_is_in_deviations_from_the_mean() {

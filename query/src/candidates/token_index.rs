@@ -16,7 +16,7 @@ use super::probe::{CentroidLevels, Probe, best_centroids};
 use crate::error::QueryError;
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
-use crate::token_scorer::TokenScorer;
+use crate::token_scorer::{Centroids, TokenScorer};
 use crate::top_k::{Scored, keep_best};
 
 /// What the posting lists gave.
@@ -305,45 +305,48 @@ const BLOCK: usize = 128;
 /// How many documents ahead of the one that is scored are fetched.
 const AHEAD: usize = 12;
 
-/// Scores candidates anew with `score` and keeps the `keep` best, in no order; returns the document tokens that were
-/// scored.
-pub(crate) fn rescore(
+/// Scores candidates by their full centroid interaction and keeps the `keep` best, in no order; returns the document tokens
+/// that were scored.
+pub(crate) fn interact(
     scope: &Scope<'_>,
     scorer: &TokenScorer<'_>,
     candidates: &mut Vec<Scored>,
     keep: usize,
-    score: impl Fn(Position) -> f32 + Sync + Send,
 ) -> u64 {
-    let tokens: u64 = candidates
-        .iter()
-        .map(|c| scorer.tokens_of(c.position) as u64)
-        .sum();
     let blocks: Vec<&[Scored]> = candidates.chunks(BLOCK).collect();
     let scores = scope.map(&blocks, |block| {
-        let fetch = |candidate: &Scored| scorer.prefetch(candidate.position);
-        block.iter().take(AHEAD).for_each(fetch);
-        let scores = block.iter().enumerate().map(|(at, candidate)| {
-            block.get(at + AHEAD).map(fetch);
-            score(candidate.position)
+        let documents: Vec<_> = block.iter().map(|c| scorer.centroids_of(c.position)).collect();
+        documents.iter().take(AHEAD).for_each(Centroids::prefetch);
+        let mut tokens = 0;
+        let scores = documents.iter().zip(*block).enumerate();
+        let scores = scores.map(|(at, (document, candidate))| {
+            documents.get(at + AHEAD).map(Centroids::prefetch);
+            tokens += document.len();
+            scorer.interaction(document, candidate.position)
         });
-        scores.collect::<Vec<f32>>()
+        (scores.collect::<Vec<f32>>(), tokens)
     });
-    for (candidate, score) in candidates.iter_mut().zip(scores.into_iter().flatten()) {
-        candidate.score = score;
+    let mut tokens = 0;
+    for (block, (scores, scored)) in candidates.chunks_mut(BLOCK).zip(scores) {
+        tokens += scored as u64;
+        for (candidate, score) in block.iter_mut().zip(scores) {
+            candidate.score = score;
+        }
     }
     cut(candidates, keep);
     tokens
 }
 
-/// As [`rescore`], best first.
+/// Scores candidates anew with `score` and keeps the `keep` best, best first.
 pub(crate) fn narrow(
     scope: &Scope<'_>,
-    scorer: &TokenScorer<'_>,
     candidates: &mut Vec<Scored>,
     keep: usize,
     score: impl Fn(Position) -> f32 + Sync + Send,
-) -> u64 {
-    let tokens = rescore(scope, scorer, candidates, keep, score);
+) {
+    let scores = scope.map(candidates, |candidate| score(candidate.position));
+    for (candidate, score) in candidates.iter_mut().zip(scores) {
+        candidate.score = score;
+    }
     keep_best(candidates, keep);
-    tokens
 }

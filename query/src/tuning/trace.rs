@@ -65,7 +65,7 @@ impl Trace {
         // How far down codes are read hardly depends on the candidates: most of those that fewer lists leave out stand low.
         let mut widest = candidates.last().cloned().unwrap_or_default();
         let (count, begun) = (widest.len(), Instant::now());
-        token_index::rescore(scope, scorer, &mut widest, count, |at| scorer.interaction(at));
+        token_index::interact(scope, scorer, &mut widest, count);
         let interaction = microseconds(begun) / count.max(1) as f64;
         let most = MARGINS.last().copied().map_or(0.0, f64::from);
         let begun = Instant::now();

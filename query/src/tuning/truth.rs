@@ -67,7 +67,7 @@ pub(crate) fn by_interaction(
 ) -> Vec<Position> {
     let mut top = TopK::new(depth);
     let mut push = |position: Position| {
-        let score = scorer.interaction(position);
+        let score = scorer.interaction(&scorer.centroids_of(position), position);
         if score >= top.threshold() {
             top.push(score, position);
         }
@@ -82,8 +82,8 @@ pub(crate) fn by_interaction(
         push(Position { segment, ordinal });
     }
     let mut found = top.into_sorted();
-    token_index::narrow(scope, scorer, &mut found, refined(k), |at| scorer.coded(at));
-    token_index::narrow(scope, scorer, &mut found, k, |at| scorer.exact(at));
+    token_index::narrow(scope, &mut found, refined(k), |at| scorer.coded(at));
+    token_index::narrow(scope, &mut found, k, |at| scorer.exact(at));
     found
         .into_iter()
         .map(|Scored { position, .. }| position)

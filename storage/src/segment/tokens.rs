@@ -200,6 +200,18 @@ impl<'a> TokensView<'a> {
         }
     }
 
+    /// The centroids of a document's tokens, when they are stored so.
+    pub fn codes(&self, ordinal: u32) -> Option<Codes<'a>> {
+        let TokenRows::Residual { rows, .. } = self.rows else {
+            return None;
+        };
+        let range = self.range(ordinal);
+        match rows.codes {
+            Codes::U16(codes) => codes.get(range).map(Codes::U16),
+            Codes::U32(codes) => codes.get(range).map(Codes::U32),
+        }
+    }
+
     /// The residual codes of a document, when they are stored so.
     pub fn residual(&self, ordinal: u32) -> Option<ResidualRows<'a>> {
         self.residual_of(self.range(ordinal))
