@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use latewood_tests::hostile::{attack, attempt, create, decoders, filters, imports, plaid};
+use latewood_tests::hostile::{attack, attempt, create};
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -52,19 +52,4 @@ fn no_hostile_folder_panics_or_takes_memory_without_measure() {
             "{after} KiB at most, {before} before the attack"
         );
     }
-}
-
-#[test]
-fn no_bytes_make_a_decoder_panic() {
-    let place = tempfile::tempdir().unwrap();
-    create(&place.path().join("whole"));
-    let rounds = setting("LATEWOOD_FUZZ_SECONDS").map_or(40, |seconds| seconds * 40);
-    let seed = setting("LATEWOOD_FUZZ_SEED").unwrap_or(1);
-    let (done, right) = decoders(&place.path().join("whole"), rounds, seed);
-    println!("{done} files decoded, {right} of them right");
-    assert!(done > 500 && right > 0 && right < done);
-    assert!(filters(rounds * 100, seed) > 0);
-    let fixture = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/plaid/merged");
-    assert!(plaid(&fixture, rounds * 5, seed) > 0);
-    assert!(imports(place.path(), rounds * 20, seed) > 0);
 }

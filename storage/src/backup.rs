@@ -18,6 +18,7 @@ use crate::segment::Codebook;
 use crate::store::create_durably;
 use crate::tombstones::tombstones_path;
 use crate::wal::log_path;
+use crate::wire::number_in_name;
 
 /// How often a collection is begun again when a writer replaces its files.
 const ATTEMPTS: u32 = 20;
@@ -108,7 +109,7 @@ impl Backup<'_> {
         // The last log may grow while it is copied; one that comes after this list is left out.
         let wal = from.join("wal");
         let logs = self.backend.list(&wal).at("list", &wal)?;
-        let logs = logs.iter().filter_map(|entry| entry.name.parse::<u64>().ok());
+        let logs = logs.iter().filter_map(|entry| number_in_name(&entry.name));
         for number in logs.filter(|number| *number >= manifest.first_log) {
             copy(self.backend, &log_path(from, number), &log_path(to, number))?;
         }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::manifest::{Current, Manifest};
 use crate::segment::{Codebook, decode_component, unpack_postings};
 use crate::tombstones::{damaged_tombstones, read_tombstones, tombstones_path};
-use crate::wal::{decode_batch, decode_ids, read_log, whole_frames};
+use crate::wal::{Closed, closed_path, decode_batch, decode_ids, read_log, whole_frames};
 use crate::wire::Reader;
 
 /// Decodes a file of the kind that its header names, as far as that can be done without the others. Whether all of it
@@ -26,6 +26,10 @@ pub fn decode_file(bytes: &[u8]) -> Result<()> {
             let first = read_tombstones(&backend, Path::new("/f"), 1, 1000).map(drop);
             first.and(damaged_tombstones(&backend, Path::new("/f"), 1, 1000))
         }
+        b"CLOS" => {
+            let folder = Path::new("/f");
+            Closed::read(&memory(&closed_path(folder), bytes)?, folder).map(drop)
+        }
         b"CODB" => {
             let backend = memory(path, bytes)?;
             Codebook::open(&backend, path).map(drop)
@@ -42,6 +46,12 @@ pub fn decode_payload(bytes: &[u8]) -> Result<()> {
     let path = Path::new("wal");
     let batch = decode_batch(&mut Reader::new(path, bytes)).map(drop);
     batch.and(decode_ids(&mut Reader::new(path, bytes)).map(drop))
+}
+
+/// Decodes a collection's values in the catalog as read-only handles do; whether they are whole.
+#[must_use]
+pub fn decode_readers_copy(text: &str) -> bool {
+    crate::catalog::parse_readers_copy(text).is_some()
 }
 
 /// Unpacks a posting list of so many rows below a limit; whether it is one.

@@ -12,7 +12,7 @@ use crate::backend::StorageBackend;
 use crate::checksum::crc32;
 use crate::error::{IoContext, Result, StorageError};
 use crate::schema::Schema;
-use crate::wire::{FileKind, HEADER_BYTES, Put, Reader};
+use crate::wire::{FileKind, HEADER_BYTES, NUMBERS_END, Put, Reader, number_in_name};
 
 /// Bytes before the archive: file header, length (u64), CRC-32, four reserved. A multiple of 16.
 const PREFIX_BYTES: usize = HEADER_BYTES + 16;
@@ -101,8 +101,33 @@ impl Manifest {
         }
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
-        rkyv::from_bytes::<Self, ArchiveError>(&aligned)
-            .map_err(|error| damaged("a manifest", error.to_string()))
+        let manifest = rkyv::from_bytes::<Self, ArchiveError>(&aligned)
+            .map_err(|error| damaged("a manifest", error.to_string()))?;
+        let too_high = manifest.numbers().find(|number| *number >= NUMBERS_END);
+        match too_high {
+            None => Ok(manifest),
+            Some(number) => {
+                let expected = format!("numbers below {NUMBERS_END}");
+                Err(damaged(&expected, number.to_string()))
+            }
+        }
+    }
+
+    /// Every number that is counted on from.
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        let segments = self
+            .segments
+            .iter()
+            .flat_map(|entry| [entry.id, entry.tombstones]);
+        let lists = self.codebooks.iter().chain(&self.loads).copied();
+        let single = [
+            self.number,
+            self.sequence,
+            self.first_log,
+            self.next_segment,
+            self.next_codebook,
+        ];
+        single.into_iter().chain(segments).chain(lists)
     }
 }
 
@@ -162,7 +187,7 @@ pub(crate) fn manifest_path(collection: &Path, number: u64) -> PathBuf {
 
 /// The number of a manifest file, from its name.
 pub(crate) fn manifest_number(name: &str) -> Option<u64> {
-    name.strip_prefix(MANIFEST)?.parse().ok()
+    number_in_name(name.strip_prefix(MANIFEST)?)
 }
 
 /// The pointer to the manifest in force.
@@ -297,6 +322,25 @@ mod tests {
             next_segment: 6,
             next_codebook: 3,
         }
+    }
+
+    #[test]
+    fn numbers_that_no_writer_reaches_are_damage() {
+        type Change = fn(&mut Manifest);
+        let changes: [Change; 5] = [
+            |m| m.sequence = u64::MAX,
+            |m| m.first_log = NUMBERS_END,
+            |m| m.next_segment = u64::MAX,
+            |m| m.segments[0].tombstones = u64::MAX,
+            |m| m.codebooks.push(u64::MAX),
+        ];
+        for change in changes {
+            let mut manifest = sample();
+            change(&mut manifest);
+            let error = Manifest::decode(Path::new("manifest-3"), &manifest.encode().unwrap()).unwrap_err();
+            assert!(matches!(error, StorageError::Corruption { .. }), "{error}");
+        }
+        assert_eq!(manifest_number(&format!("manifest-{}", u64::MAX)), None);
     }
 
     #[test]

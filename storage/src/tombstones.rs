@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 use crate::backend::{StorageBackend, write_file};
 use crate::checksum::crc32;
 use crate::error::{IoContext, Result, StorageError};
-use crate::wire::{FileKind, HEADER_BYTES, Put, Reader};
+use crate::wire::{FileKind, HEADER_BYTES, Put, Reader, number_in_name};
 
 const TOMBSTONES: &str = "tombstones-";
 
@@ -19,7 +19,7 @@ pub(crate) fn tombstones_path(segment: &Path, number: u64) -> PathBuf {
 
 /// The number of a tombstones file, from its name.
 pub(crate) fn tombstones_number(name: &str) -> Option<u64> {
-    name.strip_prefix(TOMBSTONES)?.parse().ok()
+    number_in_name(name.strip_prefix(TOMBSTONES)?)
 }
 
 /// Writes a new file, durable on return with its name.

@@ -12,6 +12,8 @@ use crate::error::{Result, StorageError};
 pub const MAGIC: [u8; 4] = *b"LTWD";
 /// The version that this build writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
+/// Numbers of files and of changes are below this, so that counting on from one never overflows.
+pub(crate) const NUMBERS_END: u64 = 1 << 62;
 /// Bytes of the header that every file begins with.
 pub const HEADER_BYTES: usize = 16;
 
@@ -87,6 +89,11 @@ impl FileKind {
         }
         Ok(rest)
     }
+}
+
+/// The number that a file is named by; none where no writer counts that far.
+pub(crate) fn number_in_name(name: &str) -> Option<u64> {
+    name.parse().ok().filter(|number| *number < NUMBERS_END)
 }
 
 /// A cursor over the bytes of a file that returns errors and never panics.
@@ -191,6 +198,18 @@ impl<'a> Reader<'a> {
     /// [`StorageError::Corruption`] when there are fewer.
     pub fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// The number of a file or a change.
+    ///
+    /// # Errors
+    /// [`StorageError::Corruption`] when there are fewer bytes, or no writer counts that far.
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        let number = self.u64()?;
+        if number < NUMBERS_END {
+            return Ok(number);
+        }
+        Err(self.corruption(format!("a number below {NUMBERS_END}"), number.to_string()))
     }
 
     /// A u32 count that the caller multiplies: refused when even one byte each would not fit in what remains.

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use latewood::{Database, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 use latewood_storage::{
     CollectionStore, DenseSpec, FieldSpec, FieldType, Maintenance, Operation, OptimizeOptions, Payload,
-    Record, Schema, Store, StoreOptions, TokensSpec, fuzzing,
+    Record, Schema, Store, StoreOptions, TokensSpec,
 };
 use serde_json::json;
 
-use crate::reseal::{reseal, write_resealed};
+use crate::reseal::write_resealed;
 
 /// Documents of the large segment: enough for a graph, and with five tokens each for a codebook.
 const LARGE: u64 = 1_100;
@@ -158,6 +158,20 @@ pub fn create(path: &Path) {
     store.close().unwrap();
 }
 
+/// A database with one segment, whose tokens are raw.
+pub fn create_raw(path: &Path) {
+    let create = StoreOptions {
+        create: true,
+        ..options()
+    };
+    let store = Store::open(path, create).unwrap();
+    let c = store.create_collection("c", schema()).unwrap();
+    c.commit((0..20).map(|id| Operation::Upsert(record(id, 1))).collect())
+        .unwrap();
+    c.flush().unwrap();
+    store.close().unwrap();
+}
+
 /// Every file of a database but its lock and sled's.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -173,7 +187,8 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
     for file in files(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -218,6 +233,14 @@ pub fn attack(whole: &Path, seed: u64) -> Result<(), String> {
 
 fn read(folder: &Path) -> Result<(), latewood::Error> {
     let db = Database::options().read_only(true).threads(1).open(folder)?;
+    look(&db)
+}
+
+/// Checks, gets, lists and searches.
+///
+/// # Errors
+/// When the collection does not open.
+pub fn look(db: &Database) -> Result<(), latewood::Error> {
     let _ = db.check("c", true);
     let collection = db.collection("c")?;
     for id in (0..LARGE + 15).step_by(97) {
@@ -275,94 +298,4 @@ pub fn attempt(whole: &Path) -> (bool, usize) {
         .limit(20)
         .run();
     (well, hits.unwrap().len())
-}
-
-/// Feeds changed files to their decoders; how many, and how many were right all the same.
-pub fn decoders(whole: &Path, rounds: u64, seed: u64) -> (u64, u64) {
-    let mut random = Random(seed);
-    let corpus: Vec<Vec<u8>> = files(&whole.join("collections"))
-        .iter()
-        .map(|file| fs::read(file).unwrap())
-        .collect();
-    let (mut done, mut right) = (0, 0);
-    for _ in 0..rounds {
-        for file in &corpus {
-            let mut bytes = file.clone();
-            mutate(&mut bytes, &mut random);
-            if random.below(5) > 0 {
-                let _ = reseal(&mut bytes);
-            }
-            right += u64::from(fuzzing::decode_file(&bytes).is_ok());
-            let payload = bytes.get(72..).unwrap_or_default();
-            let _ = fuzzing::decode_payload(payload);
-            let _ = fuzzing::unpack(payload, random.below(5000), 1000);
-            done += 1;
-        }
-    }
-    (done, right)
-}
-
-/// Feeds changed filters to the parser; how many it took.
-pub fn filters(rounds: u64, seed: u64) -> u64 {
-    const CORPUS: [&str; 4] = [
-        "year >= 10 and (lang = \"de\" or not lang in [\"en\", \"fr\"])",
-        "price between -1.5e3 and 20 and open = true",
-        "title is null or year != 1999 and lang contains \"x\\\"y\"",
-        "((((year < 3))))",
-    ];
-    let mut random = Random(seed);
-    let mut taken = 0;
-    for round in 0..rounds {
-        let mut bytes = CORPUS[usize::try_from(round % 4).unwrap_or(0)]
-            .as_bytes()
-            .to_vec();
-        mutate(&mut bytes, &mut random);
-        let text = String::from_utf8_lossy(&bytes);
-        taken += u64::from(latewood::Filter::parse(&text).is_ok());
-        let _ = latewood::Filter::parse(&"(".repeat(random.below(20_000)));
-    }
-    taken
-}
-
-/// Feeds changed indexes of fast-plaid to their reader; how many it took.
-pub fn plaid(fixture: &Path, rounds: u64, seed: u64) -> u64 {
-    let mut random = Random(seed);
-    let place = tempfile::tempdir().unwrap();
-    let mut taken = 0;
-    for _ in 0..rounds {
-        copy(fixture, place.path());
-        let all = files(place.path());
-        let path = &all[random.below(all.len())];
-        let mut bytes = fs::read(path).unwrap();
-        mutate(&mut bytes, &mut random);
-        fs::write(path, bytes).unwrap();
-        taken += u64::from(latewood::import::PlaidIndex::open(place.path()).is_ok());
-    }
-    taken
-}
-
-/// Feeds changed npy and JSON lines files to the importers; how many they took.
-pub fn imports(folder: &Path, rounds: u64, seed: u64) -> u64 {
-    let mut random = Random(seed);
-    let (npy, jsonl) = (folder.join("a.npy"), folder.join("a.jsonl"));
-    crate::command::write_npy(&npy, &[4, 8], &[0.25; 32]);
-    let array = fs::read(&npy).unwrap();
-    let lines = b"{\"_id\": \"a\", \"text\": \"one\", \"year\": 3}\n{\"id\": 7, \"text\": \"two\", \"dense\": [1, 2]}\n";
-    let mut taken = 0;
-    for _ in 0..rounds {
-        let mut bytes = array.clone();
-        mutate(&mut bytes, &mut random);
-        fs::write(&npy, &bytes).unwrap();
-        if let Ok(mut reader) = latewood::import::NpyReader::open(&npy) {
-            let mut row = Vec::new();
-            taken += u64::from(reader.read_f32(1, &mut row).is_ok());
-        }
-        let mut bytes = lines.to_vec();
-        mutate(&mut bytes, &mut random);
-        fs::write(&jsonl, &bytes).unwrap();
-        if let Ok(queries) = latewood::import::read_queries(&jsonl) {
-            taken += queries.len() as u64;
-        }
-    }
-    taken
 }

@@ -88,41 +88,53 @@ fn identity(file: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Writes other bytes of a file with checksums that are right, there and in the files that name it.
-pub fn write_resealed(path: &Path, mut bytes: Vec<u8>) {
-    let before = fs::read(path).unwrap();
-    if reseal(&mut bytes).is_none() {
+pub fn write_resealed(path: &Path, bytes: Vec<u8>) {
+    for (path, bytes) in resealed(path, bytes, |path| fs::read(path).ok()) {
         fs::write(path, bytes).unwrap();
-        return;
-    }
-    fs::write(path, &bytes).unwrap();
-    let folder = path.parent().unwrap();
-    let meta = folder.join("meta");
-    if meta.exists() && meta != path {
-        if let (Some(old), Some(new)) = (identity(&before), identity(&bytes)) {
-            let mut whole = fs::read(&meta).unwrap();
-            let places: Vec<usize> = (0..whole.len().saturating_sub(12))
-                .filter(|at| whole[*at..*at + 12] == old)
-                .collect();
-            places
-                .into_iter()
-                .for_each(|at| whole[at..at + 12].copy_from_slice(&new));
-            let _ = reseal(&mut whole);
-            fs::write(&meta, whole).unwrap();
-        }
-    } else if bytes.get(4..8) == Some(b"MANI") {
-        point_to(&folder.join("CURRENT"), &bytes);
     }
 }
 
-/// Makes CURRENT name a manifest of these bytes.
-fn point_to(current: &PathBuf, manifest: &[u8]) {
-    let mut bytes = fs::read(current).unwrap();
-    bytes.truncate(32);
-    if put_u32(&mut bytes, 24, crc32(manifest))
-        .and_then(|()| reseal(&mut bytes))
+/// What to write so that a file of a database has other bytes and all checksums are right, there and in the files that
+/// name it. `read` gives what files hold before.
+pub fn resealed(
+    path: &Path,
+    mut bytes: Vec<u8>,
+    read: impl Fn(&Path) -> Option<Vec<u8>>,
+) -> Vec<(PathBuf, Vec<u8>)> {
+    let whole = reseal(&mut bytes).is_some();
+    let mut changed = vec![(path.to_owned(), bytes.clone())];
+    if !whole {
+        return changed;
+    }
+    let beside = |name: &str| path.parent().map(|folder| folder.join(name)).unwrap_or_default();
+    let meta = beside("meta");
+    if bytes.get(4..8) == Some(b"MANI") {
+        let current = beside("CURRENT");
+        changed.extend(read(&current).map(|before| (current, pointing_to(before, &bytes))));
+    } else if meta != path
+        && let (Some(mut whole), Some(before)) = (read(&meta), read(path))
+        && let (Some(old), Some(new)) = (identity(&before), identity(&bytes))
+    {
+        let places: Vec<usize> = (0..whole.len().saturating_sub(12))
+            .filter(|at| whole[*at..*at + 12] == old)
+            .collect();
+        places
+            .into_iter()
+            .for_each(|at| whole[at..at + 12].copy_from_slice(&new));
+        let _ = reseal(&mut whole);
+        changed.push((meta, whole));
+    }
+    changed
+}
+
+/// CURRENT, made to name a manifest of these bytes.
+fn pointing_to(mut current: Vec<u8>, manifest: &[u8]) -> Vec<u8> {
+    current.truncate(32);
+    if put_u32(&mut current, 24, crc32(manifest))
+        .and_then(|()| reseal(&mut current))
         .is_some()
     {
-        bytes.extend_from_slice(manifest);
+        current.extend_from_slice(manifest);
     }
-    fs::write(current, bytes).unwrap();
+    current
 }

@@ -73,6 +73,15 @@ impl Collection {
         Ok(self.store.snapshot())
     }
 
+    /// Has a handle of a database that is open read-only see what the writer's process has acknowledged until now. Queries
+    /// that run go on with what they began with. On the writer's own handle there is nothing to do: it sees every write.
+    ///
+    /// # Errors
+    /// When a file is damaged or cannot be read, or the collection was dropped; the handle shows what it showed before.
+    pub fn refresh(&self) -> Result<(), Error> {
+        Ok(self.store.refresh()?)
+    }
+
     /// The document of this id.
     pub fn get(&self, id: impl Into<DocumentId>) -> Result<Option<Document>, Error> {
         Ok(self.store.get(&id.into())?.map(Document::from))

@@ -3,8 +3,10 @@
 //! A tokenizer.json often pins a truncation and a padding of its own; both are switched off, and texts are cut here, by
 //! tokens. Which markers go around a text is asked of the tokenizer once, by framing a probe.
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use tokenizers::{PostProcessor, Tokenizer};
 
 use super::ModelError;
@@ -57,18 +59,28 @@ impl TextTokenizer {
             expected: "a tokenizer of the tokenizers library",
             problem,
         };
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(|e| bad(e.to_string()))?;
+        // The library panics on some files that are cut short, or that no one has written who knows it.
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| bad(e.to_string()))?;
+        let read = || Self::from_json(model, bytes);
+        match catch_unwind(read) {
+            Ok(read) => read.map_err(bad),
+            Err(_) => Err(bad("the tokenizers library panicked on it".into())),
+        }
+    }
+
+    fn from_json(model: &str, bytes: &[u8]) -> Result<Self, String> {
+        let mut inner = Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
         let pinned_length = inner.get_truncation().map(|t| t.max_length);
-        inner.with_truncation(None).map_err(|e| bad(e.to_string()))?;
+        inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);
-        let single = probe(&inner, false).map_err(&bad)?;
-        let pair = probe(&inner, true).map_err(&bad)?;
+        let single = probe(&inner, false)?;
+        let pair = probe(&inner, true)?;
         let ([before, after], [first, between, last]) = match (
             <[Markers; 2]>::try_from(single.markers),
             <[Markers; 3]>::try_from(pair.markers),
         ) {
             (Ok(single), Ok(pair)) => (single, pair),
-            _ => return Err(bad("it frames texts in a way that is not known".into())),
+            _ => return Err("it frames texts in a way that is not known".into()),
         };
         let pair_types = [pair.types.first(), pair.types.get(1)].map(|t| t.copied().unwrap_or(0));
         Ok(Self {

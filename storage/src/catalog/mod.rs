@@ -19,6 +19,7 @@ use crate::collection::CollectionStore;
 use crate::error::{Result, StorageError};
 use database::{Database, Failed};
 use readers::ReadersCopy;
+pub(crate) use readers::parse as parse_readers_copy;
 
 /// The most bytes of a value's JSON: larger ones would leak space in sled.
 pub const MAX_VALUE_BYTES: usize = 4096;

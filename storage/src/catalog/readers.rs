@@ -67,7 +67,8 @@ impl ReadersCopy {
     }
 }
 
-fn parse(text: &str) -> Option<BTreeMap<String, Value>> {
+/// The values in the text of a copy, if it is whole.
+pub(crate) fn parse(text: &str) -> Option<BTreeMap<String, Value>> {
     let (crc, json) = text.split_once('\n')?;
     let whole = u32::from_str_radix(crc, 16).ok()? == crc32(json.as_bytes());
     if whole {

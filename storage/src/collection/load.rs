@@ -15,7 +15,7 @@ use crate::segment::{Codebook, Segment, SegmentView};
 use crate::snapshot::Snapshot;
 use crate::tombstones::read_tombstones;
 use crate::wal::{Closed, Frame, FrameKind, decode_batch, decode_ids, log_path, read_log};
-use crate::wire::Reader;
+use crate::wire::{Reader, number_in_name};
 
 /// How often a reader starts over when a writer replaced the files under it.
 const ATTEMPTS: u32 = 20;
@@ -229,10 +229,7 @@ impl Replay<'_> {
         // Read before the logs: it only ever says less than there is.
         let closed = Closed::read(backend, dir).unwrap_or_default();
         let names = backend.list(&folder).at("list", &folder)?;
-        let last = names
-            .iter()
-            .filter_map(|entry| entry.name.parse::<u64>().ok())
-            .max();
+        let last = names.iter().filter_map(|entry| number_in_name(&entry.name)).max();
         let last = last.unwrap_or_default().max(manifest.first_log);
         if let Some(closed) = closed.filter(|closed| closed.number > last) {
             let path = log_path(dir, closed.number);

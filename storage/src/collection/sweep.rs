@@ -7,6 +7,7 @@ use crate::backend::{DirectoryEntry, StorageBackend};
 use crate::manifest::{Manifest, manifest_number};
 use crate::segment::codebook_number;
 use crate::tombstones::tombstones_number;
+use crate::wire::number_in_name;
 
 /// Numbers that new files may begin at: past everything that is still there.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +74,7 @@ fn sweep_numbered(
 }
 
 fn number(entry: &DirectoryEntry) -> Option<u64> {
-    entry.name.parse().ok()
+    number_in_name(&entry.name)
 }
 
 fn list(backend: &dyn StorageBackend, dir: &Path) -> Vec<DirectoryEntry> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result};
+use crate::wire::number_in_name;
 
 /// A folder that damaged files are kept in.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl<'a> Aside<'a> {
     /// A new folder `damaged-N` of a database, for files of a collection.
     pub(super) fn create(backend: &'a dyn StorageBackend, database: &Path) -> Result<Self> {
         let names = backend.list(database).at("list", database)?;
-        let number = |name: &str| name.strip_prefix("damaged-")?.parse::<u64>().ok();
+        let number = |name: &str| number_in_name(name.strip_prefix("damaged-")?);
         let next = names
             .iter()
             .filter_map(|entry| number(&entry.name))

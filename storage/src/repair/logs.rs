@@ -8,7 +8,7 @@ use crate::document::{DocumentId, Record};
 use crate::error::{IoContext, Result};
 use crate::operation::Operation;
 use crate::wal::{FrameKind, decode_batch, decode_ids, log_path, whole_frames};
-use crate::wire::Reader;
+use crate::wire::{Reader, number_in_name};
 
 /// The last change to a document.
 #[derive(Debug)]
@@ -49,7 +49,10 @@ pub(super) fn read_logs(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error).at("list", &folder),
     };
-    let mut numbers: Vec<u64> = names.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+    let mut numbers: Vec<u64> = names
+        .iter()
+        .filter_map(|entry| number_in_name(&entry.name))
+        .collect();
     numbers.sort_unstable();
     let mut reading = Reading {
         logged: Logged::default(),

@@ -11,6 +11,7 @@ use super::reader::ComponentFile;
 use super::writer::ComponentWriter;
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
+use crate::wire::number_in_name;
 
 const SPARE: &str = "spare";
 
@@ -162,7 +163,7 @@ pub(crate) fn spare_path(path: &Path) -> PathBuf {
 /// The number of a codebook, from the name of one of its files.
 pub(crate) fn codebook_number(name: &str) -> Option<u64> {
     let number = name.strip_suffix(".spare").unwrap_or(name);
-    number.parse().ok()
+    number_in_name(number)
 }
 
 /// A distortion that is kept in a section of its own; none in files of before.

@@ -168,12 +168,16 @@ impl SegmentMeta {
     pub(crate) fn open(backend: &dyn StorageBackend, dir: &Path) -> Result<(Self, ComponentFile)> {
         let path = dir.join(Component::Meta.name());
         let file = ComponentFile::open(backend, &path, Component::Meta.kind())?;
+        Ok((Self::parse(&file)?, file))
+    }
+
+    /// The archive of a meta file.
+    pub(crate) fn parse(file: &ComponentFile) -> Result<Self> {
         let archive = file.section(ARCHIVE)?;
         let wrong = |error: rancor::Error| {
             file.corruption_in(ARCHIVE, 0, "a segment's description", error.to_string())
         };
         let meta = rkyv::access::<ArchivedSegmentMeta, rancor::Error>(archive).map_err(wrong)?;
-        let meta = rkyv::deserialize::<Self, rancor::Error>(meta).map_err(wrong)?;
-        Ok((meta, file))
+        rkyv::deserialize::<Self, rancor::Error>(meta).map_err(wrong)
     }
 }

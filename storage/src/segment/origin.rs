@@ -29,7 +29,7 @@ impl Origin {
 
     pub(super) fn decode(file: &Path, bytes: &[u8], offset: u64) -> Result<Self> {
         let mut reader = Reader::with_base(file, bytes, offset);
-        let (sequence, flushed) = (reader.u64()?, reader.u64()?);
+        let (sequence, flushed) = (reader.number()?, reader.number()?);
         let mut sources = Vec::new();
         while reader.remaining() > 0 {
             sources.push(reader.u64()?);

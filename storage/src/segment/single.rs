@@ -1,22 +1,31 @@
 //! Reading one file of a segment without the others.
 
+use std::hint::black_box;
+use std::ops::Range;
 use std::path::Path;
 
-use latewood_codecs::DenseCodec;
+use latewood_codecs::{DenseCodec, OriginalCodec};
 
+use super::columns::{ColumnView, Columns};
 use super::component::Component;
 use super::documents::Documents;
 use super::graph;
 use super::ids::Ids;
 use super::ivf;
-use super::meta::Beside;
+use super::meta::{Beside, SegmentMeta};
+use super::original;
 use super::reader::ComponentFile;
 use super::tokens;
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
+use crate::schema::{FieldSpec, FieldType};
 
 /// Rows that are looked at one by one at most.
 const ROWS: u32 = 2000;
+/// Columns that are looked at; there must be so many.
+const FIELDS: usize = 2;
+/// No schema has more.
+const MOST_DIM: usize = 1 << 16;
 
 /// Reads everything in a file of the kind that its header names.
 pub(crate) fn decode_component(backend: &dyn StorageBackend, path: &Path) -> Result<()> {
@@ -74,14 +83,60 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
             let dim = usize::try_from(second).unwrap_or(usize::MAX);
             file.exactly::<u8>(
                 1,
-                rows.saturating_mul(DenseCodec::Int8.row_bytes(dim.min(1 << 16))),
+                rows.saturating_mul(DenseCodec::Int8.row_bytes(dim.min(MOST_DIM))),
             )
             .map(drop)
         }
         Component::Meta => {
             drop(Beside::read(file));
+            SegmentMeta::parse(file)?;
             file.verify()
         }
-        Component::Columns | Component::Original => file.verify(),
+        Component::Columns => {
+            let columns = Columns::new(file, rows);
+            let read = (0..FIELDS).map(|field| read_column(columns, field, &some()));
+            read.fold(file.verify(), Result::and)
+        }
+        Component::Original => {
+            let tokens = usize::try_from(first).unwrap_or(usize::MAX);
+            // The schema says it, which has been checked.
+            let dim = usize::try_from(second).unwrap_or(usize::MAX).min(MOST_DIM);
+            let codec = OriginalCodec::ALL
+                .into_iter()
+                .find(|codec| *codec as u64 == third);
+            let codec = codec.ok_or_else(|| file.corruption(0, "a codec of originals", third.to_string()))?;
+            original::open(file, codec, dim, tokens).map(drop)
+        }
     }
+}
+
+/// Reads a column as each kind of field that it may be of; it is of one.
+fn read_column(columns: Columns<'_>, index: usize, rows: &Range<u32>) -> Result<()> {
+    let kinds = [
+        FieldType::Keyword,
+        FieldType::Int,
+        FieldType::Float,
+        FieldType::Bool,
+    ];
+    let read = kinds.map(|kind| read_column_as(columns, index, kind, rows.clone()));
+    read.into_iter().reduce(Result::or).unwrap_or(Ok(()))
+}
+
+fn read_column_as(columns: Columns<'_>, index: usize, kind: FieldType, rows: Range<u32>) -> Result<()> {
+    let field = FieldSpec {
+        name: String::new(),
+        kind,
+    };
+    match columns.get(index, &field)? {
+        ColumnView::Keyword(column) => {
+            for row in rows {
+                let terms = column.terms_of(row).iter().map(|term| column.term(*term));
+                terms.for_each(|term| _ = black_box(column.find(term)));
+            }
+        }
+        ColumnView::Int(column) => rows.for_each(|row| _ = black_box(column.get(row))),
+        ColumnView::Float(column) => rows.for_each(|row| _ = black_box(column.get(row))),
+        ColumnView::Bool(column) => rows.for_each(|row| _ = black_box(column.get(row))),
+    }
+    Ok(())
 }

@@ -27,7 +27,10 @@ const COLLECTIONS: &str = "collections";
 pub struct Store {
     path: PathBuf,
     context: Arc<Context>,
+    /// Held only to look and to note: who asks for a collection that is open waits for no file.
     open: Mutex<BTreeMap<String, Arc<CollectionStore>>>,
+    /// Held while collections are opened, created and dropped.
+    changing: Mutex<()>,
     catalog: OnceLock<Catalog>,
     closing: AtomicBool,
     /// Which collections a reopen would find became unknown.
@@ -61,6 +64,7 @@ impl Store {
             path,
             context: Arc::new(Context::new(options, lock)),
             open: Mutex::default(),
+            changing: Mutex::default(),
             catalog: OnceLock::new(),
             closing: AtomicBool::new(false),
             poison: Poison::default(),
@@ -170,12 +174,13 @@ impl Store {
     /// [`StorageError::NoCollection`], [`StorageError::Corruption`], [`StorageError::VersionTooNew`],
     /// [`StorageError::Io`].
     pub fn collection(&self, name: &str) -> Result<Arc<CollectionStore>> {
-        let mut open = self.lock_open();
-        if self.context.closed() || self.closing.load(Ordering::Acquire) {
-            return Err(StorageError::Closed);
+        if let Some(collection) = self.opened(name)? {
+            return Ok(collection);
         }
-        if let Some(collection) = open.get(name) {
-            return Ok(Arc::clone(collection));
+        let _alone = self.lock_changing();
+        // Someone may have opened it meanwhile.
+        if let Some(collection) = self.opened(name)? {
+            return Ok(collection);
         }
         let dir = self.path.join(COLLECTIONS).join(name);
         if !is_name(name) || !self.context.backend().exists(&dir).at("open", &dir)? {
@@ -185,8 +190,17 @@ impl Store {
             });
         }
         let collection = CollectionStore::open(Arc::clone(&self.context), name, dir)?;
-        open.insert(name.to_owned(), Arc::clone(&collection));
+        self.lock_open().insert(name.to_owned(), Arc::clone(&collection));
         Ok(collection)
+    }
+
+    /// A collection that is open.
+    fn opened(&self, name: &str) -> Result<Option<Arc<CollectionStore>>> {
+        let open = self.lock_open();
+        if self.context.closed() || self.closing.load(Ordering::Acquire) {
+            return Err(StorageError::Closed);
+        }
+        Ok(open.get(name).map(Arc::clone))
     }
 
     /// The catalog, opened at first use. A database that is open read-only has a copy in memory of what a writer left.
@@ -232,6 +246,7 @@ impl Store {
     /// The first failure of a last flush or sync; the database is closed all the same.
     pub fn close(&self) -> Result<()> {
         let open = {
+            let _alone = self.lock_changing();
             let mut open = self.lock_open();
             // Work in the background must not open a collection again that is being closed.
             self.closing.store(true, Ordering::Release);
@@ -241,6 +256,10 @@ impl Store {
         self.context.close();
         self.context.unlock();
         results.into_iter().collect()
+    }
+
+    fn lock_changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<CollectionStore>>> {

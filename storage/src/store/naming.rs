@@ -23,7 +23,7 @@ impl Store {
         check_name(name)?;
         schema.validate()?;
         self.poison.check()?;
-        let mut open = self.lock_open();
+        let alone = self.lock_changing();
         let backend = self.context.backend();
         let (dir, draft) = self.names(name, CREATING);
         if backend.exists(&dir).at("open", &dir)? {
@@ -45,8 +45,8 @@ impl Store {
                     let _ = backend.remove_dir_all(&draft);
                 }
             })?;
-        open.insert(name.to_owned(), Arc::clone(&collection));
-        drop(open);
+        self.lock_open().insert(name.to_owned(), Arc::clone(&collection));
+        drop(alone);
         if let Some(catalog) = self.catalog.get() {
             catalog.catch_up_one(&collection);
         }
@@ -66,7 +66,7 @@ impl Store {
         if let Some(collection) = dropped {
             collection.stop_background();
         }
-        let mut open = self.lock_open();
+        let alone = self.lock_changing();
         let backend = self.context.backend();
         let (dir, doomed) = self.names(name, DROPPING);
         if !is_name(name) || !backend.exists(&dir).at("open", &dir)? {
@@ -85,15 +85,16 @@ impl Store {
                 self.rename_back(&doomed, &dir, error);
             })
         };
-        match open.get(name) {
+        let opened = self.lock_open().get(name).cloned();
+        match opened {
             Some(collection) => collection.drop_by(rename)?,
             None => rename()?,
         }
-        open.remove(name);
+        self.lock_open().remove(name);
         if let Err(error) = backend.remove_dir_all(&doomed) {
             tracing::warn!(path = %doomed.display(), %error, "a dropped collection is removed at the next open");
         }
-        drop(open);
+        drop(alone);
         if let Some(catalog) = self.catalog.get() {
             catalog.remove(name);
         }

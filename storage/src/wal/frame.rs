@@ -2,7 +2,7 @@
 
 use crate::checksum::crc32;
 use crate::error::{RecordFault, Result, StorageError};
-use crate::wire::Put;
+use crate::wire::{NUMBERS_END, Put};
 
 /// The first four bytes of a frame, by which frames behind a damaged one are found.
 pub(crate) const FRAME_MAGIC: [u8; 4] = *b"LWfr";
@@ -59,7 +59,7 @@ impl<'a> Frame<'a> {
         };
         Some(Self {
             kind,
-            sequence: u64_at(8)?,
+            sequence: u64_at(8).filter(|sequence| *sequence < NUMBERS_END)?,
             durable: u64_at(16)?,
             offset: offset as u64,
             payload,

@@ -9,7 +9,7 @@ mod reader;
 mod record;
 mod writer;
 
-pub(crate) use closed::Closed;
+pub(crate) use closed::{Closed, closed_path};
 pub(crate) use frame::{Frame, FrameKind};
 pub(crate) use reader::{read_log, whole_frames};
 pub(crate) use record::{decode_batch, decode_ids, encode_batch, encode_ids};
@@ -43,7 +43,7 @@ fn log_header(number: u64, first_sequence: u64) -> Vec<u8> {
 fn check_log_header(file: &Path, number: u64, bytes: &[u8]) -> Result<u64> {
     let rest = FileKind::WAL.check(file, bytes)?;
     let mut reader = Reader::with_base(file, rest, HEADER_BYTES as u64);
-    let (found, first_sequence, crc) = (reader.u64()?, reader.u64()?, reader.u32()?);
+    let (found, first_sequence, crc) = (reader.u64()?, reader.number()?, reader.u32()?);
     if crc != crc32(rest.get(..16).unwrap_or_default()) {
         return Err(reader.corruption("the checksum of the log's number", format!("{crc:08x}")));
     }

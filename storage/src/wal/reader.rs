@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_writer_reaches_are_damage() {
+        let error = read_log(Path::new("wal/4"), 4, &log_header(4, u64::MAX)).unwrap_err();
+        assert!(matches!(error, StorageError::Corruption { .. }), "{error}");
+        let mut bytes = log_header(4, 10);
+        put_frame(&mut bytes, FrameKind::Batch, u64::MAX, 0, b"last").unwrap();
+        assert_eq!(whole_frames(&bytes).count(), 0);
+    }
+
+    #[test]
     fn zeros_after_the_frames_are_cut() {
         let (mut bytes, ends) = log();
         bytes.resize(bytes.len() + 4096, 0);
