@@ -206,6 +206,19 @@ fn from_text_to_judged_hits() {
         (copied["documents"].clone(), copied["tokens"].clone()),
         (documents.into(), ingested["tokens"].clone())
     );
+    let folder = place.path("exported");
+    let told = latewood(&["export", &db, "packages", &folder, "--json"])
+        .ok()
+        .json();
+    assert_eq!(told["documents"], copied["documents"]);
+    latewood(&["create", &db, "again", "--dense", "128", "--multi", "64"]).ok();
+    let again = latewood(&["ingest", &db, "again", &folder, "--no-optimize", "--json"])
+        .ok()
+        .json();
+    assert_eq!(
+        (again["documents"].clone(), again["tokens"].clone()),
+        (copied["documents"].clone(), copied["tokens"].clone())
+    );
     assert_eq!(
         latewood(&["optimize", &db, "--json"])
             .ok()
@@ -213,7 +226,7 @@ fn from_text_to_judged_hits() {
             .as_array()
             .unwrap()
             .len(),
-        2
+        3
     );
 }
 

@@ -12,6 +12,19 @@ pub(crate) const TITLE_KEY: &str = "title";
 pub(crate) const TEXT_KEY: &str = "text";
 pub(crate) const DENSE_KEY: &str = "_dense";
 pub(crate) const TOKENS_KEY: &str = "_tokens";
+/// A text to be taken as it is, not joined with a title or trimmed.
+pub(crate) const EXACT_TEXT_KEY: &str = "_text";
+/// A payload some of whose keys are among these.
+pub(crate) const PAYLOAD_KEY: &str = "_payload";
+const KEYS: [&str; 7] = [
+    ID_KEY,
+    TITLE_KEY,
+    TEXT_KEY,
+    DENSE_KEY,
+    TOKENS_KEY,
+    EXACT_TEXT_KEY,
+    PAYLOAD_KEY,
+];
 
 /// A document: an id, and any of a text, a payload, a dense vector and a token matrix.
 ///
@@ -92,10 +105,14 @@ impl Document {
         self
     }
 
-    /// The document as a line of JSON that [`JsonLines`](crate::import::JsonLines) reads: `_id`, `text`, the payload's
-    /// keys, and with `vectors` also `_dense` and `_tokens`.
+    /// The document as a line of JSON that [`JsonLines`](crate::import::JsonLines) reads as the same: `_id`, `text`, the
+    /// payload's keys, and with `vectors` also `_dense` and `_tokens`. A text that begins or ends with white space is
+    /// `_text`, and a payload with a key such as `title` is whole in `_payload`.
     pub fn to_json(&self, vectors: bool) -> Value {
         let mut object = match &self.payload {
+            Value::Object(payload) if KEYS.iter().any(|key| payload.contains_key(*key)) => {
+                Payload::from_iter([(PAYLOAD_KEY.to_owned(), self.payload.clone())])
+            }
             Value::Object(payload) => payload.clone(),
             _ => Payload::new(),
         };
@@ -105,7 +122,12 @@ impl Document {
         };
         object.insert(ID_KEY.to_owned(), id);
         if let Some(text) = &self.text {
-            object.insert(TEXT_KEY.to_owned(), Value::from(text.as_str()));
+            let key = if text.trim() == text {
+                TEXT_KEY
+            } else {
+                EXACT_TEXT_KEY
+            };
+            object.insert(key.to_owned(), Value::from(text.as_str()));
         }
         if let Some(dense) = self.dense.as_ref().filter(|_| vectors) {
             object.insert(DENSE_KEY.to_owned(), Value::from(dense.as_slice()));

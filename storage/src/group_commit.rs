@@ -1,9 +1,9 @@
 //! Concurrent writers share one append and one sync: whoever finds no leader commits for everyone who waits.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Result, StorageError};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A queue of commits.
 #[derive(Debug)]
@@ -93,63 +93,5 @@ impl<T> Drop for Lead<'_, T> {
         }
         queue.led = false;
         self.group.done.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn everyone_gets_the_result_of_their_own_item() {
-        let (group, calls, barrier) = (GroupCommit::default(), AtomicU64::new(0), Barrier::new(8));
-        std::thread::scope(|scope| {
-            for thread in 0..8_u64 {
-                let (group, calls, barrier) = (&group, &calls, &barrier);
-                scope.spawn(move || {
-                    barrier.wait();
-                    for i in 0..200 {
-                        let item = thread * 1000 + i;
-                        let result = group.submit(item, |items| {
-                            calls.fetch_add(1, Ordering::Relaxed);
-                            items.into_iter().map(|item| Ok(item * 2)).collect()
-                        });
-                        assert_eq!(result.unwrap(), item * 2);
-                    }
-                });
-            }
-        });
-        assert!(calls.load(Ordering::Relaxed) <= 1600);
-        assert!(group.lock().results.is_empty());
-    }
-
-    #[test]
-    fn followers_are_let_go_when_the_leader_panics() {
-        let group = GroupCommit::default();
-        let (entered, panicked) = (Barrier::new(2), AtomicU64::new(0));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let lead = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    group.submit(1, |_| {
-                        entered.wait();
-                        std::thread::sleep(std::time::Duration::from_millis(20));
-                        panic!("in the middle of a commit");
-                    })
-                }));
-                assert!(lead.is_err());
-                panicked.fetch_add(1, Ordering::Relaxed);
-            });
-            entered.wait();
-            assert_eq!(
-                group
-                    .submit(2, |items| items.iter().map(|_| Ok(7)).collect())
-                    .unwrap(),
-                7
-            );
-        });
-        assert_eq!(panicked.load(Ordering::Relaxed), 1);
     }
 }

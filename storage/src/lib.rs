@@ -16,6 +16,8 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group_commit;
+#[cfg(test)]
+mod group_commit_tests;
 mod manifest;
 mod memtable;
 pub mod mmap;
@@ -23,11 +25,13 @@ mod operation;
 mod options;
 mod poison;
 mod publish;
+mod published;
 mod repair;
 mod schema;
 pub mod segment;
 mod snapshot;
 mod store;
+mod sync;
 mod tombstones;
 mod validate;
 mod wal;

@@ -70,7 +70,7 @@ pub(super) enum Command {
     Backup(BackupArgs),
     /// Train the codebook, merge segments, build indexes, reclaim space
     Optimize(TargetArgs),
-    /// Write documents as JSON lines
+    /// Write documents as JSON lines, or with their vectors as a folder that `ingest` reads back
     Export(ExportArgs),
     /// Make a collection of an index of fast-plaid or next-plaid, without encoding anything
     ImportPlaid(ImportPlaidArgs),
@@ -181,7 +181,7 @@ pub(super) struct CreateArgs {
 pub(super) struct IngestArgs {
     #[command(flatten)]
     pub(super) target: CollectionArgs,
-    /// Lines {"_id", "title", "text", ...payload}, plain or zstd; `-`: standard input
+    /// Lines {"_id", "title", "text", ...payload}, plain or zstd, `-` for standard input; or a folder that `export` wrote
     #[arg(required_unless_present_any = ["multi", "dense"], conflicts_with_all = ["multi", "dense", "ids"])]
     pub(super) file: Option<PathBuf>,
     /// Tokens of all documents: tokens x dimensions with --doclens, or documents x tokens x dimensions
@@ -371,10 +371,13 @@ pub(super) struct ExportArgs {
     pub(super) db: PathBuf,
     /// The collection; may be left out when there is one
     pub(super) collection: Option<String>,
-    /// Where to write; `-`: standard output
+    /// A new folder for documents.jsonl, dense.npy, tokens.npy, doclens.npy; default: lines of JSON alone
+    #[arg(conflicts_with_all = ["out", "vectors"])]
+    pub(super) folder: Option<PathBuf>,
+    /// Where to write the lines; `-`: standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(super) out: PathBuf,
-    /// Write the vectors as well, as "_dense" and "_tokens"
+    /// Write the vectors into the lines, as "_dense" and "_tokens"
     #[arg(long)]
     pub(super) vectors: bool,
 }

@@ -5,7 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use super::args::{ExportArgs, Global};
-use super::output::Failure;
+use serde_json::json;
+
+use super::output::{Failure, print, print_json};
 use super::progress;
 use crate::error::Error;
 
@@ -22,6 +24,15 @@ pub(super) fn run(global: &Global, args: &ExportArgs) -> Result<(), Failure> {
             return Err(Failure::Said(message, "name the one to export"));
         }
     };
+    if let Some(folder) = &args.folder {
+        let bar = progress::bar(global, "export", Some(collection.count(None)?));
+        let written = collection.export(folder, |written| bar.set_position(written))?;
+        bar.finish_and_clear();
+        return match global.json {
+            true => print_json(&json!({ "documents": written, "folder": folder })),
+            false => print(format!("{written} documents in {}\n", folder.display())),
+        };
+    }
     let documents = collection.documents()?;
     let bar = progress::bar(global, "export", Some(documents.total()));
     let mut output: Box<dyn Write> = if args.out == Path::new("-") {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::args::{Global, IngestArgs};
 use super::output::{Failure, count, print, print_json};
 use super::progress;
-use crate::import::{JsonLines, VectorFiles, fingerprint};
+use crate::import::{ExportedFolder, JsonLines, VectorFiles, fingerprint};
 use crate::{Collection, Ingest, IngestReport, OptimizeProgress};
 
 pub(super) fn run(global: &Global, args: &IngestArgs) -> Result<(), Failure> {
@@ -44,6 +44,11 @@ fn start<'a>(
     args: &IngestArgs,
     collection: &'a Collection,
 ) -> Result<(Ingest<'a>, ProgressBar), Failure> {
+    if let Some(folder) = args.file.as_ref().filter(|path| path.is_dir()) {
+        let documents = ExportedFolder::open(folder)?;
+        let bar = progress::bar(global, "ingest", Some(documents.documents()));
+        return Ok((collection.try_ingest(documents), bar));
+    }
     if let Some(file) = &args.file {
         return Ok((
             collection.try_ingest(JsonLines::open(file)?),
@@ -67,7 +72,10 @@ fn inputs(args: &IngestArgs) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .filter(|path| path.as_path() != Path::new("-"))
-        .cloned()
+        .flat_map(|path| match path.is_dir() {
+            true => ExportedFolder::files(path),
+            false => vec![path.clone()],
+        })
         .collect()
 }
 

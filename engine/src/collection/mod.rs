@@ -4,6 +4,7 @@ mod batch;
 mod calibrate;
 mod catalog;
 mod documents;
+mod export;
 mod export_plaid;
 mod import_plaid;
 mod maintain;

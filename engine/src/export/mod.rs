@@ -1,5 +1,6 @@
 //! Writers of files for other programs.
 
+pub(crate) mod folder;
 pub(crate) mod npy;
 pub(crate) mod plaid;
 

@@ -9,12 +9,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ImportError, shorten};
-use crate::document::{DENSE_KEY, Document, ID_KEY, TEXT_KEY, TITLE_KEY, TOKENS_KEY};
+use crate::document::{
+    DENSE_KEY, Document, EXACT_TEXT_KEY, ID_KEY, PAYLOAD_KEY, TEXT_KEY, TITLE_KEY, TOKENS_KEY,
+};
 
 /// Documents from lines `{"_id": ..., "title": ..., "text": ..., ...payload}`, plain or compressed with zstd.
 ///
-/// The document's text is title, space, text, trimmed; every other key becomes payload. An `_id` is a string or an
-/// unsigned integer; `_dense` and `_tokens` are vectors of the document's own. Blank lines are passed over. After an error the reader goes on with the next line.
+/// The document's text is title, space, text, trimmed, or `_text` as it is; every other key becomes payload, and so does
+/// every key of the object `_payload`. An `_id` is a string or an unsigned integer; `_dense` and `_tokens` are vectors of
+/// the document's own. Blank lines are passed over. After an error the reader goes on with the next line.
 pub struct JsonLines {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
@@ -120,11 +123,19 @@ impl JsonLines {
             TOKENS_KEY,
             "\"_tokens\": an array of arrays of numbers",
         )?;
+        let exact = self.string(&mut object, EXACT_TEXT_KEY, "\"_text\": a string")?;
+        match object.remove(PAYLOAD_KEY) {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(payload)) => object.extend(payload),
+            other => return Err(self.wrong("\"_payload\": an object", describe(other.as_ref()))),
+        }
         let mut document = Document::new(id).payload(Value::Object(object));
         document.dense = dense;
         document.tokens = tokens.map(Into::into);
         let joined = format!("{title} {text}");
-        if !joined.trim().is_empty() {
+        if !exact.is_empty() {
+            document = document.text(exact);
+        } else if !joined.trim().is_empty() {
             document = document.text(joined.trim());
         }
         Ok(document)

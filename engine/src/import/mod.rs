@@ -1,8 +1,9 @@
-//! Readers of the files that corpora and vectors come in: JSON lines as BEIR has them, numpy's `.npy`, and
-//! indexes of fast-plaid and next-plaid.
+//! Readers of the files that corpora and vectors come in: JSON lines as BEIR has them, numpy's `.npy`, both together as an
+//! export writes them, and indexes of fast-plaid and next-plaid.
 
 mod error;
 mod fingerprint;
+mod folder;
 mod jsonl;
 mod npy;
 mod npy_header;
@@ -11,6 +12,7 @@ mod vectors;
 
 pub use error::ImportError;
 pub use fingerprint::fingerprint;
+pub use folder::ExportedFolder;
 pub use jsonl::{JsonLines, TextQuery, read_queries};
 pub use npy::{NpyReader, read_lengths};
 pub use npy_header::{NpyHeader, NpyType};

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::CollectionStore;
 use super::commit::{Rows, bury, replaced_rows};
 use super::load::segment_dir;
-use super::state::{Cause, keep_codebook};
+use super::state::{Cause, State, keep_codebook};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
@@ -70,9 +70,8 @@ impl CollectionStore {
         records: &[Arc<Record>],
         segment: &Arc<Segment>,
     ) -> Result<u64> {
-        self.with_state("write", |state| {
-            let current = self.snapshot.load_full();
-            let mut next = Snapshot::clone(&current);
+        let install = |state: &mut State, current: &Snapshot| {
+            let mut next = current.clone();
             keep_codebook(
                 self.context.backend().as_ref(),
                 &self.dir,
@@ -82,7 +81,7 @@ impl CollectionStore {
             )?;
             bury(
                 &mut next,
-                &self.replaced_since(pinned, replaced, &current, records)?,
+                &self.replaced_since(pinned, replaced, current, records)?,
             );
             for record in records {
                 next.memtable.remove(&record.id);
@@ -112,8 +111,10 @@ impl CollectionStore {
                 state.wal.unstage(mark, sequence);
             }
             installed?;
-            self.snapshot.store(Arc::new(next));
-            Ok(sequence)
+            Ok((next, sequence))
+        };
+        self.with_state("write", |state| {
+            self.snapshot.change(|current| install(state, current))
         })
     }
 

@@ -111,21 +111,29 @@ impl CollectionStore {
     fn commit_group(&self, group: Vec<Prepared>) -> Vec<Result<u64>> {
         let count = group.len();
         let _guard = PoisonOnPanic::new(&self.poison, "a commit");
-        match self.with_state("write", |state| self.log_and_apply(state, group)) {
+        let apply = |state: &mut State| {
+            self.snapshot
+                .change(|current| self.log_and_apply(state, current, group))
+        };
+        match self.with_state("write", apply) {
             Ok(results) => results,
             Err(error) => vec![Err(error); count],
         }
     }
 
-    /// An outer error is everyone's; an inner one is of one batch, which is left out.
-    fn log_and_apply(&self, state: &mut State, group: Vec<Prepared>) -> Result<Vec<Result<u64>>> {
-        let current = self.snapshot.load_full();
+    /// What the group makes of the snapshot. An outer error is everyone's; an inner one is of one batch, which is left out.
+    fn log_and_apply(
+        &self,
+        state: &mut State,
+        current: &Snapshot,
+        group: Vec<Prepared>,
+    ) -> Result<(Snapshot, Vec<Result<u64>>)> {
         let (mark, first_sequence) = (state.wal.staged(), state.wal.next_sequence());
         let mut staged = Vec::with_capacity(group.len());
         let results: Vec<Result<u64>> = group
             .into_iter()
             .map(|prepared| {
-                let replaced = replaced_rows(&current, prepared.changes.iter().map(Change::id))?;
+                let replaced = replaced_rows(current, prepared.changes.iter().map(Change::id))?;
                 let sequence = state.wal.stage(FrameKind::Batch, &prepared.payload)?;
                 staged.push((prepared.changes, replaced));
                 Ok(sequence)
@@ -141,7 +149,7 @@ impl CollectionStore {
             state.wal.unstage(mark, first_sequence);
             return Err(failed_append(failure, &self.poison));
         }
-        let mut next = Snapshot::clone(&current);
+        let mut next = current.clone();
         for (changes, replaced) in staged {
             bury(&mut next, &replaced);
             for change in changes {
@@ -152,8 +160,7 @@ impl CollectionStore {
             }
         }
         next.sequence = state.wal.next_sequence() - 1;
-        self.snapshot.store(Arc::new(next));
-        Ok(results)
+        Ok((next, results))
     }
 }
 

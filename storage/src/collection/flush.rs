@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::CollectionStore;
 use super::load::segment_dir;
-use super::state::{Cause, keep_codebook};
+use super::state::{Cause, State, keep_codebook};
 use crate::document::Record;
 use crate::error::{IoContext, Result};
 use crate::memtable::MemtableView;
@@ -56,9 +56,8 @@ impl CollectionStore {
         } else {
             Some(self.build_segment(&pinned, &records, pinned.sequence, &|_| ControlFlow::Continue(()))?)
         };
-        let installed = self.with_state("flush", |state| {
-            let current = self.snapshot.load_full();
-            let mut next = Snapshot::clone(&current);
+        let install = |state: &mut State, current: &Snapshot| {
+            let mut next = current.clone();
             next.memtable = current.memtable.rest(pinned.memtable.slots());
             if let Some(segment) = &built {
                 keep_codebook(
@@ -78,8 +77,10 @@ impl CollectionStore {
                 });
             }
             state.install(&self.context, &self.dir, &self.poison, &next, cause)?;
-            self.snapshot.store(Arc::new(next));
-            Ok(())
+            Ok((next, ()))
+        };
+        let installed = self.with_state("flush", |state| {
+            self.snapshot.change(|current| install(state, current))
         });
         if let (Err(_), Some(segment)) = (&installed, &built) {
             self.discard(segment_dir(&self.dir, segment.id()));

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::CollectionStore;
 use super::load::{codebook_path, segment_dir};
-use super::state::{Cause, needed_codebooks};
+use super::state::{Cause, State, needed_codebooks};
 use crate::error::{IoContext, Result};
 use crate::segment::{
     Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook,
@@ -84,9 +84,8 @@ impl CollectionStore {
         built: Option<&(Arc<Segment>, Vec<Remap>)>,
     ) -> Result<()> {
         let ids: HashSet<u64> = sources.iter().map(|view| view.segment.id()).collect();
-        self.with_state("merge", |state| {
-            let current = self.snapshot.load_full();
-            let mut next = Snapshot::clone(&current);
+        let install = |state: &mut State, current: &Snapshot| {
+            let mut next = current.clone();
             let is_source = |view: &SegmentView| ids.contains(&view.segment.id());
             let place = next
                 .segments
@@ -95,7 +94,7 @@ impl CollectionStore {
                 .unwrap_or(next.segments.len());
             next.segments.retain(|view| !is_source(view));
             if let Some((segment, remaps)) = built {
-                let tombstones = Arc::new(arrived(sources, remaps, &current));
+                let tombstones = Arc::new(arrived(sources, remaps, current));
                 next.segments.insert(
                     place,
                     SegmentView {
@@ -107,7 +106,10 @@ impl CollectionStore {
             add_codebook(&mut next, codebook);
             needed_codebooks(&mut next);
             state.install(&self.context, &self.dir, &self.poison, &next, Cause::Merge)?;
-            self.snapshot.store(Arc::new(next));
+            Ok((next, ()))
+        };
+        self.with_state("merge", |state| {
+            self.snapshot.change(|current| install(state, current))?;
             for view in sources {
                 state.retire(&self.dir, &view.segment);
             }

@@ -34,8 +34,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
-
 use crate::backend::{StorageBackend, write_file};
 use crate::document::{DocumentId, Record};
 use crate::error::{IoContext, Result, StorageError};
@@ -43,6 +41,7 @@ use crate::group_commit::GroupCommit;
 use crate::manifest::{Current, Manifest, current_path, manifest_path};
 use crate::options::Maintenance;
 use crate::poison::Poison;
+use crate::published::Published;
 use crate::schema::Schema;
 use crate::snapshot::Snapshot;
 use crate::wal::WalWriter;
@@ -59,7 +58,7 @@ pub struct CollectionStore {
     uid: u64,
     context: Arc<Context>,
     schema: Arc<Schema>,
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Published<Snapshot>,
     /// `None` when the database is open read-only.
     state: Mutex<Option<State>>,
     group: GroupCommit<Prepared>,
@@ -136,7 +135,7 @@ impl CollectionStore {
             uid: loaded.manifest.uid,
             context,
             schema: Arc::clone(&loaded.snapshot.schema),
-            snapshot: ArcSwap::from_pointee(loaded.snapshot),
+            snapshot: Published::new(loaded.snapshot),
             state: Mutex::new(state),
             group: GroupCommit::default(),
             poison,
@@ -207,9 +206,11 @@ impl CollectionStore {
     /// [`StorageError::Corruption`], [`StorageError::Io`]; the handle keeps the snapshot that it had.
     pub fn refresh(&self) -> Result<()> {
         if self.context.options.read_only {
-            let previous = self.snapshot();
-            let loaded = load::load(self.context.backend().as_ref(), &self.dir, Some(&previous))?;
-            self.snapshot.store(Arc::new(loaded.snapshot));
+            // One after another: what a slower call has read must not take the place of what is newer.
+            return self.snapshot.change(|previous| {
+                let loaded = load::load(self.context.backend().as_ref(), &self.dir, Some(previous))?;
+                Ok((loaded.snapshot, ()))
+            });
         }
         Ok(())
     }

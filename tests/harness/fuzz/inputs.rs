@@ -117,9 +117,9 @@ pub(super) const FILTER: Target = Target {
     },
     corpus: || {
         let texts = [
-            "year >= 10 and (lang = \"de\" or not lang in [\"en\", \"fr\"])",
-            "price between -1.5e3 and 20 and open = true",
-            "title is null or year != 1999 and lang contains \"x\\\"y\"",
+            "year >= 10 and (lang = \"de\" or not lang in (\"en\", 'it''s'))",
+            "-1.5e3 < price <= 20 and open == true or exists(`in`)",
+            "year <> 1999 AND lang not in (\"x\\\"y\", 2) and all(a = 1, any(b = 2))",
             "((((year < 3))))",
         ];
         let deep = ["(", "not "].map(|part| part.repeat(20_000).into_bytes());

@@ -1,0 +1,1 @@
+//! Concurrent parts of Latewood on threads whose order is chosen: see `tests`.
