@@ -27,6 +27,7 @@ mod poison;
 mod publish;
 mod published;
 mod repair;
+mod resident;
 mod schema;
 pub mod segment;
 mod snapshot;

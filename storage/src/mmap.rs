@@ -12,14 +12,37 @@ use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
 
+use crate::resident::ResidentPages;
+
 /// The bytes of a file, mapped, or in memory where the backend has no disk. They begin at a multiple of 16.
 #[derive(Clone)]
-pub struct MappedFile(Bytes);
+pub struct MappedFile {
+    bytes: Bytes,
+    pages: Option<Arc<ResidentPages>>,
+}
 
 #[derive(Clone)]
 enum Bytes {
-    Mapped(Arc<memmap2::Mmap>),
+    Mapped(Arc<Mapping>),
     Owned(Arc<AlignedVec<64>>),
+}
+
+/// A mapping of a whole file.
+pub(crate) struct Mapping(memmap2::Mmap);
+
+impl Mapping {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Takes the pages out of this process's memory. They stay with the operating system, and come back, unchanged, when
+    /// they are read again. A hint: errors are ignored, and systems without it keep them.
+    pub(crate) fn release(&self) {
+        // SAFETY: the mapping is of a file and read-only, so no page holds anything that the file does not: each comes back
+        // as it was, whoever holds a reference into it.
+        #[cfg(unix)]
+        let _ = unsafe { self.0.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
 }
 
 impl MappedFile {
@@ -32,7 +55,10 @@ impl MappedFile {
         // new name, and removed only by unlinking, which keeps the mapped pages. Another program that rewrites files
         // inside the database directory breaks this, as it breaks every database that maps its files.
         let map = unsafe { memmap2::Mmap::map(file) }?;
-        Ok(Self(Bytes::Mapped(Arc::new(map))))
+        Ok(Self {
+            bytes: Bytes::Mapped(Arc::new(Mapping(map))),
+            pages: None,
+        })
     }
 
     /// Bytes that are in memory already.
@@ -40,14 +66,26 @@ impl MappedFile {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut aligned = AlignedVec::<64>::with_capacity(bytes.len());
         aligned.extend_from_slice(bytes);
-        Self(Bytes::Owned(Arc::new(aligned)))
+        Self {
+            bytes: Bytes::Owned(Arc::new(aligned)),
+            pages: None,
+        }
     }
 
-    /// Tells the operating system that the whole file will be read soon, in order. A hint: errors are ignored.
-    pub fn will_read(&self) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = &self.0 {
-            let _ = map.advise(memmap2::Advice::WillNeed);
+    /// Counts its pages among those that `pages` keeps few.
+    pub(crate) fn watched(mut self, pages: &Arc<ResidentPages>) -> Self {
+        if let Bytes::Mapped(mapping) = &self.bytes {
+            pages.watch(mapping);
+            self.pages = Some(Arc::clone(pages));
+        }
+        self
+    }
+
+    /// See [`ResidentPages::relieve`].
+    #[inline]
+    pub(crate) fn relieve(&self) {
+        if let Some(pages) = &self.pages {
+            pages.relieve();
         }
     }
 }
@@ -56,8 +94,8 @@ impl Deref for MappedFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Bytes::Mapped(map) => map,
+        match &self.bytes {
+            Bytes::Mapped(mapping) => &mapping.0,
             Bytes::Owned(bytes) => bytes,
         }
     }
@@ -65,7 +103,7 @@ impl Deref for MappedFile {
 
 impl fmt::Debug for MappedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.0 {
+        let kind = match &self.bytes {
             Bytes::Mapped(_) => "mapped",
             Bytes::Owned(_) => "owned",
         };

@@ -93,6 +93,11 @@ impl StoreOptions {
         Ok(())
     }
 
+    /// The memory that pages of mapped files may take, whatever else is in memory, before they are handed back.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        self.memory_budget_bytes / 16
+    }
+
     /// The memory that a memtable may take before it is flushed.
     pub(crate) fn memtable_bytes(&self) -> u64 {
         self.memory_budget_bytes / 4

@@ -128,6 +128,15 @@ impl Snapshot {
         Ok(None)
     }
 
+    /// Keeps the pages of mapped files in this process within their share of the memory budget. To be called every few
+    /// hundred kilobytes read.
+    #[inline]
+    pub fn relieve(&self) {
+        if let Some(view) = self.segments.first() {
+            view.segment.relieve();
+        }
+    }
+
     /// The whole document of an id, its vectors decoded.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::error::Error;
 /// Batches that wait between two stages.
 const WAITING: usize = 2;
 /// The share of the memory budget that a chunk on its way to the storage takes; building its segment takes more.
-const CHUNK_SHARE: u64 = 4;
+const CHUNK_SHARE: u64 = 8;
 /// The share of the memory budget that a batch of documents with vectors takes: seven of them may be on their way.
 const BATCH_SHARE: u64 = 64;
 /// Documents of the largest chunk: what an interruption can cost.

@@ -26,7 +26,7 @@ pub(crate) struct Scope<'a> {
 }
 
 /// Rows that one task of a scan scores.
-const BLOCK_ROWS: u32 = 2_048;
+const BLOCK_ROWS: u32 = 512;
 
 /// A range of rows of one segment, or of the matching slots of the memtable.
 #[derive(Clone, Debug)]
@@ -63,6 +63,10 @@ impl Scope<'_> {
 
     /// Applies `work` to every item, on the pool when it has more than one thread; results in the items' order.
     pub(crate) fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+        let work = |item: &T| {
+            self.snapshot.relieve();
+            work(item)
+        };
         match self.pool {
             Some(pool) if pool.current_num_threads() > 1 && items.len() > 1 => {
                 pool.install(|| items.par_iter().map(&work).collect())
@@ -83,6 +87,7 @@ impl Scope<'_> {
                 let empty = || (TopK::new(keep), 0);
                 let fold = |(mut top, work): (TopK, u64), block: &Block| {
                     let more = score(block, &mut top);
+                    self.snapshot.relieve();
                     (top, work + more)
                 };
                 let merge = |(mut top, work): (TopK, u64), (other, more): (TopK, u64)| {
@@ -93,7 +98,11 @@ impl Scope<'_> {
             }),
             _ => {
                 let mut top = TopK::new(keep);
-                let work = blocks.iter().map(|block| score(block, &mut top)).sum();
+                let work = |block| {
+                    self.snapshot.relieve();
+                    score(block, &mut top)
+                };
+                let work = blocks.iter().map(work).sum();
                 (top, work)
             }
         }

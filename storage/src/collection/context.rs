@@ -9,6 +9,7 @@ use rayon::ThreadPool;
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
 use crate::options::StoreOptions;
+use crate::resident::WatchedBackend;
 use crate::segment::SegmentOptions;
 
 /// The disk, the options, the threads and the lock of a database.
@@ -21,7 +22,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(options: StoreOptions, lock: Option<Box<dyn Any + Send + Sync>>) -> Self {
+    pub(crate) fn new(mut options: StoreOptions, lock: Option<Box<dyn Any + Send + Sync>>) -> Self {
+        let (budget, least) = (options.memory_budget_bytes, options.mapped_bytes());
+        options.backend = Arc::new(WatchedBackend::new(options.backend, budget, least));
         Self {
             options,
             lock: Mutex::new(lock),

@@ -191,6 +191,7 @@ fn raw_sample(snapshot: &Snapshot, codebook: &Codebook) -> Result<Sample> {
             let range = tokens.range(ordinal);
             if sample.takes(range.len()) {
                 sample.room(range.len(), |out| tokens.decode(range.start, out));
+                view.segment.relieve();
             }
         }
     }

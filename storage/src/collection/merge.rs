@@ -60,6 +60,10 @@ impl CollectionStore {
             flushed: sources.iter().map(origin).max().unwrap_or(0),
             sources: sources.iter().map(|view| view.segment.id()).collect(),
         };
+        let progress: &ProgressFn<'_> = &|step| {
+            pinned.relieve();
+            progress(step)
+        };
         let merged = merge_segments(
             backend,
             &folder,
@@ -121,6 +125,10 @@ impl CollectionStore {
     pub(super) fn train(&self, pinned: &Snapshot, progress: &ProgressFn<'_>) -> Result<Arc<Codebook>> {
         let id = self.with_state("train a codebook", |state| Ok(state.take_codebook()))?;
         let pool = self.context.pool()?;
+        let progress: &ProgressFn<'_> = &|step| {
+            pinned.relieve();
+            progress(step)
+        };
         let codebook = train_codebook(id, &self.schema, &pinned.segments, &[], SEED, &pool, progress)?;
         self.save_codebook(&codebook)?;
         Ok(Arc::new(codebook))

@@ -14,8 +14,8 @@ use crate::error::Result;
 
 /// Tokens that one task encodes, more when a document alone has more.
 const TASK_TOKENS: usize = 2048;
-/// Tokens whose codes may wait in memory to be written.
-const BLOCK_TOKENS: usize = 64 * TASK_TOKENS;
+/// Tasks a thread whose documents, and then codes, wait in memory at once.
+const TASKS_A_THREAD: usize = 8;
 
 /// What a task hands back: residual codes, how far the tokens are from their centroids, and codes and factors of the original tier.
 type Encoded = (ResidualCodes, Distortion, Vec<u8>, Vec<f32>);
@@ -56,7 +56,7 @@ impl<'e, D: Sync, F: Fn(&D, &mut [f32]) + Sync> Encoder<'e, D, F> {
 
     /// Whether enough documents wait for every thread to have work.
     pub(crate) fn is_full(&self) -> bool {
-        self.tokens >= BLOCK_TOKENS
+        self.tokens >= TASK_TOKENS * TASKS_A_THREAD * self.pool.current_num_threads()
     }
 
     /// Encodes the documents that wait and appends them.

@@ -27,6 +27,8 @@ use crate::wire::to_u32;
 
 /// Rows between two reports of progress.
 const BLOCK: u32 = 4096;
+/// The same where each has many tokens.
+const TOKENS_BLOCK: u32 = 256;
 /// Compressed blocks below this many rows' worth of bytes are not worth keeping as they are.
 const WHOLE_BLOCK_BYTES: u32 = 8 << 10;
 
@@ -277,8 +279,8 @@ fn copy_codes(
         None => None,
     };
     for run in source.live_runs() {
-        for start in run.clone().step_by(BLOCK as usize) {
-            let documents = start..start.saturating_add(BLOCK).min(run.end);
+        for start in run.clone().step_by(TOKENS_BLOCK as usize) {
+            let documents = start..start.saturating_add(TOKENS_BLOCK).min(run.end);
             let range = view.range(documents.start).start..view.range(documents.end - 1).end;
             if let Some(rows) = view.residual_of(range.clone()) {
                 let known = view
@@ -358,7 +360,7 @@ fn copy_raw(
             }
         }
         files.done += view.range(ordinal).len();
-        if ordinal % BLOCK == 0 {
+        if ordinal % TOKENS_BLOCK == 0 {
             draft.report(Stage::Tokens, files.done, files.total)?;
         }
     }

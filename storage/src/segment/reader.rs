@@ -165,12 +165,28 @@ impl ComponentFile {
         }
     }
 
+    fn hash(&self, bytes: &[u8]) -> u32 {
+        const BLOCK: usize = 1 << 20;
+        let mut hasher = crc32fast::Hasher::new();
+        for block in bytes.chunks(BLOCK) {
+            hasher.update(block);
+            self.relieve();
+        }
+        hasher.finalize()
+    }
+
+    /// Keeps the pages of mapped files in this process within their share of the memory budget.
+    #[inline]
+    pub(crate) fn relieve(&self) {
+        self.map.relieve();
+    }
+
     fn check(&self, index: usize, bytes: &[u8]) -> Result<()> {
         let (Some(section), Some(checked)) = (self.header.sections.get(index), self.checked.get(index))
         else {
             return Ok(());
         };
-        let found = *checked.get_or_init(|| crc32fast::hash(bytes));
+        let found = *checked.get_or_init(|| self.hash(bytes));
         if found == section.crc {
             return Ok(());
         }

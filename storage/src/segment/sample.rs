@@ -17,6 +17,8 @@ use crate::wire::to_u32;
 const MOST_HELD_OUT: usize = 50_000;
 /// Passages between two reports of progress.
 const PASSAGES: usize = 4096;
+/// Tokens, each from another place of its file, between two looks at how much memory they have brought in.
+const TOKENS: usize = 16;
 /// Where raw tokens wait beside coded ones, the codebook in use did not fit them: no more than so many coded passages are
 /// drawn for each raw one, so that the next codebook does.
 const CODED_PER_RAW: usize = 3;
@@ -35,21 +37,25 @@ enum Passage<'a> {
     Fresh(&'a Record),
 }
 
-/// A token of the sample: its passage, its place in it, and the sample's place in an order that is left to chance.
+/// A token of the sample: its passage, its place in it, and its own place in an order that is left to chance.
 #[derive(Clone, Copy)]
-pub(super) struct Drawn {
+struct Token {
     passage: u32,
     token: u32,
     rank: u32,
 }
 
+/// The place of a token of the sample, in the order of the collection.
+pub(super) type Drawn = u32;
+
 /// The tokens to learn from. Of them the first in the order of chance are held out.
 pub(super) struct Sample<'a> {
     dim: usize,
+    views: &'a [SegmentView],
     sources: Vec<Source<'a>>,
     passages: Vec<Passage<'a>>,
     /// In the order of the collection.
-    drawn: Vec<Drawn>,
+    drawn: Vec<Token>,
     held_out: usize,
     /// Centroids that the collection should have.
     pub(super) centroids: usize,
@@ -69,6 +75,7 @@ impl<'a> Sample<'a> {
     ) -> Result<Self> {
         let mut sample = Self {
             dim: spec.dim,
+            views: sources,
             sources: Vec::new(),
             passages: Vec::new(),
             drawn: Vec::new(),
@@ -99,12 +106,13 @@ impl<'a> Sample<'a> {
         let picked = choose(tokens, sample.held_out.saturating_add(most), random);
         let mut ranks: Vec<u32> = (0..to_u32(picked.len())?).collect();
         random.shuffle(&mut ranks);
+        sample.drawn.reserve_exact(picked.len());
         let mut picked = picked.into_iter().zip(ranks).peekable();
         let mut first = 0;
         for (done, passage) in chosen.iter().enumerate() {
             let past = first + length_of(passage);
             while let Some((token, rank)) = picked.next_if(|(token, _)| *token < past) {
-                sample.drawn.push(Drawn {
+                sample.drawn.push(Token {
                     passage: to_u32(*passage)?,
                     token: to_u32(token - first)?,
                     rank,
@@ -192,27 +200,36 @@ impl<'a> Sample<'a> {
     /// The tokens held out; of a sample too small for that all of them.
     pub(super) fn held_out(&self) -> Vec<Drawn> {
         if self.held_out == 0 {
-            return self.drawn.clone();
+            return self.ranked(0..self.drawn.len());
         }
         self.ranked(0..self.held_out)
     }
 
     fn ranked(&self, ranks: std::ops::Range<usize>) -> Vec<Drawn> {
-        let is_in = |token: &&Drawn| ranks.contains(&(token.rank as usize));
-        self.drawn.iter().filter(is_in).copied().collect()
+        let places = (0..).zip(&self.drawn);
+        let is_in = |(_, token): &(Drawn, &Token)| ranks.contains(&(token.rank as usize));
+        places.filter(is_in).map(|(place, _)| place).collect()
     }
 
     /// Reads tokens, row after row.
     pub(super) fn read(&self, tokens: &[Drawn]) -> Vec<f32> {
         let mut values = vec![0.0; tokens.len() * self.dim];
-        for (token, out) in tokens.iter().zip(values.chunks_exact_mut(self.dim)) {
+        for (at, (token, out)) in tokens.iter().zip(values.chunks_exact_mut(self.dim)).enumerate() {
             self.read_one(*token, out);
+            if at % TOKENS == 0
+                && let Some(view) = self.views.first()
+            {
+                view.segment.relieve();
+            }
         }
         values
     }
 
     /// Reads a token to a slice of exactly its numbers.
-    pub(super) fn read_one(&self, token: Drawn, out: &mut [f32]) {
+    pub(super) fn read_one(&self, place: Drawn, out: &mut [f32]) {
+        let Some(token) = self.drawn.get(place as usize) else {
+            return;
+        };
         match self.passages.get(token.passage as usize) {
             Some(Passage::Stored { source, ordinal }) => {
                 if let Some(Source { tokens, original, .. }) = self.sources.get(*source) {

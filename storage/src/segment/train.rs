@@ -29,7 +29,7 @@ const PASSES: [usize; 5] = [8, 8, 16, 32, 64];
 /// Tokens a centroid that are drawn: as many as the largest pass takes.
 const DRAWN: usize = 64;
 /// Numbers that one task reads and assigns.
-const TASK_NUMBERS: usize = 1 << 19;
+const TASK_NUMBERS: usize = 1 << 18;
 /// Tasks a thread between two reports of progress: so many blocks are in memory at once.
 const TASKS_A_THREAD: usize = 2;
 /// Held-out tokens that the distortion is measured on, evenly spread.
@@ -62,41 +62,49 @@ pub fn train_codebook(
     let passes = PASSES.map(|tokens| tokens.saturating_mul(k).min(rows));
     let (mut done, total) = (0, passes.iter().sum());
     for rows in passes {
-        pass(&mut kmeans, &sample, &sample.first(rows), pool, &mut |assigned| {
+        pass(&mut kmeans, &sample, rows, pool, &mut |assigned| {
             done += assigned;
             report(progress, Stage::Centroids, done, total)
         })?;
     }
     let centroids = kmeans.finish();
-    let held_out = sample.held_out();
-    let heldout = sample.read(&held_out);
+    let heldout = sample.read(&sample.held_out());
+    let trained_on_tokens = sample.collection_tokens;
+    drop(sample);
     let codec = match spec.codec {
         TokenCodec::Buckets => ResidualCodec::fit_buckets(spec.bits, spec.dim, centroids, &heldout)?,
         TokenCodec::Trellis => ResidualCodec::fit_trellis(spec.bits, spec.dim, &centroids, &heldout)?,
     };
-    let every = held_out.len().div_ceil(MEASURED).max(1);
-    let measured: Vec<Drawn> = held_out.into_iter().step_by(every).collect();
-    let distortion = pool.install(|| Distortion::measured(&codec, &sample.read(&measured)).mean());
+    let every = (heldout.len() / spec.dim).div_ceil(MEASURED).max(1);
+    let measured: Vec<f32> = heldout
+        .chunks_exact(spec.dim)
+        .step_by(every)
+        .flatten()
+        .copied()
+        .collect();
+    let distortion = pool.install(|| Distortion::measured(&codec, &measured).mean());
     Ok(Codebook {
         id,
         codec,
-        trained_on_tokens: sample.collection_tokens,
+        trained_on_tokens,
         distortion,
     })
 }
 
-/// One pass of k-means over some of the sample's tokens. Sums are taken in the order of the tokens, whatever the threads do.
+/// One pass of k-means over so many of the sample's tokens. Sums are taken in the order of the tokens, whatever the threads
+/// do.
 fn pass(
     kmeans: &mut KMeans,
     sample: &Sample<'_>,
-    tokens: &[Drawn],
+    rows: usize,
     pool: &ThreadPool,
     assigned: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     let task_tokens = (TASK_NUMBERS / sample.dim()).max(1);
-    let at_once = TASKS_A_THREAD * pool.current_num_threads();
-    let mut codes = Vec::with_capacity(tokens.len());
-    for block in tokens.chunks(task_tokens * at_once) {
+    let at_once = task_tokens * TASKS_A_THREAD * pool.current_num_threads();
+    let mut codes = Vec::with_capacity(rows);
+    let tokens = sample.first(rows);
+    for block in tokens.chunks(at_once) {
         let assign = |task: &[Drawn]| {
             let values = sample.read(task);
             let codes = kmeans.assign(&values);

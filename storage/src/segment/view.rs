@@ -286,6 +286,13 @@ impl Segment {
         self.files.iter().map(health).collect()
     }
 
+    /// Keeps the pages of mapped files in this process within their share of the memory budget. To be called every few
+    /// hundred kilobytes read.
+    #[inline]
+    pub fn relieve(&self) {
+        self.meta_file.relieve();
+    }
+
     /// Reads every file whole and compares every checksum.
     pub fn verify(&self) -> Vec<ComponentHealth> {
         let beside = Beside::read(&self.meta_file);

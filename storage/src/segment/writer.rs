@@ -201,6 +201,7 @@ impl<'a> ComponentWriter<'a> {
                     let bytes = self.backend.map(&spilled.path).at("map", &spilled.path)?;
                     for block in bytes.chunks(BUFFER) {
                         self.through(block)?;
+                        bytes.relieve();
                     }
                     self.backend
                         .remove_file(&spilled.path)

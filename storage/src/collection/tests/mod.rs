@@ -7,4 +7,5 @@ mod faults;
 mod model;
 mod operations;
 mod reading;
+mod space;
 mod support;

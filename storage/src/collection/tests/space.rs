@@ -1,0 +1,168 @@
+//! What a database takes on the disk, and that what was deleted is gone from it.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::support::*;
+use crate::segment::ProgressFn;
+use crate::{
+    CollectionStore, MemoryBackend, Operation, OptimizeOptions, OptimizeReport, Record, StorageBackend, Store,
+};
+
+const QUIET: &ProgressFn<'static> = &|_| ControlFlow::Continue(());
+
+/// The files of a folder and of those in it, with what they hold.
+fn files(backend: &MemoryBackend, folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in backend.list(folder).unwrap() {
+        let path = folder.join(&entry.name);
+        if entry.is_dir {
+            found.extend(files(backend, &path));
+        } else {
+            found.push((path.display().to_string(), backend.read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+fn holding(backend: &MemoryBackend, secret: &[u8]) -> Vec<String> {
+    let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret);
+    let all = files(backend, Path::new(PATH)).into_iter();
+    all.filter(|(_, bytes)| holds(bytes))
+        .map(|(path, _)| path)
+        .collect()
+}
+
+/// Text that no compression shortens, so that it is found in a compressed block as it is in a log.
+fn noise(seed: u64) -> String {
+    let mut state = seed;
+    let character = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from_u32(0x4E00 + u32::try_from(state >> 40).unwrap() % 0x5000).unwrap()
+    };
+    (0..400).map(character).collect()
+}
+
+fn secret(id: u64, seed: u64) -> Record {
+    Record {
+        text: Some(noise(seed)),
+        ..record(id, 1)
+    }
+}
+
+fn optimize(collection: &CollectionStore) -> OptimizeReport {
+    collection.optimize(&OptimizeOptions::default()).unwrap()
+}
+
+/// Documents that stay, in the log, in segments of both kinds, and beside them those of `ids`, whose texts are secrets.
+fn with_secrets(backend: &MemoryBackend, ids: &[u64]) -> (Store, Arc<CollectionStore>) {
+    let (store, c) = create(backend);
+    c.bulk((100..160).map(|id| record(id, 1)).collect(), QUIET)
+        .unwrap();
+    c.bulk(ids.iter().map(|id| secret(*id, *id)).collect(), QUIET)
+        .unwrap();
+    c.commit(
+        ids.iter()
+            .map(|id| Operation::Upsert(secret(*id, *id + 50)))
+            .collect(),
+    )
+    .unwrap();
+    (store, c)
+}
+
+#[test]
+fn what_was_deleted_or_replaced_is_in_no_file_after_an_optimize() {
+    let backend = MemoryBackend::default();
+    let (_store, c) = with_secrets(&backend, &[1, 2, 3]);
+    let (first, second) = (noise(1), noise(51));
+    // A piece of it, as a block may begin amid it.
+    let (first, second) = (&first.as_bytes()[300..340], &second.as_bytes()[300..340]);
+    assert!(
+        !holding(&backend, first).is_empty(),
+        "the first version is in a segment"
+    );
+    assert!(!holding(&backend, second).is_empty(), "the second is in the log");
+    c.flush().unwrap();
+    assert!(
+        !holding(&backend, second).is_empty(),
+        "and then in another segment"
+    );
+    c.commit(vec![delete(1)]).unwrap();
+    optimize(&c);
+    assert_eq!(holding(&backend, first), Vec::<String>::new());
+    assert_eq!(holding(&backend, second), Vec::<String>::new());
+    let replaced = noise(2);
+    assert_eq!(
+        holding(&backend, &replaced.as_bytes()[300..340]),
+        Vec::<String>::new(),
+        "what was replaced"
+    );
+    let kept = noise(52);
+    assert!(
+        !holding(&backend, &kept.as_bytes()[300..340]).is_empty(),
+        "the search finds what is there"
+    );
+}
+
+#[test]
+fn what_a_snapshot_still_reads_is_gone_once_it_is_and_the_next_optimize_has_run() {
+    let backend = MemoryBackend::default();
+    let (_store, c) = with_secrets(&backend, &[1]);
+    let text = noise(51);
+    let piece = &text.as_bytes()[300..340];
+    c.flush().unwrap();
+    let pinned = c.snapshot();
+    c.commit(vec![delete(1)]).unwrap();
+    optimize(&c);
+    assert!(!holding(&backend, piece).is_empty(), "a reader may still want it");
+    drop(pinned);
+    optimize(&c);
+    assert_eq!(holding(&backend, piece), Vec::<String>::new());
+}
+
+#[test]
+fn after_an_optimize_a_database_takes_what_its_live_documents_would() {
+    let bytes = |backend: &MemoryBackend| {
+        let all = files(backend, Path::new(PATH));
+        all.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+    };
+    let backend = MemoryBackend::default();
+    let (_store, c) = create(&backend);
+    for round in 0..20 {
+        let from = round * 40;
+        c.commit(
+            (from..from + 200)
+                .map(|id| Operation::Upsert(secret(id, id + round)))
+                .collect(),
+        )
+        .unwrap();
+        c.commit((from..from + 40).map(delete).collect()).unwrap();
+        c.flush().unwrap();
+    }
+    let before = bytes(&backend);
+    optimize(&c);
+    let after = bytes(&backend);
+    let built = MemoryBackend::default();
+    let (_store, fresh) = create(&built);
+    let records: Vec<Record> = contents_of(&c);
+    assert_eq!(records.len(), 160);
+    fresh.bulk(records, QUIET).unwrap();
+    optimize(&fresh);
+    let live = bytes(&built);
+    assert!(2 * after <= 3 * live, "{after} bytes, {live} when built at once");
+    assert!(
+        before > 3 * live,
+        "{before} before: there was something to reclaim"
+    );
+}
+
+fn contents_of(collection: &CollectionStore) -> Vec<Record> {
+    let snapshot = collection.snapshot();
+    let mut records = Vec::new();
+    for view in snapshot.segments() {
+        let live = (0..view.segment.len()).filter(|ordinal| view.is_live(*ordinal));
+        records.extend(live.map(|ordinal| view.segment.record(ordinal).unwrap()));
+    }
+    records
+}
