@@ -100,7 +100,9 @@ impl DatabaseOptions {
         self
     }
 
-    /// Memory that writing may take: memtables, ingest buffers, building of indexes. Default: 512 MiB.
+    /// Memory for memtables, ingest buffers, building of indexes, and pages of mapped files, which are handed back to the
+    /// system before there are too many (on Linux). A smaller budget than the files of a collection makes its queries slower.
+    /// Default: 512 MiB.
     #[must_use]
     pub fn memory_budget_bytes(mut self, bytes: u64) -> Self {
         self.memory_budget_bytes = bytes;

@@ -39,8 +39,8 @@ pub struct StoreOptions {
     pub read_only: bool,
     /// When a write is acknowledged. Default: [`Durability::Sync`].
     pub durability: Durability,
-    /// Memory that writing may hold, in bytes, at least 16 MiB. A quarter of it is the share of one collection's
-    /// memtable. Default: 256 MiB.
+    /// Memory that writing and pages of mapped files may hold, in bytes, at least 16 MiB. A quarter of it is the share of one
+    /// collection's memtable. Default: 256 MiB.
     pub memory_budget_bytes: u64,
     /// Threads that flushes, merges and training use; 0 takes one per core. Default: 0.
     pub threads: usize,

@@ -87,15 +87,18 @@ impl ResidentPages {
             return;
         }
         self.looked.store(now, Ordering::Relaxed);
-        let Some(counter) = &self.counter else { return };
-        if let Some(held) = counter.held()
-            && held
-                .files
-                .saturating_sub(self.others.fetch_min(held.files, Ordering::Relaxed))
-                > self.share(held)
+        if let Some(counter) = &self.counter
+            && self.too_many(counter)
         {
             self.release(counter);
         }
+    }
+
+    fn too_many(&self, counter: &Counter) -> bool {
+        counter.held().is_some_and(|held| {
+            let others = self.others.fetch_min(held.files, Ordering::Relaxed);
+            held.files.saturating_sub(others) > self.share(held)
+        })
     }
 
     /// What pages of files may take beside what else the process holds by now, and in any case their least share.
@@ -107,10 +110,11 @@ impl ResidentPages {
     }
 
     fn release(&self, counter: &Counter) {
-        // Whoever finds it locked need not do the same again.
-        let Ok(mut mappings) = self.mappings.try_lock() else {
+        // Whoever finds it locked waits: if they read on while the other thread is held up, there would be far too many.
+        let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.too_many(counter) {
             return;
-        };
+        }
         let own: Vec<Arc<Mapping>> = mappings.live.iter().filter_map(Weak::upgrade).collect();
         own.iter().for_each(|mapping| mapping.release());
         if mappings.releases.is_multiple_of(RELEASES)
@@ -196,11 +200,8 @@ impl Counter {
                 .pagemap
                 .read_at(entries.get_mut(..wanted * 8)?, at * 8)
                 .ok()?;
-            let (words, _) = entries.get(..read)?.as_chunks::<8>();
-            present += words
-                .iter()
-                .filter(|word| u64::from_ne_bytes(**word) >> 63 == 1)
-                .count() as u64;
+            let words: Vec<u64> = bytemuck::allocation::pod_collect_to_vec(entries.get(..read / 8 * 8)?);
+            present += words.iter().filter(|word| **word >> 63 == 1).count() as u64;
             if words.is_empty() {
                 break;
             }
@@ -215,11 +216,10 @@ impl Counter {
 fn page_bytes() -> Option<u64> {
     const AT_PAGESZ: usize = 6;
     let vector = std::fs::read("/proc/self/auxv").ok()?;
-    let (words, _) = vector.as_chunks::<{ size_of::<usize>() }>();
-    let pairs = words
-        .chunks_exact(2)
-        .map(|pair| pair.iter().map(|word| usize::from_ne_bytes(*word)));
-    let mut found = pairs.filter_map(|mut pair| pair.next().zip(pair.next()));
+    let whole = vector.len() / size_of::<usize>() * size_of::<usize>();
+    let words: Vec<usize> = bytemuck::allocation::pod_collect_to_vec(vector.get(..whole)?);
+    let (pairs, _) = words.as_chunks::<2>();
+    let mut found = pairs.iter().map(|&[kind, value]| (kind, value));
     found
         .find(|(kind, _)| *kind == AT_PAGESZ)
         .map(|(_, bytes)| bytes as u64)
@@ -308,7 +308,8 @@ impl StorageBackend for WatchedBackend {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::time::Duration;
 
