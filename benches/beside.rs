@@ -2,8 +2,8 @@
 //! it optimizes, and idle at the end.
 //!
 //! `beside DATA DATABASE COLLECTION [--seconds 15] [--plan maxsim] [--load 3000]`: DATA has documents.npy, doclens.npy and
-//! queries.npy; the collection holds documents 0, 1, 2, ... of it and is written to, so give a copy. One thread reads and one
-//! writes; nothing else runs in the background.
+//! queries.npy; the collection is written to, so give a copy. One thread reads and one writes; nothing else runs in the
+//! background.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ struct Args {
     /// Seconds of each part; the optimize takes as long as it takes
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Documents that are written again in one load
+    /// Documents of one load, written again and again
     #[arg(long, default_value_t = 3000)]
     load: usize,
     /// The plan
@@ -131,7 +131,7 @@ impl Bench {
     }
 }
 
-/// Writes documents again for some time: every other load in batches of 100 through the log, every other as a segment.
+/// Writes the same documents for some time: every other load in batches of 100 through the log, every other as a segment.
 fn ingest(
     collection: &Collection,
     documents: &[Document],
