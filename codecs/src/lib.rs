@@ -40,7 +40,7 @@ mod residual;
 mod rotation;
 mod tokens;
 
-pub use dense::{DenseCodec, DenseQuery, DenseRows};
+pub use dense::{DenseCodec, DenseQuery, DenseRows, Int4Codec, Int4Query, Int4Rows};
 pub use error::CodecError;
 pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;

@@ -4,8 +4,8 @@
 use half::f16;
 use latewood_codecs::kernel::Isa;
 use latewood_codecs::{
-    CodecError, Codes, DenseCodec, DenseQuery, DenseRows, MaxSimQuery, Metric, OriginalCodec, OriginalRows,
-    Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
+    CodecError, Codes, DenseCodec, DenseQuery, DenseRows, Int4Codec, MaxSimQuery, Metric, OriginalCodec,
+    OriginalRows, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
 };
 use proptest::prelude::*;
 
@@ -448,4 +448,64 @@ fn an_instruction_set_of_another_machine_is_refused() {
     }
     assert_eq!(Isa::available().last(), Some(&Isa::Scalar));
     assert_eq!(Isa::available().first(), Some(&Isa::best()));
+}
+
+#[test]
+fn int4_scores_are_near_those_of_the_rows() {
+    for (dim, metric) in [
+        (8, Metric::Cosine),
+        (100, Metric::InnerProduct),
+        (128, Metric::Cosine),
+        (128, Metric::L2),
+        (384, Metric::InnerProduct),
+        (1000, Metric::L2),
+    ] {
+        let (rows, queries) = (unit_rows(40, dim, 71), unit_rows(10, dim, 72));
+        let codec = Int4Codec::new(metric, dim);
+        let (mut codes, mut factors) = (vec![0; 40 * codec.row_bytes()], Vec::new());
+        for (row, codes) in rows
+            .chunks_exact(dim)
+            .zip(codes.chunks_exact_mut(codec.row_bytes()))
+        {
+            factors.extend(codec.encode(row, codes));
+        }
+        let coded = codec.rows(&codes, &factors).unwrap();
+        assert_eq!((coded.len(), coded.is_empty()), (40, false));
+        let exact = |a: &[f32], b: &[f32]| match metric {
+            Metric::L2 => 2.0 * dot(a, b) - dot(a, a) - dot(b, b),
+            _ => dot(a, b),
+        };
+        let spread = 0.1 / f64::from(u16::try_from(dim).unwrap()).sqrt()
+            * if metric == Metric::L2 { 2.0 } else { 1.0 };
+        let (mut squares, mut count) = (0.0, 0.0);
+        for query in queries.chunks_exact(dim) {
+            let bound = codec.query(query);
+            for (at, row) in rows.chunks_exact(dim).enumerate() {
+                coded.prefetch(at);
+                let off = f64::from(bound.score(&coded, at)) - exact(query, row);
+                assert!(off.abs() < 8.0 * spread, "{dim}, {metric:?}: off by {off}");
+                squares += off * off;
+                count += 1.0;
+            }
+        }
+        let deviation = f64::sqrt(squares / count);
+        assert!(
+            deviation < 1.3 * spread && deviation > 0.3 * spread,
+            "{dim}, {metric:?}: {deviation} of {spread}"
+        );
+        for (a, b) in [(0, 1), (7, 7), (39, 12)] {
+            let off =
+                f64::from(coded.pair_score(a, b)) - exact(&rows[a * dim..][..dim], &rows[b * dim..][..dim]);
+            assert!(
+                off.abs() < 12.0 * spread + 0.03,
+                "{dim}, {metric:?}: {a} and {b} off by {off}"
+            );
+        }
+        coded.prefetch(1000);
+    }
+    let codec = Int4Codec::new(Metric::InnerProduct, 16);
+    let mut codes = vec![0; codec.row_bytes()];
+    let factors = codec.encode(&[0.0; 16], &mut codes);
+    assert_eq!(factors, [0.0, 0.0], "a row of zeros is worth nothing");
+    assert!(codec.rows(&codes, &factors[..1]).is_err() && codec.rows(&codes[1..], &factors).is_err());
 }

@@ -59,7 +59,7 @@ pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensS
 pub use segment::{
     BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,
     IvfView, KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage,
-    TokenRows, TokensView,
+    TokenRows, TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;

@@ -1,7 +1,7 @@
 //! Rows of dense vectors as bytes.
 
 use crate::error::{CodecError, all_finite, cast, length, whole_rows};
-use crate::kernel::{Kernel, quantize};
+use crate::kernel::{Kernel, prefetch, quantize};
 use crate::metric::{Metric, squared_norm};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -205,7 +205,20 @@ impl<'a> DenseRows<'a> {
         }
     }
 
-    /// The score of two rows: what graph builds compare.
+    /// Begins to fetch a row.
+    pub fn prefetch(&self, row: usize) {
+        let range = row * self.dim..(row + 1) * self.dim;
+        match self.cells {
+            Cells::F32(values) => prefetch(values.get(range).unwrap_or_default()),
+            Cells::F16(values) => prefetch(values.get(range).unwrap_or_default()),
+            Cells::Int8 { codes, factors } => {
+                prefetch(codes.get(range).unwrap_or_default());
+                prefetch(factors.get(2 * row..2 * row + 1).unwrap_or_default());
+            }
+        }
+    }
+
+    /// The score of two rows.
     #[must_use]
     pub fn pair_score(&self, a: usize, b: usize) -> f32 {
         let kernel = Kernel::best();

@@ -1,7 +1,9 @@
 //! Dense vectors: how a row is stored, and how a query scores it in place.
 
 mod codec;
+mod int4;
 mod query;
 
 pub use codec::{DenseCodec, DenseRows};
+pub use int4::{Int4Codec, Int4Query, Int4Rows};
 pub use query::DenseQuery;

@@ -12,6 +12,7 @@ mod finite;
 mod hadamard;
 #[cfg(target_arch = "x86_64")]
 mod half;
+mod int4;
 mod interaction;
 #[cfg(target_arch = "x86_64")]
 mod interaction_avx2;
@@ -207,6 +208,32 @@ impl Kernel {
         match self.0 {
             Isa::Scalar => scalar::dot_i8(a, b),
             _ => i8::dot(a, b).map_or_else(|| scalar::dot_i8(a, b), |v| v as i32),
+        }
+    }
+
+    /// The sum of products of a row of four bits a number with a query: see [`int4::dot_query`].
+    pub(crate) fn dot_int4(self, row: &[u8], query: &[i8]) -> i32 {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { int4::x86::dot_query_avx512(row, query) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { int4::x86::dot_query_avx2(row, query) },
+            _ => int4::dot_query(row, query),
+        }
+    }
+
+    /// The sum of products of two rows of four bits a number, and that of their numbers: see [`int4::dot_rows`].
+    pub(crate) fn dot_int4_rows(self, a: &[u8], b: &[u8]) -> [i32; 2] {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { int4::x86::dot_rows_avx512(a, b) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { int4::x86::dot_rows_avx2(a, b) },
+            _ => int4::dot_rows(a, b),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use latewood_codecs::{DenseCodec, DenseRows, Metric};
+use latewood_codecs::DenseRows;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -82,59 +82,6 @@ fn encode(spec: &DenseSpec, rows: &[&[f32]]) -> Result<Coded> {
         spec.codec.encode(row, spec.dim, &mut codes, &mut factors)?;
     }
     Ok((codes, factors))
-}
-
-/// Rows in one byte a number, to compare with one another while a graph is built.
-#[derive(Debug)]
-pub(crate) struct Int8Copy {
-    metric: Metric,
-    dim: usize,
-    codes: Vec<u8>,
-    factors: Vec<f32>,
-}
-
-impl Int8Copy {
-    pub(crate) fn of(rows: DenseRows<'_>, pool: &ThreadPool) -> Result<Self> {
-        let (metric, dim) = (rows.metric(), rows.dim());
-        let numbers = DenseCodec::Int8.row_factors();
-        let mut codes = vec![0; rows.len() * dim];
-        let mut factors = vec![0.0; rows.len() * numbers];
-        let encode = |first: usize, codes: &mut [u8], factors: &mut [f32]| -> Result<()> {
-            let mut vectors = vec![0.0; codes.len()];
-            for (at, vector) in vectors.chunks_exact_mut(dim).enumerate() {
-                rows.decode(first + at, vector);
-            }
-            let (mut coded, mut made) = (Vec::with_capacity(codes.len()), Vec::with_capacity(factors.len()));
-            DenseCodec::Int8.encode(&vectors, dim, &mut coded, &mut made)?;
-            codes.copy_from_slice(&coded);
-            factors.copy_from_slice(&made);
-            Ok(())
-        };
-        pool.install(|| {
-            let tasks = codes
-                .par_chunks_mut(TASK_ROWS * dim)
-                .zip(factors.par_chunks_mut(TASK_ROWS * numbers));
-            tasks
-                .enumerate()
-                .try_for_each(|(task, (codes, factors))| encode(task * TASK_ROWS, codes, factors))
-        })?;
-        Ok(Self {
-            metric,
-            dim,
-            codes,
-            factors,
-        })
-    }
-
-    pub(crate) fn rows(&self) -> Result<DenseRows<'_>> {
-        Ok(DenseRows::new(
-            DenseCodec::Int8,
-            self.metric,
-            self.dim,
-            &self.codes,
-            &self.factors,
-        )?)
-    }
 }
 
 /// The dense vectors of an open segment.

@@ -50,7 +50,7 @@ pub(crate) use coded::{CodedSource, write_coded_segment};
 pub use columns::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
 pub use component::Component;
 pub(crate) use distortion::Distortion;
-pub use graph::{GraphOptions, GraphSearch, GraphView, Scored};
+pub use graph::{GraphOptions, GraphSearch, GraphView, Scored, Upcoming};
 pub use ivf::IvfView;
 pub use merge::{Remap, merge_segments};
 pub(crate) use meta::{Beside, SegmentMeta};

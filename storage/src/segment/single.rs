@@ -57,7 +57,7 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
             documents.verify()
         }
         Component::Graph => {
-            let graph = graph::open(file, rows, true)?;
+            let graph = graph::open(file, None, rows, true)?;
             for row in some() {
                 for level in 0..=graph.max_level() {
                     let linked = graph.neighbours(level, row);

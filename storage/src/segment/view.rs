@@ -192,8 +192,10 @@ impl Segment {
     /// # Errors
     /// None at present.
     pub fn graph(&self) -> Result<Option<GraphView<'_>>> {
-        let rows = self.len();
-        Ok(self.derived(Component::Graph, |file, check| graph::open(file, rows, check)))
+        let (rows, spec) = (self.len(), self.schema.dense.as_ref());
+        Ok(self.derived(Component::Graph, |file, check| {
+            graph::open(file, spec, rows, check)
+        }))
     }
 
     /// The token matrices; `None` when the schema has none.
@@ -333,7 +335,7 @@ impl Segment {
             Component::Documents => self.documents()?.verify(),
             Component::Columns => (0..self.schema.fields.len()).try_for_each(|i| self.column_at(i).map(drop)),
             Component::Dense => self.dense().map(drop),
-            Component::Graph => graph::open(file, self.len(), true).map(drop),
+            Component::Graph => graph::open(file, self.schema.dense.as_ref(), self.len(), true).map(drop),
             Component::Tokens => self.tokens().map(drop),
             Component::Original => self.original().map(drop),
             Component::Ivf => match &self.codebook {

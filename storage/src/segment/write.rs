@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::{DenseCodec, TokenMatrix};
+use latewood_codecs::TokenMatrix;
 
 use super::codebook::Codebook;
 use super::columns::ColumnsWriter;
 use super::component::Component;
-use super::dense::{Dense, DenseWriter, Int8Copy};
+use super::dense::{Dense, DenseWriter};
 use super::documents::{DocumentsWriter, StoredDocument};
 use super::encode::Encoder;
 use super::graph;
@@ -191,14 +191,15 @@ impl<'d> Draft<'d> {
         }
         let file = self.open(Component::Dense)?;
         let dense = Dense::new(&file, spec, self.rows).rows()?;
-        // Building compares rows a few thousand times each, at random: in a byte a number they stay near the processor,
-        // and the links come out as good (docs/decisions/0005-graph-build.md).
-        let copy = match spec.codec {
-            DenseCodec::Int8 => None,
-            _ => Some(Int8Copy::of(dense, &self.options.pool)?),
+        // Building compares rows a few thousand times each, at random: in four bits a number they stay near the processor,
+        // and the links come out as good (docs/decisions/0009-dense-graph.md).
+        let codes = graph::GraphCodes::of(dense, &self.options.pool);
+        let rows = codes.rows()?;
+        let space = graph::Space {
+            score: |a: u32, b: u32| rows.pair_score(a as usize, b as usize),
+            stands_for: |score: f32| codes.stands_for(score),
+            fetch: |row: u32| rows.prefetch(row as usize),
         };
-        let dense = copy.as_ref().map_or(Ok(dense), Int8Copy::rows)?;
-        let score = |a: u32, b: u32| dense.pair_score(a as usize, b as usize);
         let cancelled = |done: usize| match self.report(Stage::Graph, done, total) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -209,13 +210,13 @@ impl<'d> Draft<'d> {
             self.rows,
             options.graph,
             options.seed,
-            &score,
+            &space,
             &cancelled,
         );
         let ControlFlow::Continue(graph) = built else {
             return Err(StorageError::Cancelled);
         };
-        let written = graph::write(self.backend, self.dir, &graph, options.graph)?;
+        let written = graph::write(self.backend, self.dir, &graph, &codes, options.graph)?;
         self.add(Component::Graph, written);
         Ok(())
     }

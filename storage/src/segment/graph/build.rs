@@ -7,16 +7,19 @@
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
+use latewood_codecs::kernel::prefetch;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::search::{GraphSearch, Scored};
+use super::search::{GraphSearch, Scored, Upcoming};
 use super::{GraphOptions, MAX_LEVEL};
 use crate::segment::random::SplitMix64;
 
-const MAX_BATCH: usize = 1024;
+const MAX_BATCH: usize = 2048;
 /// Rows that one task of the pool inserts.
 const TASK: usize = 32;
+/// Lists that are cut at a time.
+const CUT_BLOCK: usize = 1 << 16;
 
 /// A finished graph, before it is written.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ pub(crate) struct BuiltGraph {
     pub(crate) entry: Option<u32>,
     /// The highest level of each row.
     pub(crate) levels: Vec<u8>,
-    base: Vec<Vec<u32>>,
+    base: BaseLinks,
     /// `upper[row][level - 1]`; empty for the rows of level 0.
     upper: Vec<Vec<Vec<u32>>>,
 }
@@ -34,7 +37,7 @@ impl BuiltGraph {
     pub(crate) fn neighbours(&self, level: u8, row: u32) -> &[u32] {
         let row = row as usize;
         match level {
-            0 => self.base.get(row).map_or(&[], Vec::as_slice),
+            0 => self.base.of(row),
             _ => self
                 .upper
                 .get(row)
@@ -43,12 +46,66 @@ impl BuiltGraph {
         }
     }
 
-    fn neighbours_mut(&mut self, level: u8, row: u32) -> Option<&mut Vec<u32>> {
-        match level {
-            0 => self.base.get_mut(row as usize),
-            _ => self.upper.get_mut(row as usize)?.get_mut(usize::from(level) - 1),
+    fn set(&mut self, level: u8, row: u32, links: &[u32]) {
+        let row = row as usize;
+        if level == 0 {
+            self.base.set(row, links);
+        } else if let Some(list) = self
+            .upper
+            .get_mut(row)
+            .and_then(|upper| upper.get_mut(usize::from(level) - 1))
+        {
+            list.clear();
+            list.extend_from_slice(links);
         }
     }
+}
+
+/// The links of level 0, in places of one width: one read finds them.
+#[derive(Debug)]
+struct BaseLinks {
+    width: usize,
+    links: Vec<u32>,
+    counts: Vec<u16>,
+}
+
+impl BaseLinks {
+    fn new(rows: usize, width: usize) -> Self {
+        Self {
+            width,
+            links: vec![0; rows * width],
+            counts: vec![0; rows],
+        }
+    }
+
+    #[inline]
+    fn of(&self, row: usize) -> &[u32] {
+        let count = self.counts.get(row).map_or(0, |count| usize::from(*count));
+        self.links
+            .get(row * self.width..row * self.width + count)
+            .unwrap_or_default()
+    }
+
+    fn set(&mut self, row: usize, links: &[u32]) {
+        let links = links.get(..self.width).unwrap_or(links);
+        let place = self
+            .links
+            .get_mut(row * self.width..row * self.width + links.len());
+        if let (Some(place), Some(count)) = (place, self.counts.get_mut(row)) {
+            place.copy_from_slice(links);
+            *count = u16::try_from(links.len()).unwrap_or(u16::MAX);
+        }
+    }
+}
+
+/// How rows are compared.
+pub(crate) struct Space<S, R, F> {
+    /// The score of two rows.
+    pub(crate) score: S,
+    /// From which score with it on a chosen row stands for one of this score.
+    pub(crate) stands_for: R,
+    /// Begins to fetch a row.
+    pub(crate) fetch: F,
 }
 
 /// One link that a new row asks of an old one.
@@ -65,23 +122,30 @@ struct Chosen {
     levels: Vec<Vec<Scored>>,
 }
 
-struct Builder<'a, S> {
+struct Builder<'a, S, R, F> {
     graph: BuiltGraph,
     options: GraphOptions,
-    score: &'a S,
+    space: &'a Space<S, R, F>,
     searches: Mutex<Vec<GraphSearch>>,
 }
 
-/// Builds the graph over `rows` rows; `score` compares two of them. `progress` hears how many rows are in, and may break
-/// off.
-pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
+/// Builds the graph over `rows` rows. `progress` hears how many rows are in, and may break off.
+///
+/// A list may grow to half as many links again as it is to have before it is cut to the best, and all are cut at the end: cutting
+/// is most of the work, and this way each list is cut once for many rows that link to it.
+pub(crate) fn build<S, R, F>(
     pool: &ThreadPool,
     rows: u32,
     options: GraphOptions,
     seed: u64,
-    score: &S,
+    space: &Space<S, R, F>,
     progress: &dyn Fn(usize) -> ControlFlow<()>,
-) -> ControlFlow<(), BuiltGraph> {
+) -> ControlFlow<(), BuiltGraph>
+where
+    S: Fn(u32, u32) -> f32 + Sync,
+    R: Fn(f32) -> f32 + Sync,
+    F: Fn(u32) + Sync,
+{
     let options = GraphOptions {
         m: options.m.clamp(2, 128),
         ef_construction: options.ef_construction.max(8),
@@ -91,7 +155,7 @@ pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
     random.shuffle(&mut order);
     let levels: Vec<u8> = order.iter().map(|_| draw_level(&mut random, options.m)).collect();
     let upper = levels.iter().map(|&l| vec![Vec::new(); usize::from(l)]).collect();
-    let base = vec![Vec::new(); levels.len()];
+    let base = BaseLinks::new(levels.len(), room(most_links(0, options.m)));
     let graph = BuiltGraph {
         entry: None,
         levels,
@@ -101,7 +165,7 @@ pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
     let mut builder = Builder {
         graph,
         options,
-        score,
+        space,
         searches: Mutex::new(Vec::new()),
     };
     let mut inserted = 0;
@@ -111,7 +175,18 @@ pub(crate) fn build<S: Fn(u32, u32) -> f32 + Sync>(
         inserted += batch.len();
         progress(inserted)?;
     }
+    pool.install(|| builder.cut_all());
     ControlFlow::Continue(builder.graph)
+}
+
+/// Links of a row on a level of a finished graph.
+fn most_links(level: u8, m: usize) -> usize {
+    if level == 0 { 2 * m } else { m }
+}
+
+/// Links that a list may have while the graph is built.
+fn room(most: usize) -> usize {
+    most + most / 2
 }
 
 /// `floor(-ln(u) / ln(m))`: the paper's choice of the level's distribution.
@@ -127,7 +202,16 @@ fn draw_level(random: &mut SplitMix64, m: usize) -> u8 {
     level
 }
 
-impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
+impl<S, R, F> Builder<'_, S, R, F>
+where
+    S: Fn(u32, u32) -> f32 + Sync,
+    R: Fn(f32) -> f32 + Sync,
+    F: Fn(u32) + Sync,
+{
+    fn score(&self, a: u32, b: u32) -> f32 {
+        (self.space.score)(a, b)
+    }
+
     /// The rows to insert next: few while the graph is small, and a row that rises above all others alone.
     fn next_batch<'p>(&self, waiting: &'p [u32], inserted: usize) -> &'p [u32] {
         let top = self.graph.entry.map(|e| self.level(e));
@@ -157,9 +241,8 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
                         row,
                     },
                 }));
-                if let Some(list) = self.graph.neighbours_mut(level, row) {
-                    *list = links.iter().map(|l| l.row).collect();
-                }
+                let links: Vec<u32> = links.iter().map(|link| link.row).collect();
+                self.graph.set(level, row, &links);
             }
             if self.graph.entry.is_none_or(|e| self.level(row) > self.level(e)) {
                 self.graph.entry = Some(row);
@@ -179,11 +262,8 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             .map(|g| self.relink(g))
             .collect();
         for (group, list) in groups.iter().zip(updates) {
-            if let Some(old) = group
-                .first()
-                .and_then(|b| self.graph.neighbours_mut(b.level, b.target))
-            {
-                *old = list;
+            if let Some(Backlink { level, target, .. }) = group.first() {
+                self.graph.set(*level, *target, &list);
             }
         }
     }
@@ -208,7 +288,7 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             return Chosen { row, levels };
         };
         let mut entries = vec![Scored {
-            score: (self.score)(row, entry),
+            score: self.score(row, entry),
             row: entry,
         }];
         for level in (0..=self.level(entry)).rev() {
@@ -222,7 +302,11 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
                 &entries,
                 ef,
                 |r| self.graph.neighbours(level, r),
-                |r| (self.score)(row, r),
+                |upcoming| match upcoming {
+                    Upcoming::Row(row) => (self.space.fetch)(row),
+                    Upcoming::Links(row) => prefetch(self.graph.neighbours(level, row)),
+                },
+                |r| self.score(row, r),
             );
             if level <= own {
                 levels[usize::from(level)] = self.select(&entries, self.options.m);
@@ -231,8 +315,8 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
         Chosen { row, levels }
     }
 
-    /// The paper's algorithm 4: the best candidates of which none is nearer to one already chosen than to the row.
-    /// `candidates` come best first. Fewer than half of `most` are filled up with the best of those passed over.
+    /// The paper's algorithm 4: the best candidates of which none is nearer to one already chosen than to the row, or hardly
+    /// farther (the slack of Vamana, Subramanya et al., NeurIPS 2019). `candidates` come best first. Fewer than half of `most` are filled up with the best of those passed over.
     fn select(&self, candidates: &[Scored], most: usize) -> Vec<Scored> {
         let mut chosen: Vec<Scored> = Vec::with_capacity(most);
         let mut passed_over = Vec::new();
@@ -240,9 +324,8 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             if chosen.len() == most {
                 break;
             }
-            let hidden = chosen
-                .iter()
-                .any(|c| (self.score)(candidate.row, c.row) >= candidate.score);
+            let least = (self.space.stands_for)(candidate.score);
+            let hidden = chosen.iter().any(|c| self.score(candidate.row, c.row) >= least);
             let list = if hidden { &mut passed_over } else { &mut chosen };
             list.push(candidate);
         }
@@ -257,24 +340,46 @@ impl<S: Fn(u32, u32) -> f32 + Sync> Builder<'_, S> {
             return Vec::new();
         };
         let old = self.graph.neighbours(level, target);
-        let most = if level == 0 {
-            2 * self.options.m
-        } else {
-            self.options.m
-        };
-        let sources = backlinks.iter().map(|b| b.source);
-        if old.len() + backlinks.len() <= most {
-            return old.iter().copied().chain(sources.map(|s| s.row)).collect();
+        let most = most_links(level, self.options.m);
+        let rows = old.iter().copied().chain(backlinks.iter().map(|b| b.source.row));
+        if old.len() + backlinks.len() <= room(most) {
+            return rows.collect();
         }
-        let mut candidates: Vec<Scored> = old
-            .iter()
-            .map(|&row| Scored {
-                score: (self.score)(target, row),
-                row,
-            })
-            .chain(sources)
-            .collect();
+        self.cut(target, rows, most)
+    }
+
+    /// The best of a row's links.
+    fn cut(&self, row: u32, links: impl Iterator<Item = u32> + Clone, most: usize) -> Vec<u32> {
+        links.clone().for_each(&self.space.fetch);
+        let candidates = links.map(|other| Scored {
+            score: self.score(row, other),
+            row: other,
+        });
+        let mut candidates: Vec<Scored> = candidates.collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         self.select(&candidates, most).iter().map(|s| s.row).collect()
+    }
+
+    /// Cuts every list to what a finished graph has.
+    fn cut_all(&mut self) {
+        let rows = u32::try_from(self.graph.levels.len()).unwrap_or(u32::MAX);
+        let too_long = (0..rows).flat_map(|row| (0..=self.level(row)).map(move |level| (level, row)));
+        let most = |level| most_links(level, self.options.m);
+        let too_long: Vec<(u8, u32)> = too_long
+            .filter(|(level, row)| self.graph.neighbours(*level, *row).len() > most(*level))
+            .collect();
+        for block in too_long.chunks(CUT_BLOCK) {
+            let cut: Vec<Vec<u32>> = block
+                .par_iter()
+                .with_min_len(TASK)
+                .map(|(level, row)| {
+                    let links = self.graph.neighbours(*level, *row);
+                    self.cut(*row, links.iter().copied(), most_links(*level, self.options.m))
+                })
+                .collect();
+            for ((level, row), links) in block.iter().zip(cut) {
+                self.graph.set(*level, *row, &links);
+            }
+        }
     }
 }

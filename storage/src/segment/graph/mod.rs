@@ -3,16 +3,21 @@
 //! Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
 //! world graphs" (2016). Each row has a level, drawn so that each level holds about one in `m` of the rows below it; on
 //! each of its levels a row is linked with at most `m` near rows (`2 m` on level 0), chosen so that no chosen row is
-//! nearer to another chosen one than to the row itself (the paper's algorithm 4).
+//! nearer to another chosen one than to the row itself (the paper's algorithm 4), but for a slack.
+//!
+//! The graph is built over, and walked by, codes of four bits a number that lie beside the links: a row of 128 numbers is one
+//! line of the cache. What a walk finds is then scored from the dense vectors themselves.
 
 mod build;
+mod codes;
 mod search;
 mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::build;
-pub use search::{GraphSearch, Scored};
+pub(crate) use build::{Space, build};
+pub(crate) use codes::GraphCodes;
+pub use search::{GraphSearch, Scored, Upcoming};
 pub use view::GraphView;
 pub(crate) use view::{open, write};
 

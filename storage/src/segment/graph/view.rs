@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use latewood_codecs::kernel::prefetch;
+use latewood_codecs::{Int4Codec, Int4Rows};
+
 use super::build::BuiltGraph;
+use super::codes::GraphCodes;
 use super::{GraphOptions, MAX_LEVEL};
 use crate::backend::StorageBackend;
 use crate::error::Result;
+use crate::schema::DenseSpec;
 use crate::segment::component::Component;
 use crate::segment::ends::{Ends, write_ends};
 use crate::segment::reader::ComponentFile;
@@ -20,12 +25,16 @@ const UPPER_ROWS: u32 = 3;
 const UPPER_LISTS: u32 = 4;
 const UPPER_ENDS: u32 = 5;
 const UPPER_LINKS: u32 = 6;
+/// The rows in four bits a number, and what a step of each is worth with its squared norm.
+const CODES: u32 = 7;
+const FACTORS: u32 = 8;
 
 /// Writes a built graph.
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
     graph: &BuiltGraph,
+    codes: &GraphCodes,
     options: GraphOptions,
 ) -> Result<Finished> {
     let rows = graph.levels.len();
@@ -37,6 +46,8 @@ pub(crate) fn write(
         UPPER_LISTS,
         UPPER_ENDS,
         UPPER_LINKS,
+        CODES,
+        FACTORS,
     ];
     let mut writer = ComponentWriter::create(backend, &path, Component::Graph.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
@@ -64,6 +75,8 @@ pub(crate) fn write(
         writer.append(UPPER_ROWS, &row.to_le_bytes())?;
         writer.append(UPPER_LISTS, &lists.to_le_bytes())?;
     }
+    writer.append(CODES, &codes.codes)?;
+    writer.append(FACTORS, bytemuck::cast_slice(&codes.factors))?;
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
     writer.finish([
         rows as u64,
@@ -87,6 +100,7 @@ pub struct GraphView<'a> {
     upper_lists: Ends<'a>,
     upper_ends: &'a [u32],
     upper_links: &'a [u32],
+    codes: Option<Int4Rows<'a>>,
 }
 
 impl<'a> GraphView<'a> {
@@ -110,6 +124,17 @@ impl<'a> GraphView<'a> {
         self.top
     }
 
+    /// The rows in four bits a number, which the graph was built over; `None` in a segment of an earlier format.
+    pub fn codes(&self) -> Option<Int4Rows<'a>> {
+        self.codes
+    }
+
+    /// Begins to fetch a row's links of level 0.
+    #[inline]
+    pub fn prefetch(&self, row: u32) {
+        prefetch(self.neighbours(0, row));
+    }
+
     /// The rows that a row is linked to on a level; none when it is not on that level.
     #[inline]
     pub fn neighbours(&self, level: u8, row: u32) -> &'a [u32] {
@@ -128,8 +153,14 @@ impl<'a> GraphView<'a> {
     }
 }
 
-/// Reads the graph of a segment of `rows` rows. The first time, `check` asks for every link to be looked at.
-pub(crate) fn open(file: &ComponentFile, rows: u32, check: bool) -> Result<GraphView<'_>> {
+/// Reads the graph of a segment of `rows` rows; without a `spec` not its codes. The first time, `check` asks for every link to
+/// be looked at.
+pub(crate) fn open<'a>(
+    file: &'a ComponentFile,
+    spec: Option<&DenseSpec>,
+    rows: u32,
+    check: bool,
+) -> Result<GraphView<'a>> {
     let [graph_rows, entry, links, lists, ..] = file.params();
     let wrong = |what: &str| file.corruption(0, format!("a graph over {rows} rows"), what.to_owned());
     if graph_rows != u64::from(rows) || entry > graph_rows {
@@ -149,6 +180,10 @@ pub(crate) fn open(file: &ComponentFile, rows: u32, check: bool) -> Result<Graph
         upper_lists: ends(file, UPPER_LISTS, upper_rows.len(), lists)?,
         upper_ends: file.exactly(UPPER_ENDS, lists)?,
         upper_links: file.numbers(UPPER_LINKS)?,
+        codes: match spec {
+            Some(spec) if file.has(CODES) => Some(codes(file, spec, rows, check)?),
+            _ => None,
+        },
     };
     if check {
         let outside = |links: &[u32]| links.iter().any(|&row| row >= rows);
@@ -160,4 +195,16 @@ pub(crate) fn open(file: &ComponentFile, rows: u32, check: bool) -> Result<Graph
     let levels = entry_at.map_or(0, |at| view.upper_lists.range(at).len());
     view.top = u8::try_from(levels).unwrap_or(MAX_LEVEL).min(MAX_LEVEL);
     Ok(view)
+}
+
+fn codes<'a>(file: &'a ComponentFile, spec: &DenseSpec, rows: u32, check: bool) -> Result<Int4Rows<'a>> {
+    let rows = rows as usize;
+    let codes = file.exactly(CODES, rows.saturating_mul(Int4Codec::bytes_of(spec.dim)))?;
+    let factors: &[f32] = file.exactly(FACTORS, rows.saturating_mul(Int4Codec::ROW_FACTORS))?;
+    if check && let Some(at) = factors.iter().position(|factor| !factor.is_finite()) {
+        let offset = 4 * at as u64;
+        return Err(file.corruption_in(FACTORS, offset, "a finite factor", factors[at].to_string()));
+    }
+    Int4Rows::new(spec.metric, spec.dim, codes, factors)
+        .map_err(|error| file.corruption_in(CODES, 0, "whole rows of codes", error.to_string()))
 }

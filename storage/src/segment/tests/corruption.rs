@@ -134,6 +134,7 @@ impl Whole {
                     &entries,
                     8,
                     |row| graph.neighbours(level, row),
+                    |_| (),
                     score,
                 );
             }

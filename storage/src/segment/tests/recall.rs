@@ -79,7 +79,14 @@ fn search(segment: &Segment, query: usize, ef: usize, memory: &mut GraphSearch) 
     }];
     for level in (0..=graph.max_level()).rev() {
         let ef = if level == 0 { ef } else { 1 };
-        found = memory.search(graph.len(), &found, ef, |row| graph.neighbours(level, row), score);
+        found = memory.search(
+            graph.len(),
+            &found,
+            ef,
+            |row| graph.neighbours(level, row),
+            |_| (),
+            score,
+        );
     }
     found.truncate(10);
     found
