@@ -18,7 +18,7 @@ use crate::profile::{StageProfile, Stopwatch};
 use crate::request::QueryRequest;
 use crate::rerank::{read_texts, rerank};
 use crate::reranker::Reranker;
-use crate::statistics::{Statistics, statistics};
+use crate::statistics::{Statistics, first_text, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
 use crate::tuning::TunedTable;
@@ -47,7 +47,7 @@ pub fn search(
     let mut watch = Stopwatch::start();
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
-    let plan = plan(request, &counted(snapshot, &matches, resources)?, cost)?;
+    let plan = plan(request, &counted(snapshot, &matches, request, resources)?, cost)?;
     watch.stage(StageProfile {
         name: "plan".to_owned(),
         ..StageProfile::default()
@@ -75,7 +75,7 @@ pub fn explain(
 ) -> Result<Plan, QueryError> {
     request.validate(snapshot.schema())?;
     let matches = Matches::evaluate(snapshot, request.filter.as_ref())?;
-    plan(request, &counted(snapshot, &matches, resources)?, cost)
+    plan(request, &counted(snapshot, &matches, request, resources)?, cost)
 }
 
 /// Runs a plan made for this snapshot and request.
@@ -104,10 +104,12 @@ pub fn execute(
 fn counted(
     snapshot: &Snapshot,
     matches: &Matches,
+    request: &QueryRequest,
     resources: Resources<'_>,
 ) -> Result<Statistics, QueryError> {
     let counts = statistics(snapshot, matches)?;
     Ok(Statistics {
+        text: request.text.is_some() && first_text(snapshot)?,
         reranker: resources.reranker.is_some(),
         tuned: resources.tuned.cloned(),
         ..counts

@@ -18,7 +18,8 @@ pub struct Statistics {
     pub dense: Option<DenseStatistics>,
     /// The token matrices, if the schema has them.
     pub tokens: Option<TokenStatistics>,
-    /// Whether documents carry a text that a cross-encoder could read: what the first live document says.
+    /// Whether documents carry a text that a cross-encoder could read: what the first live document says. Looked at only for
+    /// a query that has a text itself.
     pub text: bool,
     /// Whether the caller gave a reranker.
     pub reranker: bool,
@@ -87,7 +88,7 @@ impl Statistics {
     }
 }
 
-/// Counts a snapshot, given what its filter leaves. `reranker` and `tuned` are left for the caller to set.
+/// Counts a snapshot, given what its filter leaves. `text`, `reranker` and `tuned` are left for the caller to set.
 ///
 /// # Errors
 /// When a segment cannot be read.
@@ -96,7 +97,6 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
     let mut out = Statistics {
         documents: snapshot.len(),
         matching: matches.count(),
-        text: first_text(snapshot)?,
         ..Statistics::default()
     };
     if schema.dense.is_some() {
@@ -164,8 +164,8 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
     Ok(out)
 }
 
-/// Whether the first live document has a text.
-fn first_text(snapshot: &Snapshot) -> Result<bool, QueryError> {
+/// Whether the first live document has a text. It takes a block of texts to be decompressed.
+pub(crate) fn first_text(snapshot: &Snapshot) -> Result<bool, QueryError> {
     for view in snapshot.segments() {
         if let Some(ordinal) = (0..view.segment.len()).find(|ordinal| view.is_live(*ordinal)) {
             return Ok(view.segment.text(ordinal)?.is_some());
