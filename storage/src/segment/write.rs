@@ -192,7 +192,7 @@ impl<'d> Draft<'d> {
         let file = self.open(Component::Dense)?;
         let dense = Dense::new(&file, spec, self.rows).rows()?;
         // Building compares rows a few thousand times each, at random: in four bits a number they stay near the processor,
-        // and the links come out as good (docs/decisions/0009-dense-graph.md).
+        // and the links come out as good (docs/decisions/0010-dense-graph.md).
         let codes = graph::GraphCodes::of(dense, &self.options.pool);
         let rows = codes.rows()?;
         let space = graph::Space {
