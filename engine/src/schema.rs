@@ -202,6 +202,7 @@ impl SchemaBuilder {
             dense,
             tokens,
             fields: self.fields.clone(),
+            lexical: None,
             encoder: encoder.map(|e| e.identity().clone()),
             reranker,
         })

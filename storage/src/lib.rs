@@ -33,6 +33,7 @@ pub mod segment;
 mod snapshot;
 mod store;
 mod sync;
+mod text;
 mod tombstones;
 mod validate;
 mod wal;
@@ -58,11 +59,13 @@ pub use repair::{RepairReport, Repairs};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use segment::{
     BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,
-    IvfView, KeywordColumn, NumberColumn, Progress, ProgressFn, Scored, Segment, SegmentView, Stage,
-    TokenRows, TokensView, Upcoming,
+    IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NumberColumn, Positions, Postings,
+    PostingsBlock, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TermInfo, TokenRows,
+    TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;
+pub use text::{Analyzer, Language, LexicalSpec, MAX_TERM_BYTES, Tokenizer};
 pub use validate::{
     MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch,
 };

@@ -7,12 +7,15 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::mem::size_of;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::document::{DocumentId, Record};
+use crate::error::Result;
+use crate::segment::{IndexBuilder, LexicalIndex, LexicalView};
+use crate::text::{Analyzer, LexicalSpec};
 use crate::validate::payload_bytes;
 
 /// Records in a block: what a commit copies at most, as pointers.
@@ -24,12 +27,50 @@ const SHARDS: usize = 256;
 /// slots of replaced and deleted documents stay empty.
 #[derive(Clone, Debug)]
 pub struct MemtableView {
-    blocks: Vec<Arc<Vec<Arc<Record>>>>,
+    blocks: Vec<Arc<Block>>,
     dead: Arc<RoaringBitmap>,
     index: Arc<Vec<Arc<Shard>>>,
     slots: u32,
     live_tokens: u64,
     bytes: u64,
+}
+
+/// Some neighbouring slots.
+#[derive(Debug, Default)]
+struct Block {
+    records: Vec<Arc<Record>>,
+    /// Of all of them, once someone has asked.
+    lexical: OnceLock<Result<LexicalIndex>>,
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        Self::of(self.records.clone())
+    }
+}
+
+impl Block {
+    fn of(records: Vec<Arc<Record>>) -> Self {
+        let lexical = OnceLock::new();
+        Self { records, lexical }
+    }
+
+    fn push(&mut self, record: Arc<Record>) {
+        self.records.push(record);
+        self.lexical = OnceLock::new();
+    }
+
+    fn lexical(&self, analyzer: &Analyzer) -> Result<LexicalView<'_>> {
+        let make = || {
+            let mut builder = IndexBuilder::new(analyzer);
+            for record in &self.records {
+                builder.push(record.text.as_deref())?;
+            }
+            builder.finish()
+        };
+        let made = self.lexical.get_or_init(make).as_ref();
+        made.map(LexicalIndex::view).map_err(Clone::clone)
+    }
 }
 
 type Shard = HashMap<ById, u32>;
@@ -71,7 +112,7 @@ impl Default for MemtableView {
 impl MemtableView {
     /// The live documents with their slots, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Arc<Record>)> {
-        let records = self.blocks.iter().flat_map(|block| block.iter());
+        let records = self.blocks.iter().flat_map(|block| block.records.iter());
         (0..self.slots)
             .zip(records)
             .filter(|(slot, _)| !self.dead.contains(*slot))
@@ -84,13 +125,27 @@ impl MemtableView {
             return None;
         }
         let slot = slot as usize;
-        self.blocks.get(slot / BLOCK)?.get(slot % BLOCK)
+        self.blocks.get(slot / BLOCK)?.records.get(slot % BLOCK)
     }
 
     /// The slot of a document.
     #[must_use]
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
         self.index.get(shard_of(id))?.get(id).copied()
+    }
+
+    /// Lexical indexes of the texts, each with the slot of its first row; replaced and deleted documents included. They are
+    /// made when they are first asked for, and kept: a commit leaves all but that of the last 256 slots as they are.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn lexical(&self, spec: &LexicalSpec) -> Result<Vec<(u32, LexicalView<'_>)>> {
+        let analyzer = Analyzer::new(spec);
+        let starts = (0..self.slots).step_by(BLOCK);
+        starts
+            .zip(&self.blocks)
+            .map(|(start, block)| Ok((start, block.lexical(&analyzer)?)))
+            .collect()
     }
 
     /// Live documents.
@@ -134,11 +189,11 @@ impl MemtableView {
             Arc::make_mut(shard).insert(ById(Arc::clone(&record)), slot);
         }
         match self.blocks.last_mut() {
-            Some(block) if block.len() < BLOCK => Arc::make_mut(block).push(record),
+            Some(block) if block.records.len() < BLOCK => Arc::make_mut(block).push(record),
             _ => {
                 let mut block = Vec::with_capacity(BLOCK);
                 block.push(record);
-                self.blocks.push(Arc::new(block));
+                self.blocks.push(Arc::new(Block::of(block)));
             }
         }
     }

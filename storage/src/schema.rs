@@ -5,6 +5,7 @@ use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StorageError};
+use crate::text::LexicalSpec;
 
 /// What a collection holds. Fixed when the collection is created.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Schema {
     pub tokens: Option<TokensSpec>,
     /// Payload fields that filters may name, in order of declaration.
     pub fields: Vec<FieldSpec>,
+    /// The lexical index of the texts, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lexical: Option<LexicalSpec>,
     /// The encoder that made (and will make) the vectors, if the collection encodes text itself.
     pub encoder: Option<ModelIdentity>,
     /// The cross-encoder that reranks by default.

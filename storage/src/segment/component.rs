@@ -27,11 +27,13 @@ pub enum Component {
     Original,
     /// Posting lists: centroid to documents. Derived.
     Ivf,
+    /// The inverted index of the texts. Derived.
+    Lexical,
 }
 
 impl Component {
     /// Every component, in the order in which they are written.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
         Self::Ids,
         Self::Documents,
@@ -41,6 +43,7 @@ impl Component {
         Self::Tokens,
         Self::Original,
         Self::Ivf,
+        Self::Lexical,
     ];
 
     /// The file's name inside the segment's folder, and the key in statistics.
@@ -55,6 +58,7 @@ impl Component {
             Self::Tokens => "tokens",
             Self::Original => "original",
             Self::Ivf => "ivf",
+            Self::Lexical => "lexical",
         }
     }
 
@@ -70,12 +74,13 @@ impl Component {
             Self::Tokens => *b"TOKS",
             Self::Original => *b"ORIG",
             Self::Ivf => *b"IVF ",
+            Self::Lexical => *b"LEXI",
         })
     }
 
     /// Whether the file can be rebuilt from the others, so that damage to it costs speed and never an answer.
     pub const fn is_derived(self) -> bool {
-        matches!(self, Self::Graph | Self::Ivf)
+        matches!(self, Self::Graph | Self::Ivf | Self::Lexical)
     }
 }
 

@@ -15,6 +15,7 @@ use super::distortion::Distortion;
 use super::documents::{DocumentsWriter, parse_payload};
 use super::encode::Encoder;
 use super::ids::IdsWriter;
+use super::lexical;
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage};
 use super::original::OriginalWriter;
 use super::tokens::{TokensView, TokensWriter};
@@ -83,6 +84,7 @@ pub fn merge_segments(
         merge_documents(draft, sources)?;
         merge_columns(draft, sources)?;
         merge_dense(draft, sources)?;
+        merge_lexical(draft, sources, &remaps)?;
         merge_tokens(draft, sources)
     })?;
     Ok((info, remaps))
@@ -168,6 +170,22 @@ fn merge_columns(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
     }
     draft.add(Component::Columns, writer.finish(draft.backend, draft.dir)?);
     Ok(())
+}
+
+/// Merges the lexical indexes; what one has lost is made anew from its texts.
+fn merge_lexical(draft: &mut Draft<'_>, sources: &[SegmentView], remaps: &[Remap]) -> Result<()> {
+    if draft.schema.lexical.is_none() {
+        return Ok(());
+    }
+    draft.report(Stage::Terms, 0, draft.rows as usize)?;
+    let mut indexes = Vec::with_capacity(sources.len());
+    for (source, remap) in sources.iter().zip(remaps) {
+        if let Some(view) = source.segment.lexical()? {
+            let row = Box::new(|row| remap.get(row));
+            indexes.push(lexical::Source { view, row });
+        }
+    }
+    draft.write_lexical(&lexical::merge(&indexes)?)
 }
 
 /// Makes damaged columns again from the payloads.

@@ -78,6 +78,8 @@ pub enum Stage {
     Tokens,
     /// Posting lists; counted in documents.
     Postings,
+    /// Indexing the texts; counted in documents.
+    Terms,
     /// Drawing the sample that a codebook is trained on; counted in passages.
     Sample,
     /// k-means; counted in assigned tokens, over all iterations.

@@ -25,7 +25,8 @@ pub(crate) fn pack(ordinals: &[u32], out: &mut Vec<u8>) {
     }
 }
 
-fn pack_block(gaps: &[u32], out: &mut Vec<u8>) {
+/// Appends one block of at most [`BLOCK`] values: its width, then the values.
+pub(crate) fn pack_block(gaps: &[u32], out: &mut Vec<u8>) {
     let width = gaps.iter().map(|g| 32 - g.leading_zeros()).max().unwrap_or(0);
     #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
     out.push(width as u8);
@@ -56,19 +57,58 @@ pub(crate) fn unpack(mut bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u
     let mut left = count;
     while left > 0 {
         let values = left.min(BLOCK);
-        let (&width, packed) = bytes.split_first()?;
-        if width > 32 {
-            return None;
-        }
-        let width = usize::from(width);
-        let length = (values * width).div_ceil(8);
-        // The eight bytes of slack make every load below lie inside `packed`.
-        let window = packed.get(..length + SLACK)?;
-        next = unpack_block(window, width, values, next, out);
-        bytes = packed.get(length..)?;
+        (next, bytes) = unpack_ordinals(bytes, values, next, out)?;
         left -= values;
     }
     (next <= u64::from(limit)).then_some(())
+}
+
+/// Appends one block of ascending ordinals to `out`, of which none is below `next`; returns one more than the last, and the
+/// bytes behind the block. `None` when the bytes end too early or a width is above 32.
+pub(crate) fn unpack_ordinals<'b>(
+    bytes: &'b [u8],
+    values: usize,
+    next: u64,
+    out: &mut Vec<u32>,
+) -> Option<(u64, &'b [u8])> {
+    let (width, window, rest) = block(bytes, values)?;
+    Some((unpack_block(window, width, values, next, out), rest))
+}
+
+/// Appends the values of one block to `out`; returns the bytes behind it.
+pub(crate) fn unpack_values<'b>(bytes: &'b [u8], values: usize, out: &mut Vec<u32>) -> Option<&'b [u8]> {
+    let (width, window, rest) = block(bytes, values)?;
+    let mask = (1u64 << width) - 1;
+    let first = out.len();
+    out.resize(first + values, 0);
+    if width > 0 {
+        for (at, to) in out.iter_mut().skip(first).enumerate() {
+            let bit = at * width;
+            let word = window
+                .get(bit / 8..)
+                .and_then(<[u8]>::first_chunk::<8>)
+                .map_or(0, |b| u64::from_le_bytes(*b));
+            #[expect(clippy::cast_possible_truncation, reason = "a width is at most 32")]
+            {
+                *to = ((word >> (bit % 8)) & mask) as u32;
+            }
+        }
+    }
+    Some(rest)
+}
+
+/// The width of the block at the beginning of `bytes`, its values with [`SLACK`] bytes more, and what is behind it.
+fn block(bytes: &[u8], values: usize) -> Option<(usize, &[u8], &[u8])> {
+    let (&width, packed) = bytes.split_first()?;
+    if width > 32 {
+        return None;
+    }
+    let length = (values * usize::from(width)).div_ceil(8);
+    Some((
+        usize::from(width),
+        packed.get(..length + SLACK)?,
+        packed.get(length..)?,
+    ))
 }
 
 /// Appends one block; `next` is the least ordinal that may come, and the one after the block is returned.

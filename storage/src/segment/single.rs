@@ -12,6 +12,7 @@ use super::documents::Documents;
 use super::graph;
 use super::ids::Ids;
 use super::ivf;
+use super::lexical;
 use super::meta::{Beside, SegmentMeta};
 use super::original;
 use super::reader::ComponentFile;
@@ -78,6 +79,7 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
                 usize::try_from(first).unwrap_or(usize::MAX),
             )?)
         }
+        Component::Lexical => lexical::verify(&lexical::open(file, rows, None, true)?),
         Component::Dense => {
             let rows = usize::try_from(first).unwrap_or(usize::MAX);
             let dim = usize::try_from(second).unwrap_or(usize::MAX);

@@ -15,6 +15,7 @@ use super::documents::Documents;
 use super::graph::{self, GraphView};
 use super::ids::Ids;
 use super::ivf::{self, IvfView};
+use super::lexical::{self, LexicalIndex, LexicalView};
 use super::meta::{Beside, Layout, SegmentMeta};
 use super::origin::Origin;
 use super::original;
@@ -35,6 +36,8 @@ pub struct Segment {
     schema: Schema,
     codebook: Option<Arc<Codebook>>,
     files: BTreeMap<Component, Slot>,
+    /// Stands in for a lexical index that is damaged.
+    lexical: OnceLock<Result<LexicalIndex>>,
 }
 
 /// A file of the segment, or why it cannot be used, and what its first use has found.
@@ -102,6 +105,7 @@ impl Segment {
             schema: schema.clone(),
             codebook,
             files,
+            lexical: OnceLock::new(),
         })
     }
 
@@ -244,6 +248,24 @@ impl Segment {
         Ok(self.derived(Component::Ivf, |file, _| ivf::open(file, self.len(), centroids)))
     }
 
+    /// The lexical index of the texts; `None` when the schema has none. One that is damaged is logged, reported by
+    /// [`Self::health`], and made anew in memory from the texts, once; merging writes it again.
+    ///
+    /// # Errors
+    /// Damage to the index and to the texts as well; damage inside a list shows when it is read.
+    pub fn lexical(&self) -> Result<Option<LexicalView<'_>>> {
+        let Some(spec) = &self.schema.lexical else {
+            return Ok(None);
+        };
+        let open = |file, check| lexical::open(file, self.len(), Some(spec), check);
+        if let Some(view) = self.derived(Component::Lexical, open) {
+            return Ok(Some(view));
+        }
+        let make = || lexical::index_texts(self.documents()?, spec, None);
+        let made = self.lexical.get_or_init(make).as_ref();
+        made.map(|index| Some(index.view())).map_err(Clone::clone)
+    }
+
     /// The column of a payload field; `None` when the schema declares no such field.
     ///
     /// # Errors
@@ -342,6 +364,10 @@ impl Segment {
                 Some(codebook) => ivf::verify(&ivf::open(file, self.len(), codebook.codec.len())?),
                 None => Ok(()),
             },
+            Component::Lexical => {
+                let spec = self.schema.lexical.as_ref();
+                lexical::verify(&lexical::open(file, self.len(), spec, true)?)
+            }
             Component::Meta => Ok(()),
         }
     }

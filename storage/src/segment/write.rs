@@ -12,12 +12,13 @@ use super::codebook::Codebook;
 use super::columns::ColumnsWriter;
 use super::component::Component;
 use super::dense::{Dense, DenseWriter};
-use super::documents::{DocumentsWriter, StoredDocument};
+use super::documents::{Documents, DocumentsWriter, StoredDocument};
 use super::encode::Encoder;
 use super::graph;
 use super::guard::Guard;
 use super::ids::IdsWriter;
 use super::ivf;
+use super::lexical::{self, LexicalIndex};
 use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage, report};
 use super::original::OriginalWriter;
@@ -158,6 +159,7 @@ impl<'d> Draft<'d> {
     fn finish(mut self, tokens: u64) -> Result<SegmentInfo> {
         self.build_graph()?;
         self.build_ivf()?;
+        self.build_lexical()?;
         let meta = SegmentMeta {
             id: self.options.id,
             rows: self.rows,
@@ -231,6 +233,36 @@ impl<'d> Draft<'d> {
         let written = ivf::write(self.backend, self.dir, &view, self.options.postings_at_once())?;
         self.add(Component::Ivf, written);
         self.report(Stage::Postings, self.rows as usize, self.rows as usize)
+    }
+}
+
+impl Draft<'_> {
+    /// Indexes the texts, unless a merge has brought the index with it.
+    fn build_lexical(&mut self) -> Result<()> {
+        let Some(spec) = &self.schema.lexical else {
+            return Ok(());
+        };
+        if self.has(Component::Lexical) {
+            return Ok(());
+        }
+        self.report(Stage::Terms, 0, self.rows as usize)?;
+        let file = self.open(Component::Documents)?;
+        let documents = Documents::new(&file, self.rows);
+        let index = lexical::index_texts(documents, spec, Some(&self.options.pool))?;
+        self.write_lexical(&index)
+    }
+
+    /// Writes the lexical index.
+    pub(super) fn write_lexical(&mut self, index: &LexicalIndex) -> Result<()> {
+        if let Some(spec) = &self.schema.lexical {
+            let written = lexical::write(self.backend, self.dir, spec, index)?;
+            self.add(Component::Lexical, written);
+        }
+        self.report(Stage::Terms, self.rows as usize, self.rows as usize)
+    }
+
+    fn has(&self, component: Component) -> bool {
+        self.files.iter().any(|file| file.component() == Some(component))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Damage is found, named, and kept to the file that has it; nothing panics on any bytes.
 
+use super::lexical::read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -201,7 +202,7 @@ fn a_missing_source_is_told_by_its_name() {
 #[test]
 fn a_damaged_graph_or_list_is_done_without() {
     let whole = whole();
-    for damaged in [Component::Graph, Component::Ivf] {
+    for damaged in [Component::Graph, Component::Ivf, Component::Lexical] {
         for change in [
             |b: &mut Vec<u8>| b[70] ^= 8,
             |b: &mut Vec<u8>| b.truncate(100),
@@ -211,6 +212,7 @@ fn a_damaged_graph_or_list_is_done_without() {
             assert!(whole.read_all(&segment).is_empty(), "{damaged:?}");
             let gone = match damaged {
                 Component::Graph => segment.graph().unwrap().is_none(),
+                Component::Lexical => read(&segment) == read(&whole.open(&whole.backend).unwrap()),
                 _ => segment.ivf().unwrap().is_none(),
             };
             assert!(gone, "{damaged:?}");

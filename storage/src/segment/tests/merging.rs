@@ -107,6 +107,7 @@ fn residual_codes_of_the_same_codebook_are_copied_byte_for_byte() {
         Component::Tokens,
         Component::Original,
         Component::Ivf,
+        Component::Lexical,
         Component::Ids,
         Component::Dense,
     ] {
@@ -127,7 +128,7 @@ fn deleted_rows_leave_tokens_and_lists() {
     let merged = merge(&backend, &schema, Some(&codebook), &sources).segment;
     let even: Vec<_> = all.iter().step_by(2).cloned().collect();
     let expected = source(&backend, &schema, 2, &even, Some(&codebook), &[]).segment;
-    for component in [Component::Ivf, Component::Columns] {
+    for component in [Component::Ivf, Component::Columns, Component::Lexical] {
         let read = |dir: &Path| backend.read(&dir.join(component.name())).unwrap();
         assert!(read(merged.dir()) == read(expected.dir()), "{component:?}");
     }
@@ -248,6 +249,7 @@ fn a_merge_can_be_cancelled_at_every_stage() {
         [
             Stage::Documents,
             Stage::Dense,
+            Stage::Terms,
             Stage::Tokens,
             Stage::Graph,
             Stage::Postings

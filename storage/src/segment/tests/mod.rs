@@ -1,6 +1,7 @@
 //! Whole segments, written and read back.
 
 mod corruption;
+mod lexical;
 mod merging;
 mod recall;
 mod round_trip;
@@ -19,6 +20,7 @@ use crate::backend::{MemoryBackend, StorageBackend};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
 use crate::schema::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec};
+use crate::text::LexicalSpec;
 
 const DENSE_DIM: usize = 12;
 const TOKEN_DIM: usize = 16;
@@ -65,6 +67,7 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
             field("price", FieldType::Float),
             field("open", FieldType::Bool),
         ],
+        lexical: Some(LexicalSpec::default()),
         ..Schema::default()
     }
 }
