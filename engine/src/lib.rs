@@ -82,12 +82,12 @@ pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query,
 
 pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 pub use latewood_query::{
-    CostModel, Filter, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError,
-    QuerySource, RerankError, Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable,
-    Value,
+    CostModel, Filter, Fusion, FusionMethod, FusionWeights, LexicalQuery, MeasuredRecall, Plan, PlanChoice,
+    PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError, Reranker, StageName,
+    StageProfile, TUNED_TARGETS, TunedEntry, TunedTable, Value,
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,
-    Maintenance, MappedFile, MemoryBackend, ModelIdentity, OptimizeReport, Payload, RecordFault,
-    RepairReport, Repairs, Schema, Severity, StorageBackend, StorageError, backend,
+    Language, LexicalSpec, Maintenance, MappedFile, MemoryBackend, ModelIdentity, OptimizeReport, Payload,
+    RecordFault, RepairReport, Repairs, Schema, Severity, StorageBackend, StorageError, Tokenizer, backend,
 };

@@ -1,7 +1,7 @@
 //! Declaring what a collection holds.
 
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
-use latewood_storage::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec};
+use latewood_storage::{DenseSpec, FieldSpec, FieldType, LexicalSpec, Schema, TokensSpec};
 
 use crate::error::Error;
 use crate::model_source::{EncoderSource, RerankerSource};
@@ -31,6 +31,8 @@ pub struct SchemaBuilder {
     without_dense: bool,
     without_tokens: bool,
     fields: Vec<FieldSpec>,
+    lexical: Option<LexicalSpec>,
+    without_lexical: bool,
     pub(crate) encoder: Option<EncoderSource>,
     pub(crate) reranker: Option<RerankerSource>,
 }
@@ -134,6 +136,21 @@ impl SchemaBuilder {
         self
     }
 
+    /// Indexes the words of the texts, for BM25, phrases and boolean queries. Default: they are indexed, unstemmed, where
+    /// there is an encoder of texts.
+    #[must_use]
+    pub fn lexical(mut self, spec: LexicalSpec) -> Self {
+        self.lexical = Some(spec);
+        self
+    }
+
+    /// Does not index the words of the texts.
+    #[must_use]
+    pub fn without_lexical(mut self) -> Self {
+        self.without_lexical = true;
+        self
+    }
+
     /// The encoder of documents and queries: `"tiny"`, a model folder, or an `Arc` of one's own [`TextEncoder`].
     #[must_use]
     pub fn encoder(mut self, encoder: impl Into<EncoderSource>) -> Self {
@@ -202,10 +219,20 @@ impl SchemaBuilder {
             dense,
             tokens,
             fields: self.fields.clone(),
-            lexical: None,
+            lexical: self.lexical_spec(encoder.is_some())?,
             encoder: encoder.map(|e| e.identity().clone()),
             reranker,
         })
+    }
+
+    fn lexical_spec(&self, encodes: bool) -> Result<Option<LexicalSpec>, Error> {
+        match (&self.lexical, self.without_lexical) {
+            (Some(_), true) => Err(schema(
+                "a lexical index was both declared and left out: do one of them",
+            )),
+            (Some(spec), false) => Ok(Some(spec.clone())),
+            (None, without) => Ok((encodes && !without).then(LexicalSpec::default)),
+        }
     }
 
     fn dense_spec(&self, encoder: Option<&dyn TextEncoder>) -> Result<Option<DenseSpec>, Error> {

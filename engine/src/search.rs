@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker, Resources, StageName,
-    StageProfile, explain, search,
+    Filter, Fusion, LexicalQuery, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker,
+    Resources, StageName, StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -41,6 +41,7 @@ pub struct Query<'a> {
     request: QueryRequest,
     tokens: Option<QueryTokens>,
     filter: Option<FilterInput>,
+    lexical: Option<LexicalInput>,
     plan: Option<PlanInput>,
     reranker: Option<RerankerSource>,
     payload: PayloadSelection,
@@ -60,6 +61,15 @@ pub struct QueryTokens {
 pub enum FilterInput {
     /// Built.
     Built(Filter),
+    /// To be parsed.
+    Text(String),
+}
+
+/// A lexical query, or the text of one.
+#[derive(Clone, Debug)]
+pub enum LexicalInput {
+    /// Built.
+    Built(LexicalQuery),
     /// To be parsed.
     Text(String),
 }
@@ -119,6 +129,7 @@ impl<'a> Query<'a> {
             request: QueryRequest::default(),
             tokens: None,
             filter: None,
+            lexical: None,
             plan: None,
             reranker: None,
             payload: PayloadSelection::All,
@@ -130,6 +141,19 @@ impl<'a> Query<'a> {
     /// Searches by a text. The collection's encoder makes the vectors that are not given, a reranker reads it as it is.
     pub fn text(mut self, text: impl Into<String>) -> Self {
         self.request.text = Some(text.into());
+        self
+    }
+
+    /// What BM25 looks for, where it is more than any word of the text: words, `"phrases"`, `+must`, `-not`, `AND`, `OR`,
+    /// `NOT` and parentheses, as text or a [`LexicalQuery`].
+    pub fn lexical(mut self, query: impl Into<LexicalInput>) -> Self {
+        self.lexical = Some(query.into());
+        self
+    }
+
+    /// How the rankings of several searches become one. Default: reciprocal ranks, all counting the same.
+    pub fn fusion(mut self, fusion: Fusion) -> Self {
+        self.request.fusion = fusion;
         self
     }
 
@@ -163,7 +187,9 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Names the plan: `"auto"`, `"dense"`, `"maxsim"`, `"dense+maxsim"`, and each of them with `"+rerank"`.
+    /// Names the plan: `"auto"`, `"dense"`, `"maxsim"`, `"dense+maxsim"`, `"bm25"`, `"bm25+maxsim"`, of which the second
+    /// scores the candidates of the first; `"bm25/dense"`, `"bm25/maxsim"` and `"bm25/dense+maxsim"`, whose first two are
+    /// fused; and each of them with `"+rerank"`.
     pub fn plan(mut self, plan: impl Into<PlanInput>) -> Self {
         self.plan = Some(plan.into());
         self
@@ -314,6 +340,9 @@ impl<'a> Query<'a> {
     fn prepare(&self) -> Result<Prepared, Error> {
         let mut request = self.request.clone();
         request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
+        if let Some(lexical) = self.lexical.clone() {
+            request.lexical = Some(lexical.into_query()?);
+        }
         request.plan = match self.plan.clone() {
             None => PlanChoice::Auto,
             Some(PlanInput::Choice(choice)) => choice,
@@ -345,10 +374,16 @@ impl<'a> Query<'a> {
             return Err(QueryError::EmptyText.into());
         }
         let schema = snapshot.schema();
-        let wants_dense = schema.dense.is_some() && request.dense.is_none();
-        let wants_tokens = schema.tokens.is_some() && request.tokens.is_none();
+        let (plan_dense, plan_tokens) = match request.plan {
+            PlanChoice::Named(plan) => (plan.uses_dense(), plan.uses_tokens()),
+            PlanChoice::Auto => (true, true),
+        };
+        let wants_dense = plan_dense && schema.dense.is_some() && request.dense.is_none();
+        let wants_tokens = plan_tokens && schema.tokens.is_some() && request.tokens.is_none();
+        let by_words =
+            request.plan == PlanChoice::Auto && schema.encoder.is_none() && schema.lexical.is_some();
         let has_vectors = request.dense.is_some() || request.tokens.is_some();
-        if !(wants_dense || wants_tokens) || (schema.encoder.is_none() && has_vectors) {
+        if by_words || !(wants_dense || wants_tokens) || (schema.encoder.is_none() && has_vectors) {
             return Ok(None);
         }
         let encoder = self.collection.encoder()?;
@@ -483,6 +518,27 @@ impl FilterInput {
             Self::Built(filter) => Ok(filter),
             Self::Text(text) => Filter::parse(&text),
         }
+    }
+}
+
+impl LexicalInput {
+    fn into_query(self) -> Result<LexicalQuery, QueryError> {
+        match self {
+            Self::Built(query) => Ok(query),
+            Self::Text(text) => LexicalQuery::parse(&text),
+        }
+    }
+}
+
+impl From<LexicalQuery> for LexicalInput {
+    fn from(query: LexicalQuery) -> Self {
+        Self::Built(query)
+    }
+}
+
+impl From<&str> for LexicalInput {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
 }
 

@@ -15,6 +15,8 @@ pub struct CostModel {
     pub centroid_pair: f64,
     /// Reading one posting and adding to its document's score.
     pub posting: f64,
+    /// Scoring one posting of a word.
+    pub term_posting: f64,
     /// Looking up one document token's centroid score for one query token.
     pub interaction_pair: f64,
     /// One query token against one document token from residual codes, 128 dimensions.
@@ -41,6 +43,7 @@ impl Default for CostModel {
             graph_hop: 0.25,
             centroid_pair: 0.005,
             posting: 0.015,
+            term_posting: 0.004,
             interaction_pair: 0.000_3,
             maxsim_pair: 0.003_5,
             refined_pair: 0.002,
@@ -61,6 +64,7 @@ impl CostModel {
             self.graph_hop,
             self.centroid_pair,
             self.posting,
+            self.term_posting,
             self.interaction_pair,
             self.maxsim_pair,
             self.refined_pair,

@@ -19,6 +19,32 @@ pub enum QueryError {
         /// What stands there.
         found: String,
     },
+    /// The lexical query could not be read.
+    #[error("lexical query, column {column}: expected {expected}, found {found}")]
+    LexicalSyntax {
+        /// Where, counted in characters from 1.
+        column: usize,
+        /// What could have stood there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The lexical query has too many words.
+    #[error(
+        "the query has {got} different terms; at most {most} are looked up: shorten it, or name a plan without bm25"
+    )]
+    QueryTerms {
+        /// Terms given.
+        got: usize,
+        /// The largest number.
+        most: usize,
+    },
+    /// A number of the fusion is none that can be used.
+    #[error("fusion ({given}): k must be finite and above 0, weights finite and at least 0")]
+    Fusion {
+        /// What came.
+        given: String,
+    },
     /// The filter is nested deeper than the engine follows.
     #[error(
         "the filter is nested more than {limit} levels deep; write it flatter (a and b and c nests nothing)"
@@ -80,7 +106,7 @@ pub enum QueryError {
         got: f64,
     },
     /// The request holds nothing to search by.
-    #[error("the query is empty: give a dense vector, a token matrix, or both")]
+    #[error("the query is empty: give a dense vector, a token matrix, or words")]
     NothingToSearch,
     /// The query's text is empty or blank.
     #[error("the query's text is empty; give at least one word, or leave the text out")]

@@ -3,7 +3,7 @@
 use crate::cost::CostModel;
 use crate::plan::{Estimate, ProbeSettings};
 use crate::request::QueryRequest;
-use crate::statistics::{DenseStatistics, Statistics, TokenStatistics};
+use crate::statistics::{DenseStatistics, LexicalStatistics, Statistics, TokenStatistics};
 
 /// Rows scored for each unit of ef_search in one graph, as seen on HNSW graphs with 32 links a row.
 const HOPS_PER_EF: f64 = 14.0;
@@ -53,6 +53,16 @@ impl Estimator<'_> {
     /// Scoring every matching dense row.
     pub(crate) fn dense_scan(&self, dense: &DenseStatistics) -> Estimate {
         self.dense_rows(dense, self.matching())
+    }
+
+    /// Looking up the words of the query.
+    pub(crate) fn bm25(&self, lexical: &LexicalStatistics) -> Estimate {
+        let postings = lexical.postings as f64;
+        Estimate {
+            microseconds: 5.0 + postings * self.cost.term_posting,
+            bytes: (postings * 1.5) as u64,
+            flops: lexical.postings.saturating_mul(5),
+        }
     }
 
     /// Searching the graphs; a filter makes the beam wade through what does not match.

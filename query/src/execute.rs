@@ -1,5 +1,8 @@
 //! Plan x snapshot -> hits: the only place that knows all stages.
 
+mod units;
+mod words;
+
 use std::time::Duration;
 
 use latewood_codecs::{DenseQuery, MaxSimQuery};
@@ -12,7 +15,8 @@ use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::filter::Matches;
 use crate::hits::{Hit, Outcome};
-use crate::plan::{Plan, ProbeSettings, Stage, StageName};
+use crate::lexical;
+use crate::plan::{Leg, Plan, PlanChoice, ProbeSettings, Stage, StageName};
 use crate::planner::{last_vector_stage, plan};
 use crate::profile::{StageProfile, Stopwatch};
 use crate::request::QueryRequest;
@@ -22,6 +26,7 @@ use crate::statistics::{Statistics, first_text, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
 use crate::tuning::TunedTable;
+use units::Units;
 
 /// What a query may use beside the snapshot.
 #[derive(Clone, Copy, Default)]
@@ -47,7 +52,7 @@ pub fn search(
     let mut watch = Stopwatch::start();
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
-    let plan = plan(request, &counted(snapshot, &matches, request, resources)?, cost)?;
+    let plan = plan(request, &counted(snapshot, request, &matches, resources)?, cost)?;
     watch.stage(StageProfile {
         name: "plan".to_owned(),
         ..StageProfile::default()
@@ -75,7 +80,7 @@ pub fn explain(
 ) -> Result<Plan, QueryError> {
     request.validate(snapshot.schema())?;
     let matches = Matches::evaluate(snapshot, request.filter.as_ref())?;
-    plan(request, &counted(snapshot, &matches, request, resources)?, cost)
+    plan(request, &counted(snapshot, request, &matches, resources)?, cost)
 }
 
 /// Runs a plan made for this snapshot and request.
@@ -103,11 +108,18 @@ pub fn execute(
 
 fn counted(
     snapshot: &Snapshot,
-    matches: &Matches,
     request: &QueryRequest,
+    matches: &Matches,
     resources: Resources<'_>,
 ) -> Result<Statistics, QueryError> {
-    let counts = statistics(snapshot, matches)?;
+    let mut counts = statistics(snapshot, matches)?;
+    let wants_words = match request.plan {
+        PlanChoice::Named(name) => name.uses_words(),
+        PlanChoice::Auto => request.dense.is_none() && request.tokens.is_none(),
+    };
+    if let (Some(lexical), Some(words), true) = (&mut counts.lexical, request.words(), wants_words) {
+        lexical.postings = lexical::postings(snapshot, &words)?;
+    }
     Ok(Statistics {
         text: request.text.is_some() && first_text(snapshot)?,
         reranker: resources.reranker.is_some(),
@@ -144,20 +156,32 @@ struct Run<'a> {
 impl Run<'_> {
     fn run(mut self, plan: &Plan) -> Result<Outcome, QueryError> {
         let mut found = Vec::new();
+        let mut legs = Vec::new();
         let mut reranked = 0;
         for planned in &plan.stages {
             let keep = planned.candidates_out;
-            match &planned.stage {
-                Stage::DenseScan => found = self.dense(None, keep)?,
-                Stage::DenseGraph { ef_search } => found = self.dense(Some(*ef_search), keep)?,
-                Stage::MaxsimScan => found = self.maxsim_scan(keep)?,
-                Stage::MaxsimIndex(settings) => found = self.maxsim_index(*settings, keep)?,
-                Stage::Rescore => self.rescore(&mut found, keep)?,
+            let (leg, candidates) = match &planned.stage {
+                Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
+                Stage::DenseScan => (Leg::Dense, self.dense(None, keep)?),
+                Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(Some(*ef_search), keep)?),
+                Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
+                Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),
+                Stage::Fuse(fusion) => {
+                    found = self.fuse(fusion, &legs, keep);
+                    continue;
+                }
+                Stage::Rescore => {
+                    self.rescore(&mut found, keep)?;
+                    continue;
+                }
                 Stage::Rerank { depth, deadline_ms } => {
                     let budget = deadline_ms.map(Duration::from_millis);
                     reranked = self.rerank(&mut found, *depth, budget)?;
+                    continue;
                 }
-            }
+            };
+            found.clone_from(&candidates);
+            legs.push((leg, candidates));
         }
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;
@@ -516,70 +540,4 @@ impl Run<'_> {
 /// that only near ties at the edge can change places.
 pub(crate) fn refined(keep: usize) -> usize {
     keep.saturating_add(keep / 8).saturating_add(2)
-}
-
-/// What a token costs in bytes and operations, for profiles.
-#[derive(Clone, Copy)]
-struct Units {
-    dim: u64,
-    query_tokens: u64,
-    code_bytes: u64,
-    best_bytes: u64,
-}
-
-impl Units {
-    fn of(snapshot: &Snapshot, query: &MaxSimQuery) -> Self {
-        let dim = query.dim() as u64;
-        let (code_bytes, best_bytes) = match &snapshot.schema().tokens {
-            Some(spec) => {
-                let codes = dim * u64::from(spec.bits) / 8 + 4;
-                (
-                    codes,
-                    spec.original
-                        .map_or(codes, |codec| codec.row_bytes(spec.dim) as u64),
-                )
-            }
-            None => (0, 0),
-        };
-        Self {
-            dim,
-            query_tokens: query.num_tokens() as u64,
-            code_bytes,
-            best_bytes,
-        }
-    }
-
-    fn stage(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
-        StageProfile {
-            name: name.to_owned(),
-            candidates_in: before,
-            candidates_out: after as u64,
-            flops: 2 * tokens * self.query_tokens * self.dim,
-            work: tokens * self.query_tokens,
-            ..StageProfile::default()
-        }
-    }
-
-    fn codes(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
-        StageProfile {
-            bytes: tokens * self.code_bytes,
-            ..self.stage(name, before, after, tokens)
-        }
-    }
-
-    fn best(self, name: &str, before: u64, after: usize, tokens: u64) -> StageProfile {
-        StageProfile {
-            bytes: tokens * self.best_bytes,
-            ..self.stage(name, before, after, tokens)
-        }
-    }
-
-    fn interaction(self, before: u64, after: usize, tokens: u64) -> StageProfile {
-        let stage = self.stage("maxsim index: interaction", before, after, tokens);
-        StageProfile {
-            bytes: tokens * 2,
-            flops: tokens * self.query_tokens,
-            ..stage
-        }
-    }
 }

@@ -94,7 +94,8 @@ impl fmt::Display for Stage {
                 depth,
                 deadline_ms: None,
             } => write!(f, " (depth {depth})"),
-            Self::DenseScan | Self::MaxsimScan | Self::Rescore => Ok(()),
+            Self::Fuse(fusion) => write!(f, " ({fusion})"),
+            Self::DenseScan | Self::MaxsimScan | Self::Bm25 | Self::Rescore => Ok(()),
         }
     }
 }

@@ -17,9 +17,12 @@ mod estimate;
 mod execute;
 mod explain;
 mod filter;
+mod fusion;
 mod hits;
+mod lexical;
 mod opening;
 mod plan;
+mod plan_name;
 mod planner;
 #[cfg(test)]
 mod planner_tests;
@@ -38,9 +41,11 @@ pub use cost::CostModel;
 pub use error::QueryError;
 pub use execute::{Resources, execute, explain, search};
 pub use filter::{Bounds, Filter, Limit, MAX_FILTER_DEPTH, Matches, SegmentMatches, Value};
+pub use fusion::{Fusion, FusionMethod, FusionWeights};
 pub use hits::{Hit, Outcome, Position};
+pub use lexical::{BM25_B, BM25_K1, LexicalQuery, MAX_LEXICAL_DEPTH, MAX_QUERY_TERMS};
 pub use plan::{
-    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+    Estimate, Leg, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
 };
 pub use planner::plan;
 pub use profile::{Profile, StageProfile};
@@ -49,7 +54,7 @@ pub use request::{
     QueryRequest,
 };
 pub use reranker::{RerankError, Reranker};
-pub use statistics::{DenseStatistics, Statistics, TokenStatistics, statistics};
+pub use statistics::{DenseStatistics, LexicalStatistics, Statistics, TokenStatistics, statistics};
 pub use tuning::{
     Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned, TunedEntry, TunedTable, tune,
 };

@@ -1,172 +1,11 @@
 //! A plan as plain data: its stages with estimates and reasons, and the alternatives that were rejected.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::QueryError;
-
-/// Which plan to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum PlanChoice {
-    /// The planner decides.
-    #[default]
-    Auto,
-    /// The caller decides which stages run; the planner still decides how.
-    Named(PlanName),
-}
-
-/// The stages of a plan, in order, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-#[non_exhaustive]
-pub enum PlanName {
-    /// Nearest dense vectors.
-    Dense,
-    /// Late interaction over the whole collection.
-    MaxSim,
-    /// Dense candidates, rescored by late interaction.
-    DenseMaxSim,
-    /// Dense candidates, the first of them reranked by a cross-encoder.
-    DenseRerank,
-    /// Late interaction, its first candidates reranked by a cross-encoder.
-    MaxSimRerank,
-    /// Dense candidates, rescored by late interaction, the first of them reranked by a cross-encoder.
-    DenseMaxSimRerank,
-}
-
-impl PlanName {
-    /// All plans.
-    pub const ALL: [Self; 6] = [
-        Self::Dense,
-        Self::MaxSim,
-        Self::DenseMaxSim,
-        Self::DenseRerank,
-        Self::MaxSimRerank,
-        Self::DenseMaxSimRerank,
-    ];
-
-    /// The plan's name, its stages joined by `+`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dense => "dense",
-            Self::MaxSim => "maxsim",
-            Self::DenseMaxSim => "dense+maxsim",
-            Self::DenseRerank => "dense+rerank",
-            Self::MaxSimRerank => "maxsim+rerank",
-            Self::DenseMaxSimRerank => "dense+maxsim+rerank",
-        }
-    }
-
-    /// Whether the plan searches by the dense vector.
-    pub fn uses_dense(self) -> bool {
-        !matches!(self, Self::MaxSim | Self::MaxSimRerank)
-    }
-
-    /// Whether the plan scores by the token matrix.
-    pub fn uses_tokens(self) -> bool {
-        !matches!(self, Self::Dense | Self::DenseRerank)
-    }
-
-    /// Whether the plan ends in a rerank.
-    pub fn reranks(self) -> bool {
-        matches!(
-            self,
-            Self::DenseRerank | Self::MaxSimRerank | Self::DenseMaxSimRerank
-        )
-    }
-
-    /// The same plan with a rerank at its end.
-    #[must_use]
-    pub fn with_rerank(self) -> Self {
-        match self {
-            Self::Dense | Self::DenseRerank => Self::DenseRerank,
-            Self::MaxSim | Self::MaxSimRerank => Self::MaxSimRerank,
-            Self::DenseMaxSim | Self::DenseMaxSimRerank => Self::DenseMaxSimRerank,
-        }
-    }
-}
-
-impl fmt::Display for PlanName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for PlanName {
-    type Err = QueryError;
-
-    fn from_str(name: &str) -> Result<Self, QueryError> {
-        let wanted = name.trim();
-        Self::ALL
-            .into_iter()
-            .find(|plan| plan.name().eq_ignore_ascii_case(wanted))
-            .ok_or_else(|| {
-                let known = Self::ALL.map(Self::name).join(", ");
-                QueryError::UnknownPlan {
-                    name: name.to_owned(),
-                    known,
-                }
-            })
-    }
-}
-
-impl fmt::Display for PlanChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Named(name) => f.write_str(name.name()),
-        }
-    }
-}
-
-impl FromStr for PlanChoice {
-    type Err = QueryError;
-
-    fn from_str(name: &str) -> Result<Self, QueryError> {
-        if name.trim().eq_ignore_ascii_case("auto") {
-            Ok(Self::Auto)
-        } else {
-            name.parse().map(Self::Named)
-        }
-    }
-}
-
-impl From<PlanName> for PlanChoice {
-    fn from(name: PlanName) -> Self {
-        Self::Named(name)
-    }
-}
-
-impl From<PlanName> for String {
-    fn from(name: PlanName) -> Self {
-        name.name().to_owned()
-    }
-}
-
-impl TryFrom<String> for PlanName {
-    type Error = QueryError;
-
-    fn try_from(name: String) -> Result<Self, QueryError> {
-        name.parse()
-    }
-}
-
-impl From<PlanChoice> for String {
-    fn from(choice: PlanChoice) -> Self {
-        choice.to_string()
-    }
-}
-
-impl TryFrom<String> for PlanChoice {
-    type Error = QueryError;
-
-    fn try_from(name: String) -> Result<Self, QueryError> {
-        name.parse()
-    }
-}
+use crate::fusion::Fusion;
+pub use crate::plan_name::{Leg, PlanChoice, PlanName};
 
 /// What a stage does, without its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -181,6 +20,10 @@ pub enum StageName {
     MaxsimScan,
     /// The posting lists are searched; matrices without them are scored.
     MaxsimIndex,
+    /// The words of the query are looked up.
+    Bm25,
+    /// The candidates of several stages become one ranking.
+    Fuse,
     /// Candidates are scored anew by their token matrices.
     Rescore,
     /// Candidates are scored anew by a cross-encoder.
@@ -194,6 +37,8 @@ impl fmt::Display for StageName {
             Self::DenseGraph => "dense graph",
             Self::MaxsimScan => "maxsim scan",
             Self::MaxsimIndex => "maxsim index",
+            Self::Bm25 => "bm25",
+            Self::Fuse => "fuse",
             Self::Rescore => "maxsim rescore",
             Self::Rerank => "rerank",
         })
@@ -216,6 +61,10 @@ pub enum Stage {
     MaxsimScan,
     /// Searches the posting lists of the centroids.
     MaxsimIndex(ProbeSettings),
+    /// Finds the documents with the query's words.
+    Bm25,
+    /// Makes one ranking of those of the stages before.
+    Fuse(Fusion),
     /// Scores candidates anew by MaxSim.
     Rescore,
     /// Scores the best candidates anew with a cross-encoder.
@@ -249,6 +98,8 @@ impl Stage {
             Self::DenseGraph { .. } => StageName::DenseGraph,
             Self::MaxsimScan => StageName::MaxsimScan,
             Self::MaxsimIndex(_) => StageName::MaxsimIndex,
+            Self::Bm25 => StageName::Bm25,
+            Self::Fuse(_) => StageName::Fuse,
             Self::Rescore => StageName::Rescore,
             Self::Rerank { .. } => StageName::Rerank,
         }
@@ -330,37 +181,5 @@ impl Plan {
         self.stages
             .iter()
             .fold(Estimate::default(), |sum, stage| sum + stage.estimate)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_read_as_they_are_written() {
-        for plan in PlanName::ALL {
-            assert_eq!(plan.to_string().parse::<PlanName>().unwrap(), plan);
-            assert_eq!(
-                plan.to_string().parse::<PlanChoice>().unwrap(),
-                PlanChoice::Named(plan)
-            );
-            assert!(plan.with_rerank().reranks());
-            let json = serde_json::to_string(&plan).unwrap();
-            assert_eq!(serde_json::from_str::<PlanName>(&json).unwrap(), plan);
-        }
-        assert_eq!("auto".parse::<PlanChoice>().unwrap(), PlanChoice::Auto);
-        assert_eq!(PlanChoice::Auto.to_string(), "auto");
-    }
-
-    #[test]
-    fn another_name_is_refused_with_those_that_are_known() {
-        for name in ["maxsim+dense", "", "rerank", "dense+dense"] {
-            let error = name.parse::<PlanChoice>().unwrap_err().to_string();
-            assert!(
-                error.contains("dense+maxsim+rerank") && error.contains("auto"),
-                "{error}"
-            );
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::estimate::Estimator;
 use crate::explain::{Count, Duration};
 use crate::opening::{self, Opening, opening};
 use crate::plan::{
-    Estimate, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
+    Estimate, Leg, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
 };
 use crate::request::QueryRequest;
 use crate::statistics::{Statistics, TokenStatistics};
@@ -109,6 +109,15 @@ impl Planner<'_> {
                 cure,
             })
         };
+        if name.uses_words() && statistics.lexical.is_none() {
+            return missing(
+                "a lexical index",
+                "the collection has none, and one is chosen when a collection is created: ask for another plan",
+            );
+        }
+        if name.uses_words() && request.lexical.is_none() && request.text.is_none() {
+            return missing("words to look for", "give a text or a lexical query");
+        }
         if name.uses_dense() && statistics.dense.is_none() {
             return missing("a dense field", "the collection has none: ask for maxsim or auto");
         }
@@ -159,7 +168,17 @@ impl Planner<'_> {
         self.case.request.tokens.is_some() && self.case.statistics.tokens.is_some()
     }
 
+    fn words_usable(&self) -> bool {
+        let request = self.case.request;
+        let words = request.lexical.is_some() || request.text.is_some();
+        words && self.case.statistics.lexical.is_some()
+    }
+
     fn choose_stages(&mut self) -> Result<(PlanName, String), QueryError> {
+        if !self.dense_usable() && !self.tokens_usable() && self.words_usable() {
+            let reason = "the query brings no vector that the collection stores, so its words decide";
+            return Ok((PlanName::Bm25, reason.to_owned()));
+        }
         if !self.dense_usable() && !self.tokens_usable() {
             let needs = "a query vector of a kind that the collection stores";
             let cure = match (&self.case.statistics.dense, &self.case.statistics.tokens) {
@@ -279,16 +298,18 @@ impl Planner<'_> {
             return base;
         }
         let estimate = Some(self.stages_estimate(base));
-        let why = "a reranker and texts are there, and over dense vectors a rerank pays";
+        let why = "a reranker and texts are there, and over words or dense vectors alone a rerank pays";
         self.rejected.push(Rejected {
             name: base.to_string(),
             estimate,
             reason: why.to_owned(),
         });
-        reason.push_str(
+        reason.push_str(if base.uses_words() {
+            "; a reranker and texts are there, and over words alone a rerank pays"
+        } else {
             "; a reranker and texts are there, and over dense vectors alone a rerank pays a great deal (MRR 0.52 -> 0.65 \
-             on 55,685 package descriptions)",
-        );
+             on 55,685 package descriptions)"
+        });
         base.with_rerank()
     }
 
@@ -305,19 +326,29 @@ impl Planner<'_> {
     fn stages(&mut self, name: PlanName) -> Vec<PlannedStage> {
         let request = self.case.request;
         let wanted = self.wanted(name);
-        let rescored = matches!(name, PlanName::DenseMaxSim | PlanName::DenseMaxSimRerank);
+        let rescored = name.rescores();
         let keep = if rescored {
             rescore_candidates(request, wanted)
         } else {
             wanted
         };
         let mut stages = Vec::new();
-        let first = if name.uses_dense() {
-            self.dense_stage(keep)
+        let legs = name.legs();
+        let each = if legs.len() > 1 {
+            fused_candidates(request, keep)
         } else {
-            self.maxsim_stage(keep)
+            keep
         };
-        stages.extend(first);
+        for leg in legs {
+            stages.extend(match leg {
+                Leg::Bm25 => self.bm25_stage(each),
+                Leg::Dense => self.dense_stage(each),
+                Leg::MaxSim => self.maxsim_stage(each),
+            });
+        }
+        if legs.len() > 1 {
+            stages.push(self.fuse_stage(&stages, keep));
+        }
         if rescored && let Some(tokens) = &self.case.statistics.tokens {
             stages.push(PlannedStage {
                 stage: Stage::Rescore,
@@ -325,7 +356,7 @@ impl Planner<'_> {
                 candidates_out: self.cap(wanted),
                 estimate: self.case.rescore(tokens, keep),
                 reason: format!(
-                    "MaxSim over the {} dense candidates costs less than over the collection",
+                    "MaxSim over the {} candidates costs less than over the collection",
                     Count(self.cap(keep) as u64)
                 ),
             });
@@ -357,6 +388,32 @@ impl Planner<'_> {
             reason: format!(
                 "the cross-encoder orders the best {depth}; the rest follow in the order they had"
             ),
+        }
+    }
+
+    fn bm25_stage(&self, keep: usize) -> Option<PlannedStage> {
+        let lexical = self.case.statistics.lexical.as_ref()?;
+        Some(PlannedStage {
+            stage: Stage::Bm25,
+            candidates_in: self.case.statistics.matching,
+            candidates_out: self.cap(keep),
+            estimate: self.case.bm25(lexical),
+            reason: format!(
+                "the query's words stand {} times in posting lists; documents without any of them are no candidates",
+                Count(lexical.postings)
+            ),
+        })
+    }
+
+    fn fuse_stage(&self, legs: &[PlannedStage], keep: usize) -> PlannedStage {
+        PlannedStage {
+            stage: Stage::Fuse(self.case.request.fusion),
+            candidates_in: legs.iter().map(|leg| leg.candidates_out as u64).sum(),
+            candidates_out: self.cap(keep),
+            estimate: Estimate::default(),
+            reason:
+                "words and vectors find different documents, and what several of them find is likely right"
+                    .to_owned(),
         }
     }
 
@@ -465,6 +522,11 @@ fn rescore_candidates(request: &QueryRequest, wanted: usize) -> usize {
         .candidates
         .unwrap_or_else(|| wanted.saturating_mul(10).max(200))
         .max(wanted)
+}
+
+/// Candidates of each search whose rankings are fused.
+fn fused_candidates(request: &QueryRequest, keep: usize) -> usize {
+    request.candidates.unwrap_or(100).max(keep)
 }
 
 fn only_one_kind(planner: &Planner<'_>) -> Option<(PlanName, String)> {

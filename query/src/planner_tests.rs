@@ -1,10 +1,14 @@
 //! The planner's rules, each seen to decide and seen to stand aside.
 
 use crate::plan::{PlanChoice, PlanName, Stage};
-use crate::{CostModel, DenseStatistics, Plan, QueryError, QueryRequest, Statistics, TokenStatistics, plan};
+use crate::{
+    CostModel, DenseStatistics, LexicalStatistics, Plan, QueryError, QueryRequest, Statistics,
+    TokenStatistics, plan,
+};
 
 fn large() -> Statistics {
     Statistics {
+        lexical: None,
         documents: 50_000,
         matching: 50_000,
         dense: Some(DenseStatistics {
@@ -248,17 +252,17 @@ fn a_named_plan_says_what_it_lacks() {
         dense: None,
         ..named(PlanName::Dense)
     };
-    assert_eq!(needs(&request, &large()), "a dense query vector");
+    assert_eq!(lacking(&request, &large()), "a dense query vector");
     let request = QueryRequest {
         tokens: None,
         ..named(PlanName::MaxSim)
     };
-    assert_eq!(needs(&request, &large()), "a query token matrix");
+    assert_eq!(lacking(&request, &large()), "a query token matrix");
     let request = QueryRequest {
         text: None,
         ..named(PlanName::DenseRerank)
     };
-    assert_eq!(needs(&request, &large()), "the query's text");
+    assert_eq!(lacking(&request, &large()), "the query's text");
     let none = Statistics {
         reranker: false,
         ..large()
@@ -311,4 +315,60 @@ fn an_explain_is_a_tree_with_estimates_reasons_and_what_was_rejected() {
     let plan = planned(&both(), &large());
     let json = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+}
+
+fn lacking(request: &QueryRequest, statistics: &Statistics) -> &'static str {
+    match plan(request, statistics, &CostModel::default()) {
+        Err(QueryError::PlanNeeds { needs, .. }) => needs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn words_need_an_index_and_a_text() {
+    let indexed = Statistics {
+        lexical: Some(LexicalStatistics { postings: 500 }),
+        ..large()
+    };
+    let request = QueryRequest {
+        text: Some("owls".to_owned()),
+        ..named(PlanName::Bm25)
+    };
+    assert_eq!(lacking(&request, &large()), "a lexical index");
+    let wordless = QueryRequest {
+        text: None,
+        ..request.clone()
+    };
+    assert_eq!(lacking(&wordless, &indexed), "words to look for");
+    let plan = planned(&request, &indexed);
+    assert!(matches!(plan.stages[0].stage, Stage::Bm25));
+    assert!(plan.estimate().microseconds > 0.0);
+}
+
+#[test]
+fn legs_are_fused_before_they_are_rescored() {
+    let indexed = Statistics {
+        lexical: Some(LexicalStatistics { postings: 500 }),
+        ..large()
+    };
+    let request = QueryRequest {
+        text: Some("owls".to_owned()),
+        ..named(PlanName::Bm25BesideDenseMaxSim)
+    };
+    let plan = planned(&request, &indexed);
+    let names: Vec<String> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.stage.name().to_string())
+        .collect();
+    assert_eq!(names, ["bm25", "dense graph", "fuse", "maxsim rescore"]);
+    let outs: Vec<usize> = plan.stages.iter().map(|stage| stage.candidates_out).collect();
+    assert_eq!(outs, [200, 200, 200, 10], "legs are as deep as what is rescored");
+    let auto = QueryRequest {
+        dense: None,
+        tokens: None,
+        plan: PlanChoice::Auto,
+        ..request
+    };
+    assert_eq!(planned(&auto, &indexed).name, PlanName::Bm25Rerank);
 }

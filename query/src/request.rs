@@ -6,6 +6,8 @@ use latewood_storage::Schema;
 
 use crate::error::QueryError;
 use crate::filter::Filter;
+use crate::fusion::Fusion;
+use crate::lexical::LexicalQuery;
 use crate::plan::PlanChoice;
 
 /// The most that limit and offset may add up to.
@@ -28,8 +30,12 @@ pub struct QueryRequest {
     pub dense: Option<Vec<f32>>,
     /// The query's tokens row by row, and their dimension: 1 to 512 tokens.
     pub tokens: Option<(Vec<f32>, usize)>,
-    /// The query's text, for a rerank.
+    /// The query's text, for a rerank; and its words, where `lexical` is not given.
     pub text: Option<String>,
+    /// The words that BM25 looks for.
+    pub lexical: Option<LexicalQuery>,
+    /// How the candidates of several searches become one ranking; default: reciprocal ranks.
+    pub fusion: Fusion,
     /// How many hits; at least 1. Default 10.
     pub limit: usize,
     /// How many hits to skip first. Default 0.
@@ -62,6 +68,8 @@ impl Default for QueryRequest {
             dense: None,
             tokens: None,
             text: None,
+            lexical: None,
+            fusion: Fusion::default(),
             limit: 10,
             offset: 0,
             filter: None,
@@ -81,6 +89,12 @@ impl QueryRequest {
     /// Hits that must be found: limit and offset.
     pub fn window(&self) -> usize {
         self.limit.saturating_add(self.offset)
+    }
+
+    /// What BM25 looks for: the lexical query, or else any word of the text.
+    pub fn words(&self) -> Option<LexicalQuery> {
+        let text = || self.text.as_ref().map(LexicalQuery::any);
+        self.lexical.clone().or_else(text)
     }
 
     /// How many candidates a rerank reads.
@@ -118,7 +132,12 @@ impl QueryRequest {
         if self.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(QueryError::EmptyText);
         }
-        if self.dense.is_none() && self.tokens.is_none() {
+        if !self.fusion.is_sound() {
+            let given = self.fusion.to_string();
+            return Err(QueryError::Fusion { given });
+        }
+        let words = self.lexical.is_some() || (self.text.is_some() && schema.lexical.is_some());
+        if self.dense.is_none() && self.tokens.is_none() && !words {
             return Err(QueryError::NothingToSearch);
         }
         self.validate_dense(schema)?;

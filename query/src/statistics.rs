@@ -18,6 +18,8 @@ pub struct Statistics {
     pub dense: Option<DenseStatistics>,
     /// The token matrices, if the schema has them.
     pub tokens: Option<TokenStatistics>,
+    /// The lexical index, if the schema has one.
+    pub lexical: Option<LexicalStatistics>,
     /// Whether documents carry a text that a cross-encoder could read: what the first live document says. Looked at only for
     /// a query that has a text itself.
     pub text: bool,
@@ -25,6 +27,13 @@ pub struct Statistics {
     pub reranker: bool,
     /// What the token index was tuned to, if it was.
     pub tuned: Option<TunedTable>,
+}
+
+/// Counts of the lexical index.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LexicalStatistics {
+    /// Postings of the terms of the query, where they were looked up.
+    pub postings: u64,
 }
 
 /// Counts of the dense vectors.
@@ -102,6 +111,7 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
     if schema.dense.is_some() {
         out.dense = Some(dense(snapshot)?);
     }
+    out.lexical = schema.lexical.as_ref().map(|_| LexicalStatistics::default());
     if schema.tokens.is_some() {
         out.tokens = Some(tokens(snapshot)?);
     }

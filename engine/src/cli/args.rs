@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
-use latewood_query::PlanChoice;
+use latewood_query::{FusionWeights, PlanChoice};
 use latewood_storage::FieldType;
+use latewood_storage::{Language, Tokenizer};
 
 /// An embedded vector database with late interaction.
 #[derive(Debug, Parser)]
@@ -166,6 +167,21 @@ pub(super) struct CreateArgs {
     /// Do not store the encoder's token matrix
     #[arg(long, conflicts_with = "multi")]
     pub(super) no_multi: bool,
+    /// Index the words of the texts, for BM25; with an encoder they are indexed unless --no-lexical is given
+    #[arg(long, conflicts_with = "no_lexical")]
+    pub(super) lexical: bool,
+    /// Do not index the words of the texts
+    #[arg(long)]
+    pub(super) no_lexical: bool,
+    /// What a word is: runs of letters and digits, words by the rules of Unicode, what is between white space
+    #[arg(long, value_enum, conflicts_with = "no_lexical")]
+    pub(super) tokenizer: Option<TokenizerArg>,
+    /// Index words without their accents
+    #[arg(long, conflicts_with = "no_lexical")]
+    pub(super) fold: bool,
+    /// Index the stems of the words of this language: english, german, ...
+    #[arg(long, value_name = "LANGUAGE", value_parser = language, conflicts_with = "no_lexical")]
+    pub(super) stemmer: Option<Language>,
     /// The encoder: `tiny` (built in), or a model folder
     #[arg(long, value_name = "FOLDER|tiny")]
     pub(super) encoder: Option<String>,
@@ -221,6 +237,15 @@ pub(super) struct TuningArgs {
     /// Candidates that the first stage hands to the next
     #[arg(long, value_name = "N")]
     pub(super) candidates: Option<usize>,
+    /// How the rankings of several searches become one; default: rrf
+    #[arg(long, value_enum)]
+    pub(super) fusion: Option<FusionArg>,
+    /// The k of reciprocal ranks; default: 60
+    #[arg(long, value_name = "K")]
+    pub(super) rrf_k: Option<f64>,
+    /// What each ranking counts, for example bm25=1,maxsim=2; default: 1
+    #[arg(long, value_name = "SEARCH=WEIGHT,...", value_parser = weights)]
+    pub(super) weights: Option<FusionWeights>,
     /// Candidates that the reranker reads
     #[arg(long, value_name = "N", default_value_t = latewood_query::DEFAULT_RERANK_DEPTH)]
     pub(super) rerank_depth: usize,
@@ -241,13 +266,16 @@ pub(super) struct SearchArgs {
     pub(super) target: CollectionArgs,
     /// What is asked
     pub(super) text: String,
+    /// What bm25 looks for, where it is more than any word of TEXT: words, "phrases", +must, -not, AND, OR, NOT, ( )
+    #[arg(long, value_name = "QUERY")]
+    pub(super) lexical: Option<String>,
     /// How many hits
     #[arg(short = 'k', long = "limit", default_value_t = 10)]
     pub(super) limit: usize,
     /// How many hits to skip first
     #[arg(long, default_value_t = 0)]
     pub(super) offset: usize,
-    /// auto, dense, maxsim, dense+maxsim, dense+rerank, maxsim+rerank, dense+maxsim+rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; fused: bm25/dense, bm25/maxsim, bm25/dense+maxsim; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -281,7 +309,7 @@ pub(super) struct RunArgs {
     /// How many hits a query
     #[arg(short = 'k', long = "limit", default_value_t = 10)]
     pub(super) limit: usize,
-    /// auto, dense, maxsim, dense+maxsim, dense+rerank, maxsim+rerank, dense+maxsim+rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; fused: bm25/dense, bm25/maxsim, bm25/dense+maxsim; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -482,6 +510,58 @@ impl From<OriginalArg> for OriginalCodec {
             OriginalArg::Int8 => Self::Int8,
         }
     }
+}
+
+/// How rankings are fused.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FusionArg {
+    /// Reciprocal ranks
+    Rrf,
+    /// Scores between the worst and the best
+    Score,
+    /// Scores by their distance from the mean
+    Distribution,
+}
+
+/// What a word is.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum TokenizerArg {
+    Words,
+    Unicode,
+    Whitespace,
+}
+
+impl From<TokenizerArg> for Tokenizer {
+    fn from(tokenizer: TokenizerArg) -> Self {
+        match tokenizer {
+            TokenizerArg::Words => Self::Words,
+            TokenizerArg::Unicode => Self::Unicode,
+            TokenizerArg::Whitespace => Self::Whitespace,
+        }
+    }
+}
+
+fn language(text: &str) -> Result<Language, String> {
+    let known = || Language::ALL.map(|(_, name)| name).join(", ");
+    Language::named(text).ok_or_else(|| format!("expected one of {}", known()))
+}
+
+fn weights(text: &str) -> Result<FusionWeights, String> {
+    let mut weights = FusionWeights::default();
+    for part in text.split(',') {
+        let (name, weight) = part.split_once('=').ok_or("expected bm25=1,dense=1,maxsim=1")?;
+        let weight: f64 = weight
+            .trim()
+            .parse()
+            .map_err(|_| format!("expected a number, not {weight}"))?;
+        match name.trim() {
+            "bm25" => weights.bm25 = weight,
+            "dense" => weights.dense = weight,
+            "maxsim" => weights.maxsim = weight,
+            other => return Err(format!("expected bm25, dense or maxsim, not {other}")),
+        }
+    }
+    Ok(weights)
 }
 
 fn plan(text: &str) -> Result<PlanChoice, String> {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::args::{CreateArgs, Global};
 use super::output::{Failure, print, print_json};
-use crate::{Schema, SchemaBuilder};
+use crate::{LexicalSpec, Schema, SchemaBuilder};
 
 pub(super) fn run(global: &Global, args: &CreateArgs) -> Result<(), Failure> {
     let db = super::options(global, None).create(true).open(&args.target.db)?;
@@ -50,6 +50,16 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
     if args.no_multi {
         schema = schema.without_tokens();
     }
+    if args.no_lexical {
+        schema = schema.without_lexical();
+    }
+    if args.lexical || args.fold || args.tokenizer.is_some() || args.stemmer.is_some() {
+        schema = schema.lexical(LexicalSpec {
+            tokenizer: args.tokenizer.map(Into::into).unwrap_or_default(),
+            fold: args.fold,
+            stemmer: args.stemmer,
+        });
+    }
     if let Some(encoder) = &args.encoder {
         schema = schema.encoder(encoder.as_str());
     }
@@ -86,6 +96,13 @@ pub(super) fn describe(schema: &Schema) -> String {
             tokens.bits,
             tokens.codec.name()
         ));
+    }
+    if let Some(lexical) = &schema.lexical {
+        let stemmed = lexical
+            .stemmer
+            .map_or_else(String::new, |language| format!(", {} stems", language.name()));
+        let folded = if lexical.fold { ", folded" } else { "" };
+        parts.push(format!("words ({}{folded}{stemmed})", lexical.tokenizer.name()));
     }
     if let Some(encoder) = &schema.encoder {
         parts.push(format!("encoder {}", encoder.name));

@@ -73,6 +73,7 @@ fn possible_plans(collection: &Collection, args: &EvalArgs) -> Vec<PlanChoice> {
     PlanName::ALL
         .into_iter()
         .filter(|plan| !plan.uses_dense() || schema.dense.is_some())
+        .filter(|plan| !plan.uses_words() || schema.lexical.is_some())
         .filter(|plan| !plan.uses_tokens() || schema.tokens.is_some())
         .filter(|plan| !plan.reranks() || can_rerank)
         .map(PlanChoice::Named)

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::args::{Global, SearchArgs, TuningArgs};
+use super::args::{FusionArg, Global, SearchArgs, TuningArgs};
 use super::output::{Failure, print, print_json};
-use crate::{Hit, Query};
+use crate::{Fusion, FusionMethod, Hit, Query};
 
 pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, None)?;
@@ -17,7 +17,10 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
         .plan(args.plan)
         .limit(args.limit)
         .offset(args.offset);
-    let query = tuned(query, &args.tuning).with_text(true);
+    let mut query = tuned(query, &args.tuning).with_text(true);
+    if let Some(lexical) = &args.lexical {
+        query = query.lexical(lexical.as_str());
+    }
     if args.explain || args.analyze {
         // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
         collection.calibrate()?;
@@ -50,6 +53,20 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     ))
 }
 
+fn fusion(tuning: &TuningArgs) -> Fusion {
+    let method = match tuning.fusion {
+        None | Some(FusionArg::Rrf) => tuning
+            .rrf_k
+            .map_or(FusionMethod::RRF, |k| FusionMethod::ReciprocalRank { k }),
+        Some(FusionArg::Score) => FusionMethod::Score,
+        Some(FusionArg::Distribution) => FusionMethod::Distribution,
+    };
+    Fusion {
+        method,
+        weights: tuning.weights.unwrap_or_default(),
+    }
+}
+
 /// A query with the tuning of the command line.
 pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> {
     query = query.exact(tuning.exact).rerank_depth(tuning.rerank_depth);
@@ -68,6 +85,7 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
     if let Some(deadline) = tuning.rerank_deadline {
         query = query.rerank_deadline(Duration::from_millis(deadline));
     }
+    query = query.fusion(fusion(tuning));
     if let Some(reranker) = &tuning.reranker {
         query = query.reranker(reranker.as_str());
     }

@@ -94,6 +94,12 @@ impl Collection {
         for plan in PlanName::ALL {
             let lacks_vectors = plan.uses_dense() && request.dense.is_none()
                 || plan.uses_tokens() && request.tokens.is_none();
+            let lacks_words =
+                plan.uses_words() && (snapshot.schema().lexical.is_none() || request.text.is_none());
+            // What runs side by side takes what each takes alone.
+            if lacks_words || plan.legs().len() > 1 || plan.uses_words() && plan.uses_tokens() {
+                continue;
+            }
             if lacks_vectors || plan.reranks() && reranker.is_none() {
                 continue;
             }
@@ -193,6 +199,7 @@ fn fitted(snapshot: &Snapshot, stages: &Stages, before: CostModel) -> CostModel 
     if let Some(tokens) = &schema.tokens {
         let scale = 128.0 / tokens.dim as f64;
         set(&mut cost.centroid_pair, unit(&["maxsim: centroids"]), scale);
+        set(&mut cost.term_posting, unit(&["bm25"]), 1.0);
         set(&mut cost.posting, unit(&["maxsim index: postings"]), 1.0);
         set(
             &mut cost.interaction_pair,

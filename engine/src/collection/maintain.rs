@@ -120,6 +120,7 @@ pub(super) fn step_name(stage: Stage) -> &'static str {
         Stage::Graph => "graph",
         Stage::Tokens => "tokens",
         Stage::Postings => "posting lists",
+        Stage::Terms => "words",
         Stage::Sample => "sample for the codebook",
         Stage::Centroids => "codebook",
         _ => "segment",

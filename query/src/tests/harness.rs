@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix, maxsim};
 use latewood_storage::{
-    CollectionStore, DenseSpec, DocumentId, FieldSpec, FieldType, Maintenance, MemoryBackend, Operation,
-    OptimizeOptions, Record, Schema, Snapshot, Store, StoreOptions, TokensSpec,
+    CollectionStore, DenseSpec, DocumentId, FieldSpec, FieldType, LexicalSpec, Maintenance, MemoryBackend,
+    Operation, OptimizeOptions, Record, Schema, Snapshot, Store, StoreOptions, TokensSpec,
 };
 use serde_json::json;
 
@@ -105,6 +105,7 @@ pub(super) fn schema(metric: Metric, codec: DenseCodec, bits: u8, original: Opti
             field("price", FieldType::Float),
             field("open", FieldType::Bool),
         ],
+        lexical: Some(LexicalSpec::default()),
         ..Schema::default()
     }
 }

@@ -4,5 +4,6 @@ mod exhaustive;
 mod filters;
 mod harness;
 mod indexes;
+mod lexical;
 mod staged;
 mod tuned;

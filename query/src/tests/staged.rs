@@ -253,6 +253,8 @@ fn a_filter_holds_through_every_stage() {
     for plan in PlanName::ALL {
         let request = QueryRequest {
             filter: Some(Filter::eq("open", true)),
+            // Every document has this word.
+            lexical: Some(crate::LexicalQuery::any("document")),
             limit: 1_000,
             ..both(random, plan)
         };
