@@ -118,7 +118,10 @@ fn every_plan_finds_the_right_document() {
                 .unwrap();
             assert_eq!(hits[0].id, DocumentId::from("bat"), "{plan}, flushed: {flushed}");
             assert_eq!(hits[0].text.as_deref(), Some("bats hunt moths at night by echo"));
-            assert!(hits[0].score >= hits[1].score);
+            if plan.uses_dense() || plan.uses_tokens() && !plan.uses_words() {
+                assert_eq!(hits.len(), 2, "{plan}");
+            }
+            assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
         }
         collection.flush().unwrap();
     }
@@ -416,6 +419,10 @@ fn the_built_in_models_answer_in_plain_english() {
             .plan(plan)
             .run()
             .unwrap();
+        if plan.legs() == [latewood::Leg::Bm25] {
+            assert!(hits.is_empty(), "{plan}: no document has one of the words");
+            continue;
+        }
         assert_eq!(hits[0].id, DocumentId::from("player"), "{plan}");
     }
     let stats = collection.stats().unwrap();

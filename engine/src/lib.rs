@@ -69,7 +69,7 @@ mod threads;
 pub use cancel::CancelToken;
 pub use collection::{
     Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, PlaidExport,
-    RecallAtTarget, RecallReport, Scroll, Stats,
+    RecallAtTarget, RecallReport, Scroll, Stats, TunedFusion,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};
@@ -78,12 +78,12 @@ pub use ingest::{Ingest, IngestProgress, IngestReport};
 pub use model_source::{EncoderSource, RerankerSource};
 pub use options::DatabaseOptions;
 pub use schema::SchemaBuilder;
-pub use search::{Analysis, FilterInput, Hit, PayloadSelection, PlanInput, Query, QueryTokens};
+pub use search::{Analysis, FilterInput, Hit, LexicalInput, PayloadSelection, PlanInput, Query, QueryTokens};
 
 pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 pub use latewood_query::{
-    CostModel, Filter, Fusion, FusionMethod, FusionWeights, LexicalQuery, MeasuredRecall, Plan, PlanChoice,
-    PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError, Reranker, StageName,
+    CostModel, Filter, Fusion, FusionMethod, FusionWeights, Leg, LexicalQuery, MeasuredRecall, Plan,
+    PlanChoice, PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError, Reranker, StageName,
     StageProfile, TUNED_TARGETS, TunedEntry, TunedTable, Value,
 };
 pub use latewood_storage::{

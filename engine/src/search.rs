@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Fusion, LexicalQuery, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest, Reranker,
-    Resources, StageName, StageProfile, explain, search,
+    Filter, Fusion, GroupBy, LexicalQuery, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest,
+    Reranker, Resources, StageName, StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -154,6 +154,20 @@ impl<'a> Query<'a> {
     /// How the rankings of several searches become one. Default: reciprocal ranks, all counting the same.
     pub fn fusion(mut self, fusion: Fusion) -> Self {
         self.request.fusion = fusion;
+        self
+    }
+
+    /// From 0 to 1: the less, the more hits differ from those before them, by maximal marginal relevance over dense
+    /// vectors. Default: hits are in order of their scores.
+    pub fn diversity(mut self, lambda: f64) -> Self {
+        self.request.diversity = Some(lambda);
+        self
+    }
+
+    /// At most `size` hits of each value of a payload field, the best of it; documents without the field are not gathered.
+    pub fn group_by(mut self, field: impl Into<String>, size: usize) -> Self {
+        let field = field.into();
+        self.request.group_by = Some(GroupBy { field, size });
         self
     }
 

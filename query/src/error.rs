@@ -39,6 +39,14 @@ pub enum QueryError {
         /// The largest number.
         most: usize,
     },
+    /// The diversity asked for is no share.
+    #[error(
+        "diversity is {got}; it must be from 0, where only what differs counts, to 1, where only the score does"
+    )]
+    Diversity {
+        /// What came.
+        got: f64,
+    },
     /// A number of the fusion is none that can be used.
     #[error("fusion ({given}): k must be finite and above 0, weights finite and at least 0")]
     Fusion {

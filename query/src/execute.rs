@@ -1,5 +1,6 @@
 //! Plan x snapshot -> hits: the only place that knows all stages.
 
+mod shaped;
 mod units;
 mod words;
 
@@ -44,6 +45,19 @@ pub struct Resources<'a> {
 /// # Errors
 /// Everything that [`QueryRequest::validate`], [`Matches::evaluate`], [`plan`] and [`execute`] refuse.
 pub fn search(
+    snapshot: &Snapshot,
+    request: &QueryRequest,
+    cost: &CostModel,
+    resources: Resources<'_>,
+) -> Result<(Plan, Outcome), QueryError> {
+    if request.diversity.is_some() || request.group_by.is_some() {
+        shaped::shaped(snapshot, request, cost, resources)
+    } else {
+        ranked(snapshot, request, cost, resources)
+    }
+}
+
+fn ranked(
     snapshot: &Snapshot,
     request: &QueryRequest,
     cost: &CostModel,

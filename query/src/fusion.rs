@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hits::Position;
 use crate::plan::Leg;
-use crate::top_k::{Scored, keep_best};
 
 /// How rankings become one, and how much each counts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,39 +91,35 @@ impl Fusion {
         }
     }
 
-    /// What a candidate of a leg counts, by its rank from 0 and its score.
-    fn value(&self, leg: &[Scored], spread: &Spread, rank: usize) -> f64 {
+    /// What a candidate counts, by its rank from 0 and its score.
+    fn value(&self, spread: &Spread, rank: usize, score: f32) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
         match self.method {
             FusionMethod::ReciprocalRank { k } => 1.0 / (k + 1.0 + rank as f64),
-            FusionMethod::Score | FusionMethod::Distribution => {
-                let score = leg.get(rank).map_or(0.0, |scored| f64::from(scored.score));
-                if spread.width > 0.0 {
-                    (score - spread.least) / spread.width
-                } else {
-                    spread.alone
-                }
+            FusionMethod::Score | FusionMethod::Distribution if spread.width > 0.0 => {
+                (f64::from(score) - spread.least) / spread.width
             }
+            FusionMethod::Score | FusionMethod::Distribution => spread.alone,
         }
     }
 
-    /// The best `keep` of the candidates of several legs, each best first.
-    pub(crate) fn fuse(&self, legs: &[(Leg, Vec<Scored>)], keep: usize) -> Vec<Scored> {
-        let mut sums: HashMap<Position, f64> = HashMap::new();
+    /// The best `keep` of the candidates of several searches, each list best first; of equal ones the lesser key is first.
+    pub fn fuse<K: Copy + Eq + Hash + Ord>(
+        &self,
+        legs: &[(Leg, Vec<(K, f32)>)],
+        keep: usize,
+    ) -> Vec<(K, f32)> {
+        let mut sums: HashMap<K, f64> = HashMap::new();
         for (leg, found) in legs {
-            let spread = Spread::of(self.method, found);
-            for (rank, scored) in found.iter().enumerate() {
-                *sums.entry(scored.position).or_default() +=
-                    self.weight(*leg) * self.value(found, &spread, rank);
+            let spread = Spread::of(self.method, found.iter().map(|(_, score)| f64::from(*score)));
+            for (rank, (key, score)) in found.iter().enumerate() {
+                *sums.entry(*key).or_default() += self.weight(*leg) * self.value(&spread, rank, *score);
             }
         }
         #[expect(clippy::cast_possible_truncation, reason = "scores are single")]
-        let scored = |(position, sum): (Position, f64)| Scored {
-            score: sum as f32,
-            position,
-        };
-        let mut fused: Vec<Scored> = sums.into_iter().map(scored).collect();
-        keep_best(&mut fused, keep);
+        let mut fused: Vec<(K, f32)> = sums.into_iter().map(|(key, sum)| (key, sum as f32)).collect();
+        fused.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        fused.truncate(keep);
         fused
     }
 }
@@ -139,10 +134,9 @@ struct Spread {
 
 impl Spread {
     #[expect(clippy::cast_precision_loss, reason = "an average")]
-    fn of(method: FusionMethod, found: &[Scored]) -> Self {
-        let scores = || found.iter().map(|scored| f64::from(scored.score));
+    fn of(method: FusionMethod, scores: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
+        let (count, scores) = ((scores.len() as f64).max(1.0), || scores.clone());
         if method == FusionMethod::Distribution {
-            let count = (found.len() as f64).max(1.0);
             let mean = scores().sum::<f64>() / count;
             let variance = scores().map(|score| (score - mean).powi(2)).sum::<f64>() / count;
             let deviation = variance.sqrt();
@@ -179,29 +173,23 @@ impl fmt::Display for Fusion {
 mod tests {
     use super::*;
 
-    fn leg(scores: &[(u32, f32)]) -> Vec<Scored> {
-        let scored = |&(ordinal, score): &(u32, f32)| Scored {
-            score,
-            position: Position { segment: 0, ordinal },
-        };
-        scores.iter().map(scored).collect()
-    }
-
     fn fused(method: FusionMethod, weights: FusionWeights) -> Vec<(u32, f32)> {
         let legs = [
-            (Leg::Bm25, leg(&[(1, 9.0), (2, 5.0), (3, 1.0)])),
-            (Leg::Dense, leg(&[(3, 0.5), (4, 0.25)])),
+            (Leg::Bm25, vec![(1, 9.0), (2, 5.0), (3, 1.0)]),
+            (Leg::Dense, vec![(3, 0.5), (4, 0.25)]),
         ];
-        let found = Fusion { method, weights }.fuse(&legs, 3);
-        found.iter().map(|s| (s.position.ordinal, s.score)).collect()
+        Fusion { method, weights }.fuse(&legs, 3)
     }
 
     #[test]
     fn each_method_is_its_formula() {
         let equal = FusionWeights::default();
         let rrf = fused(FusionMethod::RRF, equal);
-        assert_eq!(rrf[0], (3, (1.0 / 61.0 + 1.0 / 63.0) as f32));
-        assert_eq!(rrf[1], (1, (1.0 / 61.0) as f32));
+        let close = |(key, score): (u32, f32), expected: (u32, f64)| {
+            assert!(key == expected.0 && (f64::from(score) - expected.1).abs() < 1e-8);
+        };
+        close(rrf[0], (3, 1.0 / 61.0 + 1.0 / 63.0));
+        close(rrf[1], (1, 1.0 / 61.0));
         assert_eq!(rrf[2].0, 2, "of two equal ranks the earlier document is first");
         assert_eq!(fused(FusionMethod::Score, equal), [(1, 1.0), (3, 1.0), (2, 0.5)]);
         let weighted = FusionWeights { bm25: 0.1, ..equal };

@@ -30,6 +30,7 @@ mod profile;
 mod request;
 mod rerank;
 mod reranker;
+mod shape;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub use request::{
     QueryRequest,
 };
 pub use reranker::{RerankError, Reranker};
+pub use shape::GroupBy;
 pub use statistics::{DenseStatistics, LexicalStatistics, Statistics, TokenStatistics, statistics};
 pub use tuning::{
     Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned, TunedEntry, TunedTable, tune,

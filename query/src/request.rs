@@ -9,9 +9,12 @@ use crate::filter::Filter;
 use crate::fusion::Fusion;
 use crate::lexical::LexicalQuery;
 use crate::plan::PlanChoice;
+use crate::shape::GroupBy;
 
 /// The most that limit and offset may add up to.
 pub const MAX_WINDOW: usize = 100_000;
+/// The same under diversity, which compares every hit with those before it.
+pub(crate) const MAX_DIVERSE: usize = 1_000;
 /// The most tokens in a query.
 pub const MAX_QUERY_TOKENS: usize = 512;
 /// The largest ef_search, candidate count and n_probe.
@@ -36,6 +39,11 @@ pub struct QueryRequest {
     pub lexical: Option<LexicalQuery>,
     /// How the candidates of several searches become one ranking; default: reciprocal ranks.
     pub fusion: Fusion,
+    /// From 0 to 1: the less, the more hits differ from those before them, by maximal marginal relevance over dense
+    /// vectors. Default: hits are in order of their scores.
+    pub diversity: Option<f64>,
+    /// At most so many hits of each value of a payload field.
+    pub group_by: Option<GroupBy>,
     /// How many hits; at least 1. Default 10.
     pub limit: usize,
     /// How many hits to skip first. Default 0.
@@ -70,6 +78,8 @@ impl Default for QueryRequest {
             text: None,
             lexical: None,
             fusion: Fusion::default(),
+            diversity: None,
+            group_by: None,
             limit: 10,
             offset: 0,
             filter: None,
@@ -132,6 +142,26 @@ impl QueryRequest {
         if self.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             return Err(QueryError::EmptyText);
         }
+        if let Some(lambda) = self.diversity {
+            if !(0.0..=1.0).contains(&lambda) {
+                return Err(QueryError::Diversity { got: lambda });
+            }
+            if schema.dense.is_none() {
+                return Err(QueryError::PlanNeeds {
+                    plan: "diversity".to_owned(),
+                    needs: "a dense field",
+                    cure: "the collection has none: leave diversity out",
+                });
+            }
+            if self.window() > MAX_DIVERSE {
+                return Err(QueryError::Window {
+                    limit: self.limit,
+                    offset: self.offset,
+                    most: MAX_DIVERSE,
+                });
+            }
+        }
+        tunable("group size", self.group_by.as_ref().map(|by| by.size), MAX_WINDOW)?;
         if !self.fusion.is_sound() {
             let given = self.fusion.to_string();
             return Err(QueryError::Fusion { given });

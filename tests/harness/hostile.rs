@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use latewood::{Database, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
 use latewood_storage::{
-    CollectionStore, DenseSpec, FieldSpec, FieldType, Maintenance, Operation, OptimizeOptions, Payload,
-    Record, Schema, Store, StoreOptions, TokensSpec,
+    CollectionStore, DenseSpec, FieldSpec, FieldType, LexicalSpec, Maintenance, Operation, OptimizeOptions,
+    Payload, Record, Schema, Store, StoreOptions, TokensSpec,
 };
 use serde_json::json;
 
@@ -120,6 +120,7 @@ fn schema() -> Schema {
             pool_factor: 1,
         }),
         fields: vec![field("year", FieldType::Int), field("lang", FieldType::Keyword)],
+        lexical: Some(LexicalSpec::default()),
         ..Schema::default()
     }
 }
@@ -250,12 +251,20 @@ pub fn look(db: &Database) -> Result<(), latewood::Error> {
     let rows: Vec<Vec<f32>> = (0..4)
         .map(|i| (0..8).map(|j| ((i * j) % 5) as f32 + 0.1).collect())
         .collect();
-    for plan in ["auto", "dense", "maxsim", "dense+maxsim"] {
+    for plan in [
+        "auto",
+        "dense",
+        "maxsim",
+        "dense+maxsim",
+        "bm25",
+        "bm25/dense+maxsim",
+    ] {
         for filter in [None, Some("year >= 10 and lang = \"de\"")] {
             let query = collection
                 .query()
                 .dense(vec![0.5; 8])
                 .tokens(&rows)
+                .lexical("document (3 OR version) \"in version\" -7")
                 .plan(plan)
                 .limit(20);
             let query = match filter {

@@ -61,6 +61,8 @@ pub(super) enum Command {
     Recall(RecallArgs),
     /// Find the token index's settings for each recall, on queries like those that will come
     Tune(TuneArgs),
+    /// Find how rankings are best fused, on judged queries, by cross-validation
+    TuneFusion(TuneFusionArgs),
     /// Documents, tokens, and what each component takes on disk
     Stats(TargetArgs),
     /// Look for damage
@@ -237,6 +239,15 @@ pub(super) struct TuningArgs {
     /// Candidates that the first stage hands to the next
     #[arg(long, value_name = "N")]
     pub(super) candidates: Option<usize>,
+    /// From 0 to 1: the less, the more hits differ from those before them (maximal marginal relevance)
+    #[arg(long, value_name = "LAMBDA")]
+    pub(super) diversity: Option<f64>,
+    /// At most --group-size hits of each value of this payload field
+    #[arg(long, value_name = "FIELD")]
+    pub(super) group_by: Option<String>,
+    /// Hits of each value
+    #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
+    pub(super) group_size: usize,
     /// How the rankings of several searches become one; default: rrf
     #[arg(long, value_enum)]
     pub(super) fusion: Option<FusionArg>,
@@ -510,6 +521,29 @@ impl From<OriginalArg> for OriginalCodec {
             OriginalArg::Int8 => Self::Int8,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TuneFusionArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Lines {"_id", "text"}
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(super) queries: PathBuf,
+    /// Lines of query, document, relevance
+    #[arg(long, value_name = "FILE.tsv")]
+    pub(super) qrels: PathBuf,
+    /// A plan that fuses: bm25/dense, bm25/maxsim
+    #[arg(long, default_value = "bm25/maxsim", value_parser = plan)]
+    pub(super) plan: PlanChoice,
+    /// Parts of the queries, each of which is judged by what the others chose
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(super) folds: usize,
+    /// Only the first N queries
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub(super) limit_queries: Option<usize>,
+    #[command(flatten)]
+    pub(super) models: ModelArgs,
 }
 
 /// How rankings are fused.

@@ -26,6 +26,7 @@ mod search;
 mod stages;
 mod stats;
 mod tune;
+mod tune_fusion;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Eval(eval) => eval::run(global, eval),
         Command::Recall(recall) => recall::run(global, recall),
         Command::Tune(tune) => tune::run(global, tune),
+        Command::TuneFusion(tune) => tune_fusion::run(global, tune),
         Command::Stats(target) => stats::run(global, target),
         Command::Check(check) => check::run(global, check),
         Command::Repair(repair) => repair::run(global, repair),

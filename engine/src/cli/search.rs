@@ -86,6 +86,12 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
         query = query.rerank_deadline(Duration::from_millis(deadline));
     }
     query = query.fusion(fusion(tuning));
+    if let Some(lambda) = tuning.diversity {
+        query = query.diversity(lambda);
+    }
+    if let Some(field) = &tuning.group_by {
+        query = query.group_by(field, tuning.group_size);
+    }
     if let Some(reranker) = &tuning.reranker {
         query = query.reranker(reranker.as_str());
     }

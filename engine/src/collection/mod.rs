@@ -14,6 +14,7 @@ mod retune;
 mod scroll;
 mod stats;
 mod tune;
+mod tune_fusion;
 mod write;
 
 use std::fmt;
@@ -30,6 +31,7 @@ pub use maintain::{CheckReport, OptimizeProgress};
 pub use recall::{RecallAtTarget, RecallReport};
 pub use scroll::{Page, Scroll};
 pub use stats::{ModelStats, Stats};
+pub use tune_fusion::TunedFusion;
 
 use crate::database::Shared;
 use crate::document::Document;

@@ -32,7 +32,12 @@ impl Run<'_> {
 
     /// One ranking of the candidates of several searches.
     pub(super) fn fuse(&mut self, fusion: &Fusion, legs: &[(Leg, Vec<Scored>)], keep: usize) -> Vec<Scored> {
-        let fused = fusion.fuse(legs, keep);
+        let pairs = |found: &[Scored]| found.iter().map(|s| (s.position, s.score)).collect();
+        let pairs: Vec<_> = legs.iter().map(|(leg, found)| (*leg, pairs(found))).collect();
+        let fused = fusion.fuse(&pairs, keep).into_iter();
+        let fused: Vec<Scored> = fused
+            .map(|(position, score)| Scored { score, position })
+            .collect();
         self.watch.stage(StageProfile {
             name: "fuse".to_owned(),
             candidates_in: legs.iter().map(|(_, found)| found.len() as u64).sum(),

@@ -5,5 +5,6 @@ mod filters;
 mod harness;
 mod indexes;
 mod lexical;
+mod shaped;
 mod staged;
 mod tuned;

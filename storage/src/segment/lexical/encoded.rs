@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::packing::SLACK;
-use super::dictionary::{BLOCK, Dictionary, DictionaryWriter, TermInfo};
+use super::dictionary::{Dictionary, DictionaryWriter, TermInfo};
 use super::postings::Draft;
 use super::view::{Lengths, LexicalView};
 use crate::error::{Result, StorageError};
@@ -77,8 +77,5 @@ impl LexicalIndex {
     /// Ends the last list with what a reader may load behind it.
     pub(super) fn close(&mut self) {
         self.postings.extend_from_slice(&[0; SLACK]);
-        debug_assert!(
-            self.dictionary.blocks.len() == (self.dictionary.count().div_ceil(BLOCK as u64)) as usize
-        );
     }
 }
