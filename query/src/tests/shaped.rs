@@ -13,7 +13,11 @@ fn fixture() -> Fixture {
     let mut records = exact_records(500, random);
     for (number, record) in (0u64..).zip(&mut records) {
         // A few values have nearly all of the documents.
-        let shop = if number % 50 == 0 { number } else { number % 3 };
+        let shop = if number.is_multiple_of(50) {
+            number
+        } else {
+            number % 3
+        };
         record.payload.insert("shop".to_owned(), shop.into());
         if number % 100 == 7 {
             record.payload.remove("shop");
