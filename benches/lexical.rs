@@ -98,7 +98,7 @@ fn ingest(path: &Path, schema: SchemaBuilder, documents: &[Document]) -> Result<
     for batch in documents.chunks(10_000) {
         collection.upsert_many(batch.iter().cloned())?;
     }
-    collection.optimize()?;
+    collection.optimize(|_| std::ops::ControlFlow::Continue(()))?;
     let seconds = begun.elapsed().as_secs_f64();
     drop(collection);
     db.close()?;
