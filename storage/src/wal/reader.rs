@@ -181,7 +181,10 @@ mod tests {
 
     #[test]
     fn numbers_that_no_writer_reaches_are_damage() {
-        let error = read_log(Path::new("wal/4"), 4, &log_header(4, u64::MAX)).unwrap_err();
+        // With a frame behind it: without, it is a log that was never finished.
+        let mut bytes = log_header(4, u64::MAX);
+        put_frame(&mut bytes, FrameKind::Batch, 10, 0, b"first").unwrap();
+        let error = read_log(Path::new("wal/4"), 4, &bytes).unwrap_err();
         assert!(matches!(error, StorageError::Corruption { .. }), "{error}");
         let mut bytes = log_header(4, 10);
         put_frame(&mut bytes, FrameKind::Batch, u64::MAX, 0, b"last").unwrap();
