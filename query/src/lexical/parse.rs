@@ -1,9 +1,11 @@
 //! Reading a lexical query.
 //!
-//!     query  = clause { [ "OR" ] clause }
-//!     clause = [ "+" | "-" ] all
-//!     all    = unit { "AND" unit }
-//!     unit   = [ "NOT" ] ( "(" query ")" | '"' phrase '"' | word )
+//! ```text
+//! query  = clause { [ "OR" ] clause }
+//! clause = [ "+" | "-" ] all
+//! all    = unit { "AND" unit }
+//! unit   = [ "NOT" ] ( "(" query ")" | '"' phrase '"' | word )
+//! ```
 
 use super::MAX_LEXICAL_DEPTH;
 use super::syntax::{Clauses, Node};
