@@ -2,8 +2,7 @@
 //!
 //!     cargo run --release -p latewood-benches --bin dense -- VECTORS.npy QUERIES.npy [--json]
 //!
-//! Both are float16 or float32, rows x dimensions, and compared by cosine. Other libraries are measured on the same files by
-//! python/dense_peers.py.
+//! Both are float16 or float32, rows x dimensions, and compared by cosine.
 
 mod truth;
 
