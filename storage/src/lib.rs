@@ -58,9 +58,9 @@ pub use options::{Durability, Maintenance, StoreOptions};
 pub use repair::{RepairReport, Repairs};
 pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
 pub use segment::{
-    BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch, GraphView,
-    IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NumberColumn, Positions, Postings,
-    PostingsBlock, Progress, ProgressFn, Scored, Segment, SegmentView, Stage, TermInfo, TokenRows,
+    AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch,
+    GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NumberColumn, Positions, Postings,
+    PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView, Stage, TermInfo, TokenRows,
     TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};

@@ -63,7 +63,7 @@ fn start<'a>(
         path(&args.ids).as_deref(),
     )?;
     let bar = progress::bar(global, "ingest", Some(files.documents()));
-    Ok((collection.try_ingest(files), bar))
+    Ok((collection.ingest_files(files)?, bar))
 }
 
 /// The files that identify the input; none for standard input, which cannot be taken up again.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use latewood_storage::{CodedDocuments, Payload, Progress, Record};
 
 use super::Collection;
-use super::maintain::{OptimizeProgress, step_name};
+use super::maintain::OptimizeProgress;
 use crate::database::Database;
 use crate::error::Error;
 use crate::import::PlaidIndex;
@@ -63,13 +63,7 @@ impl Collection {
             lengths,
             codec,
         };
-        let report = |p: Progress| {
-            progress(&OptimizeProgress {
-                step: step_name(p.stage),
-                done: p.done,
-                total: p.total,
-            })
-        };
+        let report = |step: Progress| progress(&step.into());
         self.store.bulk_coded(documents, blocks, &report)?;
         self.calibrate()?;
         Ok(())

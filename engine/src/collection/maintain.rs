@@ -22,6 +22,16 @@ pub struct OptimizeProgress {
     pub total: u64,
 }
 
+impl From<Progress> for OptimizeProgress {
+    fn from(progress: Progress) -> Self {
+        Self {
+            step: step_name(progress.stage),
+            done: progress.done,
+            total: progress.total,
+        }
+    }
+}
+
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
@@ -85,13 +95,7 @@ impl Collection {
         &self,
         progress: impl Fn(&OptimizeProgress) -> ControlFlow<()>,
     ) -> Result<OptimizeReport, Error> {
-        let report = |p: Progress| {
-            progress(&OptimizeProgress {
-                step: step_name(p.stage),
-                done: p.done,
-                total: p.total,
-            })
-        };
+        let report = |step: Progress| progress(&step.into());
         let begun = Instant::now();
         let done = self.store.optimize(&OptimizeOptions {
             progress: Some(&report),
@@ -113,7 +117,7 @@ impl Collection {
     }
 }
 
-pub(super) fn step_name(stage: Stage) -> &'static str {
+fn step_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Documents => "documents",
         Stage::Dense => "dense vectors",

@@ -8,6 +8,7 @@ mod jsonl;
 mod npy;
 mod npy_header;
 mod plaid;
+mod token_file;
 mod vectors;
 
 pub use error::ImportError;
@@ -17,4 +18,5 @@ pub use jsonl::{JsonLines, TextQuery, read_queries};
 pub use npy::{NpyReader, read_lengths};
 pub use npy_header::{NpyHeader, NpyType};
 pub use plaid::PlaidIndex;
+pub(crate) use token_file::TokenFile;
 pub use vectors::VectorFiles;

@@ -8,6 +8,7 @@ use latewood_storage::DocumentId;
 
 use super::error::ImportError;
 use super::npy::{NpyReader, read_lengths};
+use super::token_file::TokenFile;
 use crate::{Document, Error};
 
 /// Documents without text, read from `.npy` files a document at a time.
@@ -79,6 +80,12 @@ impl VectorFiles {
     /// Numbers in a dense vector.
     pub fn dense_dim(&self) -> Option<usize> {
         self.dense.as_ref().map(NpyReader::row_len)
+    }
+
+    /// The tokens, for a codebook to be trained on before they are loaded.
+    pub(crate) fn token_file(&self) -> Result<Option<TokenFile>, ImportError> {
+        let open = |(reader, lengths): &(NpyReader, Vec<u64>)| TokenFile::open(reader, lengths);
+        self.tokens.as_ref().map(open).transpose()
     }
 
     fn index(&self) -> usize {

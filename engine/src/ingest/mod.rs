@@ -12,6 +12,7 @@ use crate::cancel::CancelToken;
 use crate::collection::{Collection, OptimizeProgress};
 use crate::document::Document;
 use crate::error::Error;
+use crate::import::TokenFile;
 
 type Documents<'a> = Box<dyn Iterator<Item = Result<Document, Error>> + Send + 'a>;
 type OnProgress<'a> = Box<dyn FnMut(&IngestProgress) + 'a>;
@@ -44,6 +45,7 @@ pub struct Ingest<'a> {
     on_optimize: Option<OnOptimize<'a>>,
     cancel: CancelToken,
     optimize: bool,
+    awaited: Option<TokenFile>,
 }
 
 /// How far an ingest is.
@@ -72,7 +74,7 @@ pub struct IngestReport {
     pub tokens: u64,
     /// Documents that an earlier, interrupted ingest of the same input had written.
     pub skipped: u64,
-    /// Time until everything was written.
+    /// Time until everything was written, with that of a codebook that was trained before.
     pub ingest: Duration,
     /// Time of the optimize after it.
     pub optimize: Duration,
@@ -93,7 +95,14 @@ impl<'a> Ingest<'a> {
             on_optimize: None,
             cancel: CancelToken::new(),
             optimize: false,
+            awaited: None,
         }
+    }
+
+    /// The tokens of the documents, to train a codebook on where there is none.
+    pub(crate) fn train_on(mut self, tokens: Option<TokenFile>) -> Self {
+        self.awaited = tokens;
+        self
     }
 
     /// Documents that the encoder gets at once, and sorts by length. Default: 512.
@@ -115,7 +124,7 @@ impl<'a> Ingest<'a> {
         self
     }
 
-    /// Is called while the collection is optimized.
+    /// Is called while a codebook is trained before the ingest, and while the collection is optimized after it.
     pub fn on_optimize(mut self, progress: impl Fn(&OptimizeProgress) + Sync + 'a) -> Self {
         self.on_optimize = Some(Box::new(progress));
         self
@@ -145,26 +154,48 @@ impl<'a> Ingest<'a> {
             ..IngestReport::default()
         };
         if !position.complete {
+            self.train()?;
             pipeline::run(&mut self, position, begun, &mut report)?;
         }
         report.ingest = begun.elapsed();
         if self.optimize {
-            self.collection.optimize(|progress| {
-                if let Some(callback) = &self.on_optimize {
-                    callback(progress);
-                }
-                if self.cancel.is_cancelled() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
+            self.collection.optimize(|progress| self.tell(progress))?;
             report.optimize = begun.elapsed() - report.ingest;
         }
         if let Some(input) = &self.resume {
             Position::forget(self.collection, input)?;
         }
         Ok(report)
+    }
+}
+
+impl Ingest<'_> {
+    /// Trains the codebook that the documents are to be coded with, where that can be done before they are written.
+    fn train(&self) -> Result<(), Error> {
+        let (store, Some(awaited)) = (&self.collection.store, &self.awaited) else {
+            return Ok(());
+        };
+        // What does not fit the schema is refused by the load, which says which document it is.
+        let fits = store
+            .schema()
+            .tokens
+            .as_ref()
+            .is_some_and(|spec| spec.dim == awaited.dim());
+        if fits && store.should_train_for(awaited.tokens()) {
+            awaited.with_tokens(|tokens| store.train_for(tokens, &|step| self.tell(&step.into())))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, progress: &OptimizeProgress) -> ControlFlow<()> {
+        if let Some(callback) = &self.on_optimize {
+            callback(progress);
+        }
+        if self.cancel.is_cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::load::{codebook_path, segment_dir};
 use super::state::{Cause, State, needed_codebooks};
 use crate::error::{IoContext, Result};
 use crate::segment::{
-    Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, merge_segments, train_codebook,
+    Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, TrainingSet, merge_segments, train_codebook,
 };
 use crate::snapshot::Snapshot;
 
@@ -121,15 +121,20 @@ impl CollectionStore {
         })
     }
 
-    /// Trains a codebook on the segments of a snapshot and makes its file durable. No manifest names it yet.
-    pub(super) fn train(&self, pinned: &Snapshot, progress: &ProgressFn<'_>) -> Result<Arc<Codebook>> {
+    /// Trains a codebook and makes its file durable. No manifest names it yet.
+    pub(super) fn train(
+        &self,
+        pinned: &Snapshot,
+        set: &TrainingSet<'_>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<Arc<Codebook>> {
         let id = self.with_state("train a codebook", |state| Ok(state.take_codebook()))?;
         let pool = self.context.pool()?;
         let progress: &ProgressFn<'_> = &|step| {
             pinned.relieve();
             progress(step)
         };
-        let codebook = train_codebook(id, &self.schema, &pinned.segments, &[], SEED, &pool, progress)?;
+        let codebook = train_codebook(id, &self.schema, set, SEED, &pool, progress)?;
         self.save_codebook(&codebook)?;
         Ok(Arc::new(codebook))
     }

@@ -11,6 +11,7 @@ mod load;
 mod merge;
 mod optimize;
 mod policy;
+mod pretrain;
 mod state;
 mod stats;
 mod survey;

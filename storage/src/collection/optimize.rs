@@ -11,7 +11,7 @@ use super::fit::{raw_tokens, segment_tokens};
 use super::policy::{Merge, choose, facts, settle, should_train, tidy_up};
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
-use crate::segment::{Codebook, Progress, ProgressFn};
+use crate::segment::{Codebook, Progress, ProgressFn, TrainingSet};
 use crate::snapshot::Snapshot;
 
 /// How [`CollectionStore::optimize`] works.
@@ -152,7 +152,11 @@ impl CollectionStore {
             && tokens > 0
             && (force || should_train(tokens, raw, trained, optimizing));
         if due {
-            self.train(pinned, progress).map(Some)
+            let set = TrainingSet {
+                segments: &pinned.segments,
+                ..TrainingSet::default()
+            };
+            self.train(pinned, &set, progress).map(Some)
         } else {
             Ok(None)
         }

@@ -63,6 +63,6 @@ pub(crate) use packing::unpack as unpack_postings;
 pub(crate) use patch::{Known, LostRows, patch_segment};
 pub(crate) use single::decode_component;
 pub use tokens::{TokenRows, TokensView};
-pub use train::train_codebook;
+pub use train::{AwaitedTokens, ReadToken, TrainingSet, train_codebook};
 pub use view::{ComponentHealth, Segment, SegmentView};
 pub use write::{write_segment, write_segment_with};

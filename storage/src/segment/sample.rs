@@ -1,12 +1,14 @@
 //! The tokens that a codebook is trained on: drawn by chance, and read where they are stored.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
-use latewood_codecs::{OriginalRows, ResidualCodec};
+use half::slice::HalfFloatSliceExt;
+use latewood_codecs::{OriginalRows, ResidualCodec, TokenMatrix};
 
 use super::options::{ProgressFn, Stage, report};
 use super::random::SplitMix64;
 use super::tokens::TokensView;
+use super::train::{AwaitedTokens, TrainingSet};
 use super::view::SegmentView;
 use crate::document::Record;
 use crate::error::{Result, StorageError};
@@ -35,6 +37,7 @@ struct Source<'a> {
 enum Passage<'a> {
     Stored { source: usize, ordinal: u32 },
     Fresh(&'a Record),
+    Awaited(u32),
 }
 
 /// A token of the sample: its passage, its place in it, and its own place in an order that is left to chance.
@@ -54,12 +57,15 @@ pub(super) struct Sample<'a> {
     views: &'a [SegmentView],
     sources: Vec<Source<'a>>,
     passages: Vec<Passage<'a>>,
+    awaited: Option<&'a AwaitedTokens<'a>>,
+    /// The first token that could not be read.
+    fault: Mutex<Option<StorageError>>,
     /// In the order of the collection.
     drawn: Vec<Token>,
     held_out: usize,
     /// Centroids that the collection should have.
     pub(super) centroids: usize,
-    /// Tokens of the collection.
+    /// Tokens of the collection, those that are awaited included.
     pub(super) collection_tokens: u64,
 }
 
@@ -67,23 +73,24 @@ impl<'a> Sample<'a> {
     /// Draws `each` tokens a centroid, and those to be held out, from passages that are drawn by the reference's formula.
     pub(super) fn draw(
         spec: &TokensSpec,
-        sources: &'a [SegmentView],
-        memtable: &'a [Arc<Record>],
+        set: &TrainingSet<'a>,
         each: usize,
         random: &mut SplitMix64,
         progress: &ProgressFn<'_>,
     ) -> Result<Self> {
         let mut sample = Self {
             dim: spec.dim,
-            views: sources,
+            views: set.segments,
             sources: Vec::new(),
             passages: Vec::new(),
+            awaited: set.awaited,
+            fault: Mutex::default(),
             drawn: Vec::new(),
             held_out: 0,
             centroids: 0,
             collection_tokens: 0,
         };
-        let lengths = sample.find_passages(sources, memtable)?;
+        let lengths = sample.find_passages(set)?;
         sample.collection_tokens = lengths.iter().map(|&length| length as u64).sum();
         let passages = sample.favour_raw(random);
         let wanted = ResidualCodec::sample_passages(passages.len() as u64);
@@ -127,13 +134,9 @@ impl<'a> Sample<'a> {
     }
 
     /// Fills in sources and passages: live documents with tokens. Returns the number of tokens of each.
-    fn find_passages(
-        &mut self,
-        sources: &'a [SegmentView],
-        memtable: &'a [Arc<Record>],
-    ) -> Result<Vec<usize>> {
+    fn find_passages(&mut self, set: &TrainingSet<'a>) -> Result<Vec<usize>> {
         let mut lengths = Vec::new();
-        for view in sources {
+        for view in set.segments {
             let Some(tokens) = view.segment.tokens()? else {
                 continue;
             };
@@ -150,11 +153,15 @@ impl<'a> Sample<'a> {
                 original,
             });
         }
-        for record in memtable {
+        for record in set.records {
             if let Some(tokens) = &record.tokens {
                 self.passages.push(Passage::Fresh(record));
                 lengths.push(tokens.len());
             }
+        }
+        for (document, &length) in (0..).zip(set.awaited.map_or(&[][..], |awaited| awaited.lengths)) {
+            self.passages.push(Passage::Awaited(document));
+            lengths.push(length as usize);
         }
         Ok(lengths)
     }
@@ -164,7 +171,7 @@ impl<'a> Sample<'a> {
     fn favour_raw(&self, random: &mut SplitMix64) -> Vec<usize> {
         let is_coded = |passage: &Passage<'_>| match passage {
             Passage::Stored { source, .. } => self.sources.get(*source).is_some_and(|source| source.coded),
-            Passage::Fresh(_) => false,
+            Passage::Fresh(_) | Passage::Awaited(_) => false,
         };
         let all = || self.passages.iter().enumerate();
         let coded: Vec<usize> = all()
@@ -245,8 +252,33 @@ impl<'a> Sample<'a> {
                 let row = rows.skip(token.token as usize * self.dim);
                 out.iter_mut().zip(row).for_each(|(to, from)| *to = from.to_f32());
             }
+            Some(Passage::Awaited(document)) => {
+                self.read_awaited(*document as usize, token.token as usize, out)
+            }
             None => {}
         }
+    }
+
+    /// Reads a token as it will be stored. What cannot be read is left zero, and so is what cannot be stored: the load says which
+    /// document it is.
+    fn read_awaited(&self, document: usize, token: usize, out: &mut [f32]) {
+        let Some(awaited) = self.awaited else {
+            return;
+        };
+        if let Err(error) = (awaited.read)(document, token, out) {
+            let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+            fault.get_or_insert_with(|| StorageError::io("read a sample of", awaited.path, error));
+        }
+        match TokenMatrix::from_f32(self.dim, out) {
+            Ok(stored) => stored.as_f16().convert_to_f32_slice(out),
+            Err(_) => out.fill(0.0),
+        }
+    }
+
+    /// The first token that could not be read, if there was one.
+    pub(super) fn fault(&self) -> Result<()> {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.take().map_or(Ok(()), Err)
     }
 }
 

@@ -6,6 +6,8 @@
 //! parts of the sample, [`PASSES`]: docs/decisions/0003-kmeans.md has what that costs in quality and saves in time. Each
 //! pass reads its tokens where they are stored, so that memory holds the centroids and no sample.
 
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use latewood_codecs::kmeans::KMeans;
@@ -35,8 +37,47 @@ const TASKS_A_THREAD: usize = 2;
 /// Held-out tokens that the distortion is measured on, evenly spread.
 const MEASURED: usize = 8_192;
 
-/// Trains a codebook on live documents of the segments and on fresh ones. The same documents and seed give the same
-/// codebook on machines of one instruction set.
+/// What a codebook is trained on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrainingSet<'a> {
+    /// Segments, whose live documents count.
+    pub segments: &'a [SegmentView],
+    /// Documents that are in no segment.
+    pub records: &'a [Arc<Record>],
+    /// Documents that are not in the collection yet.
+    pub awaited: Option<&'a AwaitedTokens<'a>>,
+}
+
+/// Reads a token of a document, by the place of both: its numbers, which fill the slice.
+pub type ReadToken<'a> = dyn Fn(usize, usize, &mut [f32]) -> std::io::Result<()> + Sync + 'a;
+
+/// Token matrices in a file that is going to be loaded.
+#[derive(Clone, Copy)]
+pub struct AwaitedTokens<'a> {
+    /// The file, as errors name it.
+    pub path: &'a Path,
+    /// Tokens of each document.
+    pub lengths: &'a [u32],
+    /// Reads one of them.
+    pub read: &'a ReadToken<'a>,
+}
+
+impl AwaitedTokens<'_> {
+    /// Tokens of all documents.
+    pub fn tokens(&self) -> u64 {
+        self.lengths.iter().map(|&length| u64::from(length)).sum()
+    }
+}
+
+impl fmt::Debug for AwaitedTokens<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitedTokens")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Trains a codebook. The same documents and seed give the same codebook on machines of one instruction set.
 ///
 /// # Errors
 /// [`StorageError::InvalidSchema`] when the schema has no tokens, [`StorageError::InvalidOption`] when there are none to
@@ -44,8 +85,7 @@ const MEASURED: usize = 8_192;
 pub fn train_codebook(
     id: u64,
     schema: &Schema,
-    sources: &[SegmentView],
-    memtable: &[Arc<Record>],
+    set: &TrainingSet<'_>,
     seed: u64,
     pool: &ThreadPool,
     progress: &ProgressFn<'_>,
@@ -55,7 +95,7 @@ pub fn train_codebook(
         return Err(StorageError::InvalidSchema { reason });
     };
     let mut random = SplitMix64::new(seed);
-    let sample = Sample::draw(spec, sources, memtable, DRAWN, &mut random, progress)?;
+    let sample = Sample::draw(spec, set, DRAWN, &mut random, progress)?;
     let rows = sample.rows();
     let k = sample.centroids.min(1 << rows.max(1).ilog2());
     let mut kmeans = KMeans::from_rows(spec.dim, sample.read(&sample.first(k)), random.next_u64())?;
@@ -64,11 +104,13 @@ pub fn train_codebook(
     for rows in passes {
         pass(&mut kmeans, &sample, rows, pool, &mut |assigned| {
             done += assigned;
+            sample.fault()?;
             report(progress, Stage::Centroids, done, total)
         })?;
     }
     let centroids = kmeans.finish();
     let heldout = sample.read(&sample.held_out());
+    sample.fault()?;
     let trained_on_tokens = sample.collection_tokens;
     drop(sample);
     let codec = match spec.codec {

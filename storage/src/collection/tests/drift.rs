@@ -1,6 +1,8 @@
 //! Documents that are unlike those that the codebook was trained for: noticed, kept exact until there is a codebook for
 //! them, and no reader or writer waits for it.
 
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +11,10 @@ use latewood_codecs::{TokenMatrix, maxsim};
 
 use super::support::*;
 use crate::collection::CodebookFit;
-use crate::segment::TokenRows;
+use crate::segment::{AwaitedTokens, TokenRows};
 use crate::{
-    CollectionStore, Maintenance, MemoryBackend, Operation, OptimizeOptions, Record, Schema, Store,
-    TokensSpec,
+    CollectionStore, Maintenance, MemoryBackend, Operation, OptimizeOptions, Record, Schema, StorageError,
+    Store, TokensSpec,
 };
 
 const DIM: usize = 16;
@@ -64,22 +66,25 @@ fn write(c: &CollectionStore, world: u64, ids: std::ops::Range<u64>) {
     }
 }
 
+fn tokens_only() -> Schema {
+    let spec = TokensSpec {
+        dim: DIM,
+        ..schema().tokens.unwrap()
+    };
+    Schema {
+        dense: None,
+        tokens: Some(spec),
+        ..schema()
+    }
+}
+
 fn create(maintenance: Maintenance) -> (Store, Arc<CollectionStore>) {
     let options = crate::StoreOptions {
         maintenance,
         ..options(MemoryBackend::default())
     };
     let store = Store::open(PATH, options).unwrap();
-    let spec = TokensSpec {
-        dim: DIM,
-        ..schema().tokens.unwrap()
-    };
-    let schema = Schema {
-        dense: None,
-        tokens: Some(spec),
-        ..schema()
-    };
-    let c = store.create_collection("c", schema).unwrap();
+    let c = store.create_collection("c", tokens_only()).unwrap();
     write(&c, 1, 0..1_500);
     c.optimize(&OptimizeOptions::default()).unwrap();
     (store, c)
@@ -130,6 +135,46 @@ fn documents_of_the_same_kind_are_coded_at_once() {
     );
     assert!((0.8..1.2).contains(&codebook.drift.unwrap()), "{codebook:?}");
     assert_eq!(c.stats().unwrap().raw_tokens, 0);
+}
+
+#[test]
+fn a_codebook_can_be_trained_before_what_it_codes_is_written() {
+    let store = Store::open(PATH, options(MemoryBackend::default())).unwrap();
+    let c = store.create_collection("c", tokens_only()).unwrap();
+    let lengths = vec![u32::try_from(TOKENS).unwrap(); 1_000];
+    let read = |id: usize, token: usize, out: &mut [f32]| {
+        out.copy_from_slice(&tokens(1, id as u64)[token * DIM..][..DIM]);
+        Ok(())
+    };
+    let awaited = AwaitedTokens {
+        path: Path::new("/tokens.npy"),
+        lengths: &lengths,
+        read: &read,
+    };
+    assert!(c.should_train_for(1 << 20) && !c.should_train_for(1_000));
+    let go = |_| ControlFlow::Continue(());
+    let stop = |_| ControlFlow::Break(());
+    assert!(matches!(
+        c.train_for(&awaited, &stop),
+        Err(StorageError::Cancelled)
+    ));
+    assert!(c.codebooks().unwrap().is_empty());
+    assert_eq!(c.train_for(&awaited, &go).unwrap(), 1024);
+    assert!(!c.should_train_for(1 << 20), "there is one");
+    c.bulk((0..1_000).map(|id| document(1, id)).collect(), &go)
+        .unwrap();
+    assert_eq!(c.stats().unwrap().raw_tokens, 0);
+    assert_eq!(fits(&c), [CodebookFit::Good]);
+    let coded = kept(&c, 1, 0..1_000);
+    // Another collection is optimized when all is there: nothing is lost against that.
+    let later = store.create_collection("later", tokens_only()).unwrap();
+    later
+        .bulk((0..1_000).map(|id| document(1, id)).collect(), &go)
+        .unwrap();
+    later.optimize(&OptimizeOptions::default()).unwrap();
+    assert_eq!(later.stats().unwrap().raw_tokens, 0);
+    let kept = kept(&later, 1, 0..1_000);
+    assert!((coded - kept).abs() < 1e-3, "{coded} {kept}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use latewood_codecs::Quantizer;
 use latewood_codecs::{DenseCodec, TokenMatrix};
 
@@ -14,7 +16,7 @@ use crate::document::Record;
 use crate::error::StorageError;
 use crate::schema::Schema;
 use crate::segment::random::SplitMix64;
-use crate::segment::{Codebook, train_codebook, write_segment};
+use crate::segment::{AwaitedTokens, Codebook, ReadToken, TrainingSet, train_codebook, write_segment};
 
 /// Documents whose tokens lie near one of a few directions.
 fn clustered(range: std::ops::Range<u64>) -> Vec<Arc<Record>> {
@@ -38,6 +40,74 @@ fn clustered(range: std::ops::Range<u64>) -> Vec<Arc<Record>> {
     range.map(document).collect()
 }
 
+fn of(records: &[Arc<Record>]) -> TrainingSet<'_> {
+    TrainingSet {
+        records,
+        ..TrainingSet::default()
+    }
+}
+
+/// The rows of the records' matrices, in a file as it were.
+fn row(records: &[Arc<Record>], document: usize, token: usize) -> &[f16] {
+    let tokens = records[document].tokens.as_ref().unwrap().as_f16();
+    &tokens[token * TOKEN_DIM..][..TOKEN_DIM]
+}
+
+#[test]
+fn a_codebook_of_documents_to_come_is_the_one_of_the_same_documents_written() {
+    let (schema, records) = (schema(DenseCodec::F32, 2, None), clustered(0..200));
+    let go = |_| ControlFlow::Continue(());
+    let lengths = vec![12; records.len()];
+    let read = |document: usize, token: usize, out: &mut [f32]| {
+        row(&records, document, token).convert_to_f32_slice(out);
+        Ok(())
+    };
+    let train = |read: &ReadToken<'_>| {
+        let awaited = AwaitedTokens {
+            path: Path::new("/in.npy"),
+            lengths: &lengths,
+            read,
+        };
+        assert_eq!(awaited.tokens(), 200 * 12);
+        let set = TrainingSet {
+            awaited: Some(&awaited),
+            ..TrainingSet::default()
+        };
+        train_codebook(1, &schema, &set, 1, &pool(), &go)
+    };
+    let codebook = train(&read).unwrap();
+    let written = train_codebook(1, &schema, &of(&records), 1, &pool(), &go).unwrap();
+    // Rows whose rounded norm has come to lie outside of what counts as 1 are normalised once more.
+    let pairs = || codebook.codec.centroids().iter().zip(written.codec.centroids());
+    assert!(pairs().all(|(a, b)| (a - b).abs() < 0.01));
+    assert_eq!(codebook.trained_on_tokens, 200 * 12);
+    // What is no number is the load's to refuse; what cannot be read is told here.
+    let nan = |document: usize, token: usize, out: &mut [f32]| {
+        read(document, token, out)?;
+        if document == 7 {
+            out.fill(f32::NAN);
+        }
+        Ok(())
+    };
+    assert!(
+        train(&nan)
+            .unwrap()
+            .codec
+            .centroids()
+            .iter()
+            .all(|x| x.is_finite())
+    );
+    let unreadable = |document: usize, token: usize, out: &mut [f32]| match document {
+        7 => Err(std::io::Error::other("a bad sector")),
+        _ => read(document, token, out),
+    };
+    let error = train(&unreadable).unwrap_err();
+    assert!(
+        matches!(&error, StorageError::Io { path, .. } if path == Path::new("/in.npy")),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_codebook_learns_the_clusters_of_segments_and_memtable() {
     let (backend, schema) = (backend(), schema(DenseCodec::F32, 2, None));
@@ -46,12 +116,13 @@ fn a_codebook_learns_the_clusters_of_segments_and_memtable() {
     write_segment(&backend, dir, &schema, None, &stored, &options(1)).unwrap();
     let sources = [view(open(&backend, dir, &schema, &[]).unwrap(), &[0, 1, 2])];
     let fresh = clustered(150..200);
-    let train = |seed| {
-        train_codebook(5, &schema, &sources, &fresh, seed, &pool(), &|_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap()
+    let set = TrainingSet {
+        segments: &sources,
+        records: &fresh,
+        awaited: None,
     };
+    let train =
+        |seed| train_codebook(5, &schema, &set, seed, &pool(), &|_| ControlFlow::Continue(())).unwrap();
     let codebook = train(1);
     assert_eq!((codebook.id, codebook.trained_on_tokens), (5, 197 * 12));
     assert_eq!(codebook.codec.len(), 512);
@@ -115,14 +186,14 @@ fn one_token_is_enough_and_none_is_too_few() {
         tokens: Some(one),
         ..record(1)
     })];
-    let codebook = train_codebook(1, &schema, &[], &records, 1, &pool(), &go).unwrap();
+    let codebook = train_codebook(1, &schema, &of(&records), 1, &pool(), &go).unwrap();
     assert_eq!(codebook.codec.len(), 1);
-    let error = train_codebook(1, &schema, &[], &[], 1, &pool(), &go).unwrap_err();
+    let error = train_codebook(1, &schema, &of(&[]), 1, &pool(), &go).unwrap_err();
     assert!(
         matches!(error, StorageError::InvalidOption { name: "codebook", .. }),
         "{error}"
     );
-    let error = train_codebook(1, &Schema::default(), &[], &records, 1, &pool(), &go).unwrap_err();
+    let error = train_codebook(1, &Schema::default(), &of(&records), 1, &pool(), &go).unwrap_err();
     assert!(matches!(error, StorageError::InvalidSchema { .. }), "{error}");
 }
 
@@ -140,7 +211,7 @@ fn training_can_be_cancelled_at_any_report() {
                 ControlFlow::Continue(())
             }
         };
-        train_codebook(1, &schema, &[], &records, 1, &pool(), &progress).map(drop)
+        train_codebook(1, &schema, &of(&records), 1, &pool(), &progress).map(drop)
     };
     train(u32::MAX).unwrap();
     let all = reports.get();
@@ -157,7 +228,7 @@ fn codebook_and_codes_do_not_depend_on_the_number_of_threads() {
     let runs = [1, 3].map(|threads| {
         let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = Arc::new(built.unwrap());
-        let codebook = train_codebook(1, &schema, &[], &records, 1, &pool, &go).unwrap();
+        let codebook = train_codebook(1, &schema, &of(&records), 1, &pool, &go).unwrap();
         // Enough for assignment in two levels.
         assert_eq!(codebook.codec.len(), 4096);
         let backend = backend();
