@@ -129,6 +129,7 @@ fn in_segments(dir: &Path) {
         payload: Payload::new(),
         dense: Some(vec![0.0]),
         tokens: None,
+        vectors: latewood_storage::Vectors::new(),
     };
     // The time is that of whole documents, with files for their other parts.
     let start = Instant::now();

@@ -56,6 +56,7 @@ fn record(id: u64, tokens: usize) -> Record {
         payload: Payload::new(),
         dense: Some((0..DENSE_DIM).map(|_| random()).collect()),
         tokens: Some(TokenMatrix::new(TOKEN_DIM, numbers).expect("a matrix")),
+        vectors: latewood_storage::Vectors::new(),
     }
 }
 

@@ -111,7 +111,7 @@ fn every_plan_finds_the_right_document() {
             let hits = collection
                 .query()
                 .text("bats and moths")
-                .plan(plan)
+                .plan(plan.clone())
                 .limit(2)
                 .with_text(true)
                 .run()
@@ -173,7 +173,7 @@ fn explain_and_analyze_tell_the_same_story() {
             .limit(3)
     };
     let plan = query().explain().unwrap();
-    assert_eq!(plan.name, PlanName::DenseMaxSimRerank);
+    assert_eq!(plan.name, PlanName::DENSE_MAXSIM_RERANK);
     assert!(plan.to_string().contains("rerank"));
     let analysis = query().analyze().unwrap();
     assert_eq!(analysis.plan, plan);
@@ -416,7 +416,7 @@ fn the_built_in_models_answer_in_plain_english() {
         let hits = collection
             .query()
             .text("listen to songs")
-            .plan(plan)
+            .plan(plan.clone())
             .run()
             .unwrap();
         if plan.legs() == [latewood::Leg::Bm25] {

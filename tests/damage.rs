@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latewood::{Database, Document, FieldType, Metric, SchemaBuilder, StorageError};
+use latewood::{Database, Document, FieldType, Metric, NamedVector, SchemaBuilder, StorageError};
 use latewood_tests::command::{Ran, run};
 
 fn latewood(arguments: &[&str]) -> Ran {
@@ -228,7 +228,8 @@ fn fixtures() -> PathBuf {
 #[test]
 #[ignore = "writes a fixture"]
 fn write_the_fixture_of_this_version() {
-    let folder = fixtures().join(latewood_storage::wire::FORMAT_VERSION.to_string());
+    // What a version came to hold later stands beside what its first databases held.
+    let folder = fixtures().join(format!("{}-vectors", latewood_storage::wire::FORMAT_VERSION));
     assert!(!folder.exists(), "there is one");
     latewood_tests::hostile::create(&folder);
     fs::remove_file(folder.join("LOCK")).unwrap();
@@ -236,7 +237,7 @@ fn write_the_fixture_of_this_version() {
 
 #[test]
 fn databases_of_every_format_version_open() {
-    let mut versions = 0;
+    let (mut versions, mut with_vectors) = (0, 0);
     for entry in fs::read_dir(fixtures()).unwrap() {
         let fixture = entry.unwrap().path();
         let place = tempfile::tempdir().unwrap();
@@ -286,7 +287,26 @@ fn databases_of_every_format_version_open() {
             "five tokens find themselves: {}",
             best[0].score
         );
+        if !collection.schema().vectors.is_empty() {
+            let vectors = collection.get(1_001_u64).unwrap().unwrap().vectors;
+            let sparse = NamedVector::Sparse {
+                indices: vec![1, 101, u32::MAX],
+                values: vec![13.0 / 8.0 + 0.25, 2.0, 0.125],
+            };
+            assert_eq!(vectors.get("splade"), Some(&sparse), "{}", fixture.display());
+            let query = collection
+                .query()
+                .named_vector("splade", sparse)
+                .plan("sparse:splade");
+            let best = query.limit(1).run().unwrap();
+            assert!(
+                best[0].score >= 1.875 * 1.875 + 4.0,
+                "it finds itself: {}",
+                best[0].score
+            );
+            with_vectors += 1;
+        }
         versions += 1;
     }
-    assert!(versions >= latewood_storage::wire::FORMAT_VERSION);
+    assert!(versions >= latewood_storage::wire::FORMAT_VERSION && with_vectors > 0);
 }

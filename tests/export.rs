@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use latewood::import::ExportedFolder;
 use latewood::{
-    Database, DenseCodec, Document, DocumentId, Maintenance, MemoryBackend, Metric, OriginalCodec,
-    SchemaBuilder, TokenMatrix,
+    Database, DenseCodec, Document, DocumentId, Maintenance, MemoryBackend, Metric, NamedVector,
+    OriginalCodec, SchemaBuilder, TokenMatrix,
 };
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -25,7 +25,7 @@ fn id() -> impl Strategy<Value = DocumentId> {
 fn payload() -> impl Strategy<Value = Value> {
     let key = prop_oneof![
         3 => "[a-z]{1,6}",
-        1 => prop::sample::select(vec!["_id", "title", "text", "_text", "_dense", "_tokens", "_payload"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec!["_id", "title", "text", "_text", "_dense", "_tokens", "_vectors", "_payload"]).prop_map(str::to_owned),
     ];
     let value = prop_oneof![
         Just(Value::Null),
@@ -51,16 +51,33 @@ fn number() -> impl Strategy<Value = f32> {
     ]
 }
 
+fn sparse() -> impl Strategy<Value = Option<(Vec<u32>, Vec<f32>)>> {
+    let weight = prop_oneof![
+        1e-30_f32..1e30,
+        0.0001_f32..3.0,
+        Just(f32::MIN_POSITIVE),
+        Just(1e-40)
+    ];
+    let dimension = prop_oneof![any::<u32>(), 0_u32..30, Just(u32::MAX)];
+    let entries = prop::collection::btree_map(dimension, weight, 1..300);
+    prop::option::of(entries.prop_map(|entries| entries.into_iter().unzip()))
+}
+
 fn document() -> impl Strategy<Value = Document> {
     let dense =
         prop::collection::vec(number(), DENSE).prop_filter("a direction", |v| v.iter().any(|x| *x != 0.0));
     let tokens = prop::collection::vec(-1.0_f32..1.0, TOKENS..TOKENS * 4);
-    (id(), text(), payload(), dense, tokens).prop_map(|(id, text, payload, dense, mut tokens)| {
-        tokens.truncate(tokens.len() / TOKENS * TOKENS);
-        let mut document = Document::new(id).payload(payload).dense(dense);
-        document.text = text;
-        document.tokens(TokenMatrix::from_f32(TOKENS, &tokens).unwrap())
-    })
+    (id(), text(), payload(), dense, tokens, sparse()).prop_map(
+        |(id, text, payload, dense, mut tokens, sparse)| {
+            tokens.truncate(tokens.len() / TOKENS * TOKENS);
+            let mut document = Document::new(id).payload(payload).dense(dense);
+            document.text = text;
+            if let Some((indices, values)) = sparse {
+                document = document.sparse("splade", indices, values);
+            }
+            document.tokens(TokenMatrix::from_f32(TOKENS, &tokens).unwrap())
+        },
+    )
 }
 
 fn database() -> Database {
@@ -78,16 +95,32 @@ fn schema(metric: Metric) -> SchemaBuilder {
         .dense_codec(DenseCodec::F32)
         .tokens(TOKENS, 2)
         .keep_original(OriginalCodec::F16)
+        .sparse("splade")
 }
 
+type Bits = (Option<String>, Value, Vec<u32>, Vec<u16>, Vec<(u32, u32)>);
+
 /// Everything in a document, floats by their bits.
-fn bits(document: &Document) -> (Option<String>, Value, Vec<u32>, Vec<u16>) {
+fn bits(document: &Document) -> Bits {
     let tokens = match document.tokens.as_ref().unwrap() {
         latewood::TokenRows::Matrix(matrix) => matrix.as_f16().iter().map(|x| x.to_bits()).collect(),
         latewood::TokenRows::Rows(_) => panic!("they are checked"),
     };
     let dense = document.dense.iter().flatten().map(|x| x.to_bits()).collect();
-    (document.text.clone(), document.payload.clone(), dense, tokens)
+    let sparse = match document.vectors.get("splade") {
+        Some(NamedVector::Sparse { indices, values }) => {
+            let weights = values.iter().map(|x| x.to_bits());
+            indices.iter().copied().zip(weights).collect()
+        }
+        _ => Vec::new(),
+    };
+    (
+        document.text.clone(),
+        document.payload.clone(),
+        dense,
+        tokens,
+        sparse,
+    )
 }
 
 proptest! {

@@ -46,5 +46,5 @@ macro_rules! decoders {
 
 decoders! {
     manifest current log closed tombstones codebook meta ids documents columns dense graph tokens original ivf
-    records postings readers_copy database npy documents_jsonl queries_jsonl filter judgments plaid model
+    lexical sparse sparse_index records postings readers_copy database npy documents_jsonl queries_jsonl filter judgments plaid model
 }

@@ -55,6 +55,7 @@ struct Version {
     tokens: Vec<Vec<f32>>,
     year: i64,
     lang: &'static str,
+    sparse: Option<(Vec<u32>, Vec<f32>)>,
 }
 
 impl Version {
@@ -76,16 +77,31 @@ impl Version {
             tokens,
             year: 2000 + (id * 7 + version) as i64 % 10,
             lang: ["de", "en", "fr"][(id + version) as usize % 3],
+            sparse: sparse(&mut random),
         }
     }
 
     fn document(&self, id: u64) -> Document {
-        Document::new(id)
+        let document = Document::new(id)
             .field("year", self.year)
             .field("lang", self.lang)
             .dense(self.dense.clone())
-            .tokens(self.tokens.clone())
+            .tokens(self.tokens.clone());
+        match self.sparse.clone() {
+            Some((indices, values)) => document.sparse("splade", indices, values),
+            None => document,
+        }
     }
+}
+
+/// A sparse vector whose products are exact, or none.
+fn sparse(random: &mut Random) -> Option<(Vec<u32>, Vec<f32>)> {
+    let mut weights = BTreeMap::new();
+    for _ in 0..random.below(6) {
+        let dimension = [0, 1, 2, 3, 70_000, u32::MAX][random.index(6)];
+        weights.insert(dimension, (1 + random.below(16)) as f32 / 4.0);
+    }
+    (!weights.is_empty()).then(|| weights.into_iter().unzip())
 }
 
 fn schema() -> SchemaBuilder {
@@ -96,6 +112,7 @@ fn schema() -> SchemaBuilder {
         .keep_original(OriginalCodec::F16)
         .field("year", FieldType::Int)
         .field("lang", FieldType::Keyword)
+        .sparse("splade")
 }
 
 fn open(disk: &MemoryBackend) -> Database {
@@ -152,6 +169,9 @@ fn compare(collection: &Collection, model: &Model, round: u64) -> Result<(), Tes
             same(&found, &scored_by(&dense, matches), limit, "dense")?;
             let found = ask().tokens(&query.tokens[..]).plan("maxsim").run().unwrap();
             same(&found, &scored_by(&maxsim, matches), limit, "maxsim")?;
+            let ask_sparse = ask().sparse("splade", SPARSE_QUERY.0, SPARSE_QUERY.1);
+            let found = ask_sparse.plan("sparse:splade").run().unwrap();
+            same(&found, &by_sparse(model, matches), limit, "sparse")?;
             // Not exact, it may find others, but as many, of those that match and as they are now.
             let found = ask()
                 .exact(false)
@@ -170,6 +190,28 @@ fn compare(collection: &Collection, model: &Model, round: u64) -> Result<(), Tes
         }
     }
     Ok(())
+}
+
+const SPARSE_QUERY: ([u32; 4], [f32; 4]) = ([u32::MAX, 1, 3, 9], [0.5, 2.0, 1.0, 8.0]);
+
+/// The documents that share a dimension with the query, by their inner products.
+fn by_sparse(model: &Model, matches: Matches) -> Vec<(f32, u64)> {
+    let (indices, values) = SPARSE_QUERY;
+    let score = |version: &Version| {
+        let (own, weights) = version.sparse.as_ref()?;
+        let pairs = own.iter().zip(weights);
+        let common = pairs.filter_map(|(index, weight)| {
+            let at = indices.iter().position(|dimension| dimension == index)?;
+            Some(weight * values[at])
+        });
+        common.reduce(|a, b| a + b)
+    };
+    let all = model.iter().filter(|(_, version)| matches(version));
+    let mut all: Vec<(f32, u64)> = all
+        .filter_map(|(id, version)| Some((score(version)?, *id)))
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all
 }
 
 fn id_of(id: &DocumentId) -> Option<u64> {

@@ -21,6 +21,7 @@ fn record(id: u64, text: &str) -> Record {
         payload: Payload::new(),
         dense: Some(vec![id as f32, 1.0]),
         tokens: None,
+        vectors: latewood_storage::Vectors::new(),
     }
 }
 

@@ -186,7 +186,7 @@ fn measure(args: &Args, collection: &Collection, queries: &Rows, ef: usize) -> R
             let asked = collection
                 .query()
                 .dense(query)
-                .plan(PlanName::Dense)
+                .plan(PlanName::DENSE)
                 .limit(args.k)
                 .ef_search(ef)
                 .with_payload(false)

@@ -51,7 +51,7 @@ pub fn one(
     let mut asked = collection
         .query()
         .tokens(query.clone())
-        .plan(PlanName::MaxSim)
+        .plan(PlanName::MAXSIM)
         .limit(ask.k)
         .with_payload(false);
     if let Some(recall) = ask.recall {

@@ -97,7 +97,7 @@ impl<'a> Searched<'a> {
     ) -> Result<Self, Failure> {
         let request = |query: &Vec<f32>| QueryRequest {
             tokens: Some((query.clone(), dim)),
-            plan: PlanChoice::Named(PlanName::MaxSim),
+            plan: PlanChoice::Named(PlanName::MAXSIM),
             limit: K,
             ..QueryRequest::default()
         };
@@ -224,7 +224,7 @@ pub(crate) fn asked(
         let query = collection
             .query()
             .tokens(tokens)
-            .plan(PlanName::MaxSim)
+            .plan(PlanName::MAXSIM)
             .limit(K)
             .with_payload(false);
         let query = match recall {

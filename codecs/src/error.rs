@@ -128,6 +128,32 @@ pub enum CodecError {
         /// All names.
         known: &'static str,
     },
+    /// A sparse vector of too many dimensions.
+    #[error(
+        "expected a sparse vector of at most {max} dimensions, got {got}; keep those of the greatest weights"
+    )]
+    SparseEntries {
+        /// The most that is taken.
+        max: usize,
+        /// What came.
+        got: usize,
+    },
+    /// A weight of a sparse vector that is no weight.
+    #[error(
+        "expected weights that are finite and above 0, got {value} for dimension {index}; leave that dimension out"
+    )]
+    SparseWeight {
+        /// The dimension.
+        index: u32,
+        /// The weight as text.
+        value: String,
+    },
+    /// A dimension that a sparse vector names twice.
+    #[error("expected each dimension of a sparse vector once, got {index} twice; add its weights up")]
+    SparseRepeated {
+        /// The dimension.
+        index: u32,
+    },
     /// An instruction set that this machine has not.
     #[error("expected an instruction set of this machine, got {isa}; take one of Isa::available()")]
     IsaUnavailable {

@@ -11,6 +11,7 @@
 //! * [`Trellis`]: another quantizer of those residuals, with less loss from the same bytes.
 //! * [`OriginalCodec`], [`OriginalRows`]: the tokens kept beside the codes, for exact rescoring.
 //! * [`TokenMatrix::pooled`]: tokens that say nearly the same become one vector (arXiv 2409.14683).
+//! * [`SparseVector`]: a few weighted dimensions of very many, scored by the inner product.
 //! * [`kmeans`]: the spherical k-means that trains the centroids.
 //!
 //! Decisions against abstraction: the codecs are closed sets, so they are enums matched once per block, and there is no
@@ -38,6 +39,7 @@ mod original;
 mod pooling;
 mod residual;
 mod rotation;
+mod sparse;
 mod tokens;
 
 pub use dense::{DenseCodec, DenseQuery, DenseRows, Int4Codec, Int4Query, Int4Rows};
@@ -50,4 +52,5 @@ pub use residual::{
     Buckets, CentroidBytes, CentroidTables, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
     ResidualRows, TokenCodec, Trellis, Within,
 };
+pub use sparse::{MAX_SPARSE_ENTRIES, SparseVector};
 pub use tokens::{MAX_DOCUMENT_TOKENS, MAX_TOKEN_DIM, TokenMatrix};

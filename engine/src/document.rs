@@ -1,10 +1,13 @@
 //! A document as the caller writes and reads it.
 
+use std::collections::BTreeMap;
+
 use latewood_codecs::TokenMatrix;
 use latewood_storage::{DocumentId, Payload, Record};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::named_vector::{NamedVector, into_values};
 
 /// Keys of a document's JSON form; all others are payload.
 pub(crate) const ID_KEY: &str = "_id";
@@ -12,16 +15,18 @@ pub(crate) const TITLE_KEY: &str = "title";
 pub(crate) const TEXT_KEY: &str = "text";
 pub(crate) const DENSE_KEY: &str = "_dense";
 pub(crate) const TOKENS_KEY: &str = "_tokens";
+pub(crate) const VECTORS_KEY: &str = "_vectors";
 /// A text to be taken as it is, not joined with a title or trimmed.
 pub(crate) const EXACT_TEXT_KEY: &str = "_text";
 /// A payload some of whose keys are among these.
 pub(crate) const PAYLOAD_KEY: &str = "_payload";
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     ID_KEY,
     TITLE_KEY,
     TEXT_KEY,
     DENSE_KEY,
     TOKENS_KEY,
+    VECTORS_KEY,
     EXACT_TEXT_KEY,
     PAYLOAD_KEY,
 ];
@@ -51,6 +56,8 @@ pub struct Document {
     pub dense: Option<Vec<f32>>,
     /// The token matrix.
     pub tokens: Option<TokenRows>,
+    /// The vectors of named fields, by name.
+    pub vectors: BTreeMap<String, NamedVector>,
 }
 
 impl Document {
@@ -62,6 +69,7 @@ impl Document {
             payload: Value::Null,
             dense: None,
             tokens: None,
+            vectors: BTreeMap::new(),
         }
     }
 
@@ -105,8 +113,22 @@ impl Document {
         self
     }
 
+    /// Sets the sparse vector of a named field: dimensions, in any order and each once, and the weight of each.
+    #[must_use]
+    pub fn sparse(
+        mut self,
+        name: impl Into<String>,
+        indices: impl Into<Vec<u32>>,
+        values: impl Into<Vec<f32>>,
+    ) -> Self {
+        let (indices, values) = (indices.into(), values.into());
+        self.vectors
+            .insert(name.into(), NamedVector::Sparse { indices, values });
+        self
+    }
+
     /// The document as a line of JSON that [`JsonLines`](crate::import::JsonLines) reads as the same: `_id`, `text`, the
-    /// payload's keys, and with `vectors` also `_dense` and `_tokens`. A text that begins or ends with white space is
+    /// payload's keys, and with `vectors` also `_dense`, `_tokens` and `_vectors`. A text that begins or ends with white space is
     /// `_text`, and a payload with a key such as `title` is whole in `_payload`.
     pub fn to_json(&self, vectors: bool) -> Value {
         let mut object = match &self.payload {
@@ -136,7 +158,19 @@ impl Document {
             let rows = tokens.to_rows().into_iter().map(Value::from).collect();
             object.insert(TOKENS_KEY.to_owned(), Value::Array(rows));
         }
+        if vectors {
+            self.put_vectors(&mut object);
+        }
         Value::Object(object)
+    }
+
+    /// Puts the vectors of named fields into a line of JSON.
+    pub(crate) fn put_vectors(&self, object: &mut Payload) {
+        if !self.vectors.is_empty()
+            && let Ok(vectors) = serde_json::to_value(&self.vectors)
+        {
+            object.insert(VECTORS_KEY.to_owned(), vectors);
+        }
     }
 
     /// Checks the parts that need no schema and takes the form that the storage writes.
@@ -147,6 +181,7 @@ impl Document {
             payload,
             dense,
             tokens,
+            vectors,
         } = self;
         let payload = match payload {
             Value::Object(object) => object,
@@ -173,12 +208,17 @@ impl Document {
             }
             Err(RowsError::Codec(source)) => return Err(Error::Vector { id, source }),
         };
+        let vectors = match into_values(vectors) {
+            Ok(vectors) => vectors,
+            Err((name, source)) => return Err(Error::NamedVector { id, name, source }),
+        };
         Ok(Record {
             id,
             text,
             payload,
             dense,
             tokens,
+            vectors,
         })
     }
 }
@@ -191,6 +231,11 @@ impl From<Record> for Document {
             payload: Value::Object(record.payload),
             dense: record.dense,
             tokens: record.tokens.map(TokenRows::Matrix),
+            vectors: record
+                .vectors
+                .into_iter()
+                .map(|(name, value)| (name, value.into()))
+                .collect(),
         }
     }
 }

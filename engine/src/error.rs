@@ -39,6 +39,16 @@ pub enum Error {
         /// What is wrong with the vector.
         source: CodecError,
     },
+    /// A vector of a named field is not acceptable.
+    #[error("document {id}: vector {name:?}: {source}")]
+    NamedVector {
+        /// The document.
+        id: DocumentId,
+        /// The field.
+        name: String,
+        /// What is wrong with the vector.
+        source: CodecError,
+    },
     /// The rows of a document's token matrix differ in length.
     #[error("document {id}: token {row} has {got} numbers, the tokens before it have {expected}")]
     RaggedTokens {

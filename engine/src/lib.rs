@@ -1,7 +1,7 @@
 //! An embedded vector database with late interaction: a library in your process, a directory on your disk, no server.
 //!
-//! A [`Collection`] holds [documents](Document): an id, a text, a JSON payload, and one or both of a dense vector and a
-//! token matrix (ColBERT). A [`Query`] is planned over the stages that the collection can do (dense search, MaxSim late
+//! A [`Collection`] holds [documents](Document): an id, a text, a JSON payload, a dense vector, a token matrix (ColBERT), and
+//! further vectors in named fields ([`NamedVector`]). A [`Query`] is planned over the stages that the collection can do (dense search, MaxSim late
 //! interaction, a cross-encoder's rerank), and says what it did and why.
 //!
 //! ```
@@ -60,6 +60,7 @@ pub mod import;
 mod ingest;
 mod model_source;
 pub mod models;
+mod named_vector;
 mod options;
 mod registry;
 mod schema;
@@ -76,11 +77,14 @@ pub use document::{Document, TokenRows};
 pub use error::Error;
 pub use ingest::{Ingest, IngestProgress, IngestReport};
 pub use model_source::{EncoderSource, RerankerSource};
+pub use named_vector::NamedVector;
 pub use options::DatabaseOptions;
 pub use schema::SchemaBuilder;
 pub use search::{Analysis, FilterInput, Hit, LexicalInput, PayloadSelection, PlanInput, Query, QueryTokens};
 
-pub use latewood_codecs::{CodecError, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
+pub use latewood_codecs::{
+    CodecError, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix,
+};
 pub use latewood_query::{
     CostModel, Filter, Fusion, FusionMethod, FusionWeights, Leg, LexicalQuery, MeasuredRecall, Plan,
     PlanChoice, PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError, Reranker, StageName,

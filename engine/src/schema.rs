@@ -1,7 +1,9 @@
 //! Declaring what a collection holds.
 
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
-use latewood_storage::{DenseSpec, FieldSpec, FieldType, LexicalSpec, Schema, TokensSpec};
+use latewood_storage::{
+    DenseSpec, FieldSpec, FieldType, LexicalSpec, Schema, TokensSpec, VectorKind, VectorSpec,
+};
 
 use crate::error::Error;
 use crate::model_source::{EncoderSource, RerankerSource};
@@ -31,6 +33,7 @@ pub struct SchemaBuilder {
     without_dense: bool,
     without_tokens: bool,
     fields: Vec<FieldSpec>,
+    vectors: Vec<VectorSpec>,
     lexical: Option<LexicalSpec>,
     without_lexical: bool,
     pub(crate) encoder: Option<EncoderSource>,
@@ -136,6 +139,17 @@ impl SchemaBuilder {
         self
     }
 
+    /// Declares a named field of sparse vectors (learned sparse encoders as SPLADE), compared by their inner product. A
+    /// document may have one or not.
+    #[must_use]
+    pub fn sparse(mut self, name: impl Into<String>) -> Self {
+        self.vectors.push(VectorSpec {
+            name: name.into(),
+            kind: VectorKind::Sparse,
+        });
+        self
+    }
+
     /// Indexes the words of the texts, for BM25, phrases and boolean queries. Default: they are indexed, unstemmed, where
     /// there is an encoder of texts.
     #[must_use]
@@ -210,9 +224,9 @@ impl SchemaBuilder {
     ) -> Result<Schema, Error> {
         let dense = self.dense_spec(encoder)?;
         let tokens = self.tokens_spec(encoder)?;
-        if dense.is_none() && tokens.is_none() {
+        if dense.is_none() && tokens.is_none() && self.vectors.is_empty() {
             return Err(schema(
-                "no vectors: declare a dense vector, a token matrix, or an encoder",
+                "no vectors: declare a dense vector, a token matrix, a named vector field, or an encoder",
             ));
         }
         Ok(Schema {
@@ -220,6 +234,7 @@ impl SchemaBuilder {
             tokens,
             fields: self.fields.clone(),
             lexical: self.lexical_spec(encoder.is_some())?,
+            vectors: self.vectors.clone(),
             encoder: encoder.map(|e| e.identity().clone()),
             reranker,
         })

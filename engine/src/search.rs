@@ -1,5 +1,6 @@
 //! A query: text to vectors, planned, executed, and its documents read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use crate::collection::Collection;
 use crate::collection::{payload_at, text_at};
 use crate::error::Error;
 use crate::model_source::RerankerSource;
+use crate::named_vector::{NamedVector, into_values};
 
 /// A query under construction.
 ///
@@ -40,6 +42,7 @@ pub struct Query<'a> {
     collection: &'a Collection,
     request: QueryRequest,
     tokens: Option<QueryTokens>,
+    vectors: BTreeMap<String, NamedVector>,
     filter: Option<FilterInput>,
     lexical: Option<LexicalInput>,
     plan: Option<PlanInput>,
@@ -128,6 +131,7 @@ impl<'a> Query<'a> {
             collection,
             request: QueryRequest::default(),
             tokens: None,
+            vectors: BTreeMap::new(),
             filter: None,
             lexical: None,
             plan: None,
@@ -183,6 +187,23 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Searches a named field by a sparse vector: dimensions, in any order and each once, and the weight of each.
+    pub fn sparse(
+        self,
+        name: impl Into<String>,
+        indices: impl Into<Vec<u32>>,
+        values: impl Into<Vec<f32>>,
+    ) -> Self {
+        let (indices, values) = (indices.into(), values.into());
+        self.named_vector(name, NamedVector::Sparse { indices, values })
+    }
+
+    /// Searches a named field by a vector.
+    pub fn named_vector(mut self, name: impl Into<String>, vector: NamedVector) -> Self {
+        self.vectors.insert(name.into(), vector);
+        self
+    }
+
     /// Only documents that match: a [`Filter`], or the text of one.
     pub fn filter(mut self, filter: impl Into<FilterInput>) -> Self {
         self.filter = Some(filter.into());
@@ -203,7 +224,8 @@ impl<'a> Query<'a> {
 
     /// Names the plan: `"auto"`, `"dense"`, `"maxsim"`, `"dense+maxsim"`, `"bm25"`, `"bm25+maxsim"`, of which the second
     /// scores the candidates of the first; `"bm25/dense"`, `"bm25/maxsim"` and `"bm25/dense+maxsim"`, whose first two are
-    /// fused; and each of them with `"+rerank"`.
+    /// fused; and each of them with `"+rerank"`. `"sparse:NAME"` searches the sparse vectors of a named field, alone or beside
+    /// others, as in `"bm25/sparse:splade/dense"`.
     pub fn plan(mut self, plan: impl Into<PlanInput>) -> Self {
         self.plan = Some(plan.into());
         self
@@ -369,6 +391,11 @@ impl<'a> Query<'a> {
                 .unwrap_or(0);
             request.tokens = Some((numbers, dim));
         }
+        request.vectors =
+            into_values(self.vectors.clone()).map_err(|(name, source)| QueryError::NamedVector {
+                name,
+                reason: source.to_string(),
+            })?;
         let encoded = self.encode(&mut request, &snapshot)?;
         let reranker = self.find_reranker(&request, &snapshot)?;
         Ok(Prepared {
@@ -388,7 +415,7 @@ impl<'a> Query<'a> {
             return Err(QueryError::EmptyText.into());
         }
         let schema = snapshot.schema();
-        let (plan_dense, plan_tokens) = match request.plan {
+        let (plan_dense, plan_tokens) = match &request.plan {
             PlanChoice::Named(plan) => (plan.uses_dense(), plan.uses_tokens()),
             PlanChoice::Auto => (true, true),
         };
@@ -396,7 +423,7 @@ impl<'a> Query<'a> {
         let wants_tokens = plan_tokens && schema.tokens.is_some() && request.tokens.is_none();
         let by_words =
             request.plan == PlanChoice::Auto && schema.encoder.is_none() && schema.lexical.is_some();
-        let has_vectors = request.dense.is_some() || request.tokens.is_some();
+        let has_vectors = request.dense.is_some() || request.tokens.is_some() || !request.vectors.is_empty();
         if by_words || !(wants_dense || wants_tokens) || (schema.encoder.is_none() && has_vectors) {
             return Ok(None);
         }

@@ -17,6 +17,8 @@ pub struct CostModel {
     pub posting: f64,
     /// Scoring one posting of a word.
     pub term_posting: f64,
+    /// Adding one posting of a sparse vector's dimension.
+    pub sparse_posting: f64,
     /// Looking up one document token's centroid score for one query token.
     pub interaction_pair: f64,
     /// One query token against one document token from residual codes, 128 dimensions.
@@ -44,6 +46,7 @@ impl Default for CostModel {
             centroid_pair: 0.005,
             posting: 0.015,
             term_posting: 0.004,
+            sparse_posting: 0.003,
             interaction_pair: 0.000_3,
             maxsim_pair: 0.003_5,
             refined_pair: 0.002,
@@ -65,6 +68,7 @@ impl CostModel {
             self.centroid_pair,
             self.posting,
             self.term_posting,
+            self.sparse_posting,
             self.interaction_pair,
             self.maxsim_pair,
             self.refined_pair,

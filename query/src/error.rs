@@ -113,6 +113,28 @@ pub enum QueryError {
         /// What came.
         got: f64,
     },
+    /// Something that no candidates are searched by.
+    #[error("`{name}` is nothing to search by; expected bm25, dense, maxsim or sparse:NAME")]
+    UnknownLeg {
+        /// The name given.
+        name: String,
+    },
+    /// The request or its plan names a vector field that the collection does not have.
+    #[error("there is no vector field `{name}` to search; the collection's named fields: {known}")]
+    UnknownVector {
+        /// The name given.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A vector of the query does not fit its named field.
+    #[error("the query's vector `{name}`: {reason}")]
+    NamedVector {
+        /// The field.
+        name: String,
+        /// What was expected, what came.
+        reason: String,
+    },
     /// The request holds nothing to search by.
     #[error("the query is empty: give a dense vector, a token matrix, or words")]
     NothingToSearch,

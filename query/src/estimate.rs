@@ -3,7 +3,7 @@
 use crate::cost::CostModel;
 use crate::plan::{Estimate, ProbeSettings};
 use crate::request::QueryRequest;
-use crate::statistics::{DenseStatistics, LexicalStatistics, Statistics, TokenStatistics};
+use crate::statistics::{DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics};
 
 /// Rows scored for each unit of ef_search in one graph, as seen on HNSW graphs with 32 links a row.
 const HOPS_PER_EF: f64 = 14.0;
@@ -14,6 +14,9 @@ const TEXT_TOKENS: f64 = 128.0;
 
 /// Documents whose codes the token index reads, as a rule, before it stops by itself.
 const REFINED: f64 = 300.0;
+
+/// Postings that cost as much as a document that is scored from its sparse vector.
+const SPARSE_ROW: f64 = 100.0;
 
 /// One query's view of the cost model.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +65,17 @@ impl Estimator<'_> {
             microseconds: 5.0 + postings * self.cost.term_posting,
             bytes: (postings * 1.5) as u64,
             flops: lexical.postings.saturating_mul(5),
+        }
+    }
+
+    /// Looking up the dimensions of a sparse vector.
+    pub(crate) fn sparse(&self, sparse: &SparseStatistics) -> Estimate {
+        let postings = sparse.postings as f64;
+        let others = sparse.others as f64 * self.statistics.selectivity();
+        Estimate {
+            microseconds: 5.0 + (postings + others * SPARSE_ROW) * self.cost.sparse_posting,
+            bytes: (postings * 2.0 + others * SPARSE_ROW * 6.0) as u64,
+            flops: (2.0 * postings) as u64,
         }
     }
 

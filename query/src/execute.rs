@@ -7,7 +7,7 @@ mod words;
 use std::time::Duration;
 
 use latewood_codecs::{DenseQuery, MaxSimQuery};
-use latewood_storage::Snapshot;
+use latewood_storage::{Snapshot, VectorValue};
 use rayon::ThreadPool;
 
 use crate::candidates::maxsim_scan::Precision;
@@ -23,6 +23,7 @@ use crate::profile::{StageProfile, Stopwatch};
 use crate::request::QueryRequest;
 use crate::rerank::{read_texts, rerank};
 use crate::reranker::Reranker;
+use crate::sparse;
 use crate::statistics::{Statistics, first_text, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
@@ -127,12 +128,17 @@ fn counted(
     resources: Resources<'_>,
 ) -> Result<Statistics, QueryError> {
     let mut counts = statistics(snapshot, matches)?;
-    let wants_words = match request.plan {
+    let wants_words = match &request.plan {
         PlanChoice::Named(name) => name.uses_words(),
         PlanChoice::Auto => request.dense.is_none() && request.tokens.is_none(),
     };
     if let (Some(lexical), Some(words), true) = (&mut counts.lexical, request.words(), wants_words) {
         lexical.postings = lexical::postings(snapshot, &words)?;
+    }
+    for (name, counts) in &mut counts.sparse {
+        if let Some(VectorValue::Sparse(query)) = request.vectors.get(name) {
+            (counts.postings, counts.others) = sparse::postings(snapshot, name, query);
+        }
     }
     Ok(Statistics {
         text: request.text.is_some() && first_text(snapshot)?,
@@ -176,6 +182,7 @@ impl Run<'_> {
             let keep = planned.candidates_out;
             let (leg, candidates) = match &planned.stage {
                 Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
+                Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
                 Stage::DenseScan => (Leg::Dense, self.dense(None, keep)?),
                 Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(Some(*ef_search), keep)?),
                 Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),

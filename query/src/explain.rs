@@ -94,6 +94,7 @@ impl fmt::Display for Stage {
                 depth,
                 deadline_ms: None,
             } => write!(f, " (depth {depth})"),
+            Self::Sparse { field } => write!(f, " ({field})"),
             Self::Fuse(fusion) => write!(f, " ({fusion})"),
             Self::DenseScan | Self::MaxsimScan | Self::Bm25 | Self::Rescore => Ok(()),
         }

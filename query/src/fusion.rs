@@ -1,6 +1,6 @@
 //! Several rankings of the same documents into one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::Hash;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Leg;
 
 /// How rankings become one, and how much each counts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fusion {
     /// How ranks or scores are made comparable.
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub enum FusionMethod {
 }
 
 /// What each ranking is multiplied by. Each is finite and at least 0.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FusionWeights {
     /// BM25.
@@ -45,6 +45,9 @@ pub struct FusionWeights {
     pub dense: f64,
     /// Late interaction.
     pub maxsim: f64,
+    /// The vectors of named fields, by name; 1 where there is none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, f64>,
 }
 
 impl Default for FusionWeights {
@@ -53,6 +56,30 @@ impl Default for FusionWeights {
             bm25: 1.0,
             dense: 1.0,
             maxsim: 1.0,
+            fields: BTreeMap::new(),
+        }
+    }
+}
+
+impl FusionWeights {
+    /// What the ranking of a search is multiplied by.
+    #[must_use]
+    pub fn of(&self, leg: &Leg) -> f64 {
+        match leg {
+            Leg::Bm25 => self.bm25,
+            Leg::Dense => self.dense,
+            Leg::MaxSim => self.maxsim,
+            Leg::Sparse(name) => self.fields.get(name).copied().unwrap_or(1.0),
+        }
+    }
+
+    /// Sets it.
+    pub fn set(&mut self, leg: &Leg, weight: f64) {
+        match leg {
+            Leg::Bm25 => self.bm25 = weight,
+            Leg::Dense => self.dense = weight,
+            Leg::MaxSim => self.maxsim = weight,
+            Leg::Sparse(name) => drop(self.fields.insert(name.clone(), weight)),
         }
     }
 }
@@ -75,20 +102,22 @@ impl Fusion {
     /// Whether every number is one that fusion can use.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let FusionWeights { bm25, dense, maxsim } = self.weights;
+        let FusionWeights {
+            bm25,
+            dense,
+            maxsim,
+            fields,
+        } = &self.weights;
         let k = match self.method {
             FusionMethod::ReciprocalRank { k } => k,
             _ => 1.0,
         };
-        k.is_finite() && k > 0.0 && [bm25, dense, maxsim].iter().all(|w| w.is_finite() && *w >= 0.0)
-    }
-
-    fn weight(&self, leg: Leg) -> f64 {
-        match leg {
-            Leg::Bm25 => self.weights.bm25,
-            Leg::Dense => self.weights.dense,
-            Leg::MaxSim => self.weights.maxsim,
-        }
+        k.is_finite()
+            && k > 0.0
+            && [bm25, dense, maxsim]
+                .into_iter()
+                .chain(fields.values())
+                .all(|w| w.is_finite() && *w >= 0.0)
     }
 
     /// What a candidate counts, by its rank from 0 and its score.
@@ -113,7 +142,7 @@ impl Fusion {
         for (leg, found) in legs {
             let spread = Spread::of(self.method, found.iter().map(|(_, score)| f64::from(*score)));
             for (rank, (key, score)) in found.iter().enumerate() {
-                *sums.entry(*key).or_default() += self.weight(*leg) * self.value(&spread, rank, *score);
+                *sums.entry(*key).or_default() += self.weights.of(leg) * self.value(&spread, rank, *score);
             }
         }
         #[expect(clippy::cast_possible_truncation, reason = "scores are single")]
@@ -164,8 +193,16 @@ impl fmt::Display for Fusion {
             FusionMethod::Score => f.write_str("scores")?,
             FusionMethod::Distribution => f.write_str("score distributions")?,
         }
-        let FusionWeights { bm25, dense, maxsim } = self.weights;
-        write!(f, "; weights: bm25 {bm25}, dense {dense}, maxsim {maxsim}")
+        let FusionWeights {
+            bm25,
+            dense,
+            maxsim,
+            fields,
+        } = &self.weights;
+        write!(f, "; weights: bm25 {bm25}, dense {dense}, maxsim {maxsim}")?;
+        fields
+            .iter()
+            .try_for_each(|(name, weight)| write!(f, ", {name} {weight}"))
     }
 }
 
@@ -184,15 +221,21 @@ mod tests {
     #[test]
     fn each_method_is_its_formula() {
         let equal = FusionWeights::default();
-        let rrf = fused(FusionMethod::RRF, equal);
+        let rrf = fused(FusionMethod::RRF, equal.clone());
         let close = |(key, score): (u32, f32), expected: (u32, f64)| {
             assert!(key == expected.0 && (f64::from(score) - expected.1).abs() < 1e-8);
         };
         close(rrf[0], (3, 1.0 / 61.0 + 1.0 / 63.0));
         close(rrf[1], (1, 1.0 / 61.0));
         assert_eq!(rrf[2].0, 2, "of two equal ranks the earlier document is first");
-        assert_eq!(fused(FusionMethod::Score, equal), [(1, 1.0), (3, 1.0), (2, 0.5)]);
-        let weighted = FusionWeights { bm25: 0.1, ..equal };
+        assert_eq!(
+            fused(FusionMethod::Score, equal.clone()),
+            [(1, 1.0), (3, 1.0), (2, 0.5)]
+        );
+        let weighted = FusionWeights {
+            bm25: 0.1,
+            ..equal.clone()
+        };
         assert_eq!(fused(FusionMethod::Score, weighted)[0], (3, 1.0));
         let distribution = fused(FusionMethod::Distribution, equal);
         // 9, 5, 1: mean 5, deviation sqrt(32 / 3); 0.5, 0.25: both one deviation from the mean.

@@ -19,7 +19,9 @@ mod explain;
 mod filter;
 mod fusion;
 mod hits;
+mod leg;
 mod lexical;
+mod maxscore;
 mod opening;
 mod plan;
 mod plan_name;
@@ -31,6 +33,7 @@ mod request;
 mod rerank;
 mod reranker;
 mod shape;
+mod sparse;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -56,7 +59,9 @@ pub use request::{
 };
 pub use reranker::{RerankError, Reranker};
 pub use shape::GroupBy;
-pub use statistics::{DenseStatistics, LexicalStatistics, Statistics, TokenStatistics, statistics};
+pub use statistics::{
+    DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics, statistics,
+};
 pub use tuning::{
     Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned, TunedEntry, TunedTable, tune,
 };

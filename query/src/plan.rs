@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::fusion::Fusion;
-pub use crate::plan_name::{Leg, PlanChoice, PlanName};
+pub use crate::leg::Leg;
+pub use crate::plan_name::{PlanChoice, PlanName};
 
 /// What a stage does, without its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub enum StageName {
     MaxsimIndex,
     /// The words of the query are looked up.
     Bm25,
+    /// The dimensions of a sparse vector are looked up.
+    Sparse,
     /// The candidates of several stages become one ranking.
     Fuse,
     /// Candidates are scored anew by their token matrices.
@@ -38,6 +41,7 @@ impl fmt::Display for StageName {
             Self::MaxsimScan => "maxsim scan",
             Self::MaxsimIndex => "maxsim index",
             Self::Bm25 => "bm25",
+            Self::Sparse => "sparse",
             Self::Fuse => "fuse",
             Self::Rescore => "maxsim rescore",
             Self::Rerank => "rerank",
@@ -63,6 +67,11 @@ pub enum Stage {
     MaxsimIndex(ProbeSettings),
     /// Finds the documents with the query's words.
     Bm25,
+    /// Finds the documents with dimensions of the query's sparse vector.
+    Sparse {
+        /// The field.
+        field: String,
+    },
     /// Makes one ranking of those of the stages before.
     Fuse(Fusion),
     /// Scores candidates anew by MaxSim.
@@ -99,6 +108,7 @@ impl Stage {
             Self::MaxsimScan => StageName::MaxsimScan,
             Self::MaxsimIndex(_) => StageName::MaxsimIndex,
             Self::Bm25 => StageName::Bm25,
+            Self::Sparse { .. } => StageName::Sparse,
             Self::Fuse(_) => StageName::Fuse,
             Self::Rescore => StageName::Rescore,
             Self::Rerank { .. } => StageName::Rerank,

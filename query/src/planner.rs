@@ -74,10 +74,10 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(mut self) -> Result<Plan, QueryError> {
         let request = self.case.request;
-        let (base, mut reason) = match request.plan {
+        let (base, mut reason) = match &request.plan {
             PlanChoice::Named(name) => {
                 self.check_needs(name)?;
-                (name, format!("the caller named {name}"))
+                (name.clone(), format!("the caller named {name}"))
             }
             PlanChoice::Auto => self.choose_stages()?,
         };
@@ -87,7 +87,7 @@ impl Planner<'_> {
         } else {
             base
         };
-        let stages = self.stages(name);
+        let stages = self.stages(&name);
         Ok(Plan {
             name,
             automatic,
@@ -100,7 +100,7 @@ impl Planner<'_> {
     }
 
     /// What a named plan needs and does not have.
-    fn check_needs(&self, name: PlanName) -> Result<(), QueryError> {
+    fn check_needs(&self, name: &PlanName) -> Result<(), QueryError> {
         let (request, statistics) = (self.case.request, self.case.statistics);
         let missing = |needs, cure| {
             Err(QueryError::PlanNeeds {
@@ -109,6 +109,25 @@ impl Planner<'_> {
                 cure,
             })
         };
+        for field in name.legs().iter().filter_map(Leg::field) {
+            if !statistics.sparse.contains_key(field) {
+                let known: Vec<&str> = statistics.sparse.keys().map(String::as_str).collect();
+                return Err(QueryError::UnknownVector {
+                    name: field.to_owned(),
+                    known: if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    },
+                });
+            }
+            if !request.vectors.contains_key(field) {
+                return missing(
+                    "a query vector for each field that it names",
+                    "give it by the field's name",
+                );
+            }
+        }
         if name.uses_words() && statistics.lexical.is_none() {
             return missing(
                 "a lexical index",
@@ -174,10 +193,43 @@ impl Planner<'_> {
         words && self.case.statistics.lexical.is_some()
     }
 
+    /// The named fields that the query brings vectors for.
+    fn fields(&self) -> Vec<Leg> {
+        let names = self.case.request.vectors.keys();
+        let sparse = names.filter(|name| self.case.statistics.sparse.contains_key(*name));
+        sparse.map(|name| Leg::Sparse(name.clone())).collect()
+    }
+
     fn choose_stages(&mut self) -> Result<(PlanName, String), QueryError> {
+        let fields = self.fields();
+        if fields.is_empty() {
+            return self.choose_unnamed();
+        }
+        if !self.dense_usable()
+            && !self.tokens_usable()
+            && let Some(name) = PlanName::new(fields.clone(), false, false)
+        {
+            let reason = "the query's vectors are all of named fields";
+            return Ok((name, reason.to_owned()));
+        }
+        let (base, reason) = self.choose_unnamed()?;
+        let name = base.beside(&fields);
+        self.rejected.push(Rejected {
+            name: base.to_string(),
+            estimate: Some(self.stages_estimate(&base)),
+            reason: "the query brings vectors of named fields as well".to_owned(),
+        });
+        Ok((
+            name,
+            format!("{reason}; vectors of named fields are searched beside"),
+        ))
+    }
+
+    /// What runs for the query's dense vector, token matrix or words.
+    fn choose_unnamed(&mut self) -> Result<(PlanName, String), QueryError> {
         if !self.dense_usable() && !self.tokens_usable() && self.words_usable() {
             let reason = "the query brings no vector that the collection stores, so its words decide";
-            return Ok((PlanName::Bm25, reason.to_owned()));
+            return Ok((PlanName::BM25, reason.to_owned()));
         }
         if !self.dense_usable() && !self.tokens_usable() {
             let needs = "a query vector of a kind that the collection stores";
@@ -194,17 +246,17 @@ impl Planner<'_> {
         }
         let chosen = STAGE_RULES.iter().find_map(|rule| rule(self));
         let (name, reason) =
-            chosen.unwrap_or((PlanName::Dense, "dense vectors are what there is".to_owned()));
-        for other in [PlanName::Dense, PlanName::MaxSim, PlanName::DenseMaxSim] {
+            chosen.unwrap_or((PlanName::DENSE, "dense vectors are what there is".to_owned()));
+        for other in [PlanName::DENSE, PlanName::MAXSIM, PlanName::DENSE_MAXSIM] {
             if other != name {
-                let rejected = self.reject_stages(other, name);
+                let rejected = self.reject_stages(&other);
                 self.rejected.push(rejected);
             }
         }
         Ok((name, reason))
     }
 
-    fn reject_stages(&self, other: PlanName, chosen: PlanName) -> Rejected {
+    fn reject_stages(&self, other: &PlanName) -> Rejected {
         let reject = |estimate, reason: &str| Rejected {
             name: other.to_string(),
             estimate,
@@ -217,17 +269,14 @@ impl Planner<'_> {
             return reject(None, self.why_no_tokens());
         }
         let estimate = Some(self.stages_estimate(other));
-        match (other, chosen) {
-            (PlanName::Dense, _) => reject(estimate, "late interaction is affordable and ranks better"),
-            (PlanName::MaxSim, _) => reject(
-                estimate,
-                "late interaction over the whole collection would take longer than the cost model calls affordable",
-            ),
-            _ => reject(
-                estimate,
-                "late interaction over the whole collection is affordable and misses nothing",
-            ),
-        }
+        let reason = match other {
+            other if *other == PlanName::DENSE => "late interaction is affordable and ranks better",
+            other if *other == PlanName::MAXSIM => {
+                "late interaction over the whole collection would take longer than the cost model calls affordable"
+            }
+            _ => "late interaction over the whole collection is affordable and misses nothing",
+        };
+        reject(estimate, reason)
     }
 
     fn why_no_dense(&self) -> &'static str {
@@ -246,7 +295,7 @@ impl Planner<'_> {
         }
     }
 
-    fn stages_estimate(&self, name: PlanName) -> Estimate {
+    fn stages_estimate(&self, name: &PlanName) -> Estimate {
         let scratch = Planner {
             case: self.case,
             rejected: Vec::new(),
@@ -289,7 +338,7 @@ impl Planner<'_> {
                  0.691 on 55,685 package descriptions); name the plan to have it",
                 Duration(estimate.microseconds)
             );
-            let estimate = Some(self.stages_estimate(base) + estimate);
+            let estimate = Some(self.stages_estimate(&base) + estimate);
             self.rejected.push(Rejected {
                 name,
                 estimate,
@@ -297,7 +346,7 @@ impl Planner<'_> {
             });
             return base;
         }
-        let estimate = Some(self.stages_estimate(base));
+        let estimate = Some(self.stages_estimate(&base));
         let why = "a reranker and texts are there, and over words or dense vectors alone a rerank pays";
         self.rejected.push(Rejected {
             name: base.to_string(),
@@ -314,7 +363,7 @@ impl Planner<'_> {
     }
 
     /// Candidates that the stages before the rerank must leave.
-    fn wanted(&self, name: PlanName) -> usize {
+    fn wanted(&self, name: &PlanName) -> usize {
         let window = self.case.request.window();
         if name.reranks() {
             window.max(self.case.request.rerank_depth())
@@ -323,7 +372,7 @@ impl Planner<'_> {
         }
     }
 
-    fn stages(&mut self, name: PlanName) -> Vec<PlannedStage> {
+    fn stages(&mut self, name: &PlanName) -> Vec<PlannedStage> {
         let request = self.case.request;
         let wanted = self.wanted(name);
         let rescored = name.rescores();
@@ -344,6 +393,7 @@ impl Planner<'_> {
                 Leg::Bm25 => self.bm25_stage(each),
                 Leg::Dense => self.dense_stage(each),
                 Leg::MaxSim => self.maxsim_stage(each),
+                Leg::Sparse(field) => self.sparse_stage(field, each),
             });
         }
         if legs.len() > 1 {
@@ -405,9 +455,26 @@ impl Planner<'_> {
         })
     }
 
+    fn sparse_stage(&self, field: &str, keep: usize) -> Option<PlannedStage> {
+        let sparse = self.case.statistics.sparse.get(field)?;
+        Some(PlannedStage {
+            stage: Stage::Sparse {
+                field: field.to_owned(),
+            },
+            candidates_in: self.case.statistics.matching,
+            candidates_out: self.cap(keep),
+            estimate: self.case.sparse(sparse),
+            reason: format!(
+                "the dimensions of the query's vector stand {} times in posting lists; documents without any of them are no \
+                 candidates",
+                Count(sparse.postings)
+            ),
+        })
+    }
+
     fn fuse_stage(&self, legs: &[PlannedStage], keep: usize) -> PlannedStage {
         PlannedStage {
-            stage: Stage::Fuse(self.case.request.fusion),
+            stage: Stage::Fuse(self.case.request.fusion.clone()),
             candidates_in: legs.iter().map(|leg| leg.candidates_out as u64).sum(),
             candidates_out: self.cap(keep),
             estimate: Estimate::default(),
@@ -532,11 +599,11 @@ fn fused_candidates(request: &QueryRequest, keep: usize) -> usize {
 fn only_one_kind(planner: &Planner<'_>) -> Option<(PlanName, String)> {
     match (planner.dense_usable(), planner.tokens_usable()) {
         (true, false) => Some((
-            PlanName::Dense,
+            PlanName::DENSE,
             format!("{}, so dense vectors decide", planner.why_no_tokens()),
         )),
         (false, true) => Some((
-            PlanName::MaxSim,
+            PlanName::MAXSIM,
             format!("{}, so late interaction decides", planner.why_no_dense()),
         )),
         _ => None,
@@ -550,12 +617,12 @@ fn exact_both(planner: &Planner<'_>) -> Option<(PlanName, String)> {
         .case
         .request
         .exact
-        .then(|| (PlanName::MaxSim, reason.to_owned()))
+        .then(|| (PlanName::MAXSIM, reason.to_owned()))
 }
 
 fn affordable_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
-    let maxsim = planner.stages_estimate(PlanName::MaxSim).microseconds;
-    let staged = planner.stages_estimate(PlanName::DenseMaxSim).microseconds;
+    let maxsim = planner.stages_estimate(&PlanName::MAXSIM).microseconds;
+    let staged = planner.stages_estimate(&PlanName::DENSE_MAXSIM).microseconds;
     let affordable = planner.case.cost.affordable_microseconds;
     let reason = if maxsim <= staged {
         format!(
@@ -569,18 +636,18 @@ fn affordable_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
             Duration(affordable)
         )
     };
-    (maxsim <= affordable || maxsim <= staged).then_some((PlanName::MaxSim, reason))
+    (maxsim <= affordable || maxsim <= staged).then_some((PlanName::MAXSIM, reason))
 }
 
 fn dense_then_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
-    let maxsim = planner.stages_estimate(PlanName::MaxSim).microseconds;
+    let maxsim = planner.stages_estimate(&PlanName::MAXSIM).microseconds;
     let reason = format!(
         "late interaction over the whole collection would take about {}, more than the {} allowed; dense candidates \
          rescored by it come close",
         Duration(maxsim),
         Duration(planner.case.cost.affordable_microseconds)
     );
-    Some((PlanName::DenseMaxSim, reason))
+    Some((PlanName::DENSE_MAXSIM, reason))
 }
 
 fn exact_asked(access: &Access) -> Option<(bool, String)> {

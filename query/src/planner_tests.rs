@@ -29,6 +29,7 @@ fn large() -> Statistics {
             centroids: 32_768,
             codebooks: vec![1],
         }),
+        sparse: std::collections::BTreeMap::new(),
         text: true,
         reranker: true,
         tuned: None,
@@ -87,7 +88,7 @@ fn both_kinds_and_affordable_is_late_interaction_without_a_rerank() {
         ..CostModel::default()
     };
     let plan = plan(&both(), &large(), &cost).unwrap();
-    assert_eq!(plan.name, PlanName::MaxSim);
+    assert_eq!(plan.name, PlanName::MAXSIM);
     assert!(plan.automatic && plan.reason.contains("affordable"), "{plan}");
     assert!(matches!(first(&plan), Stage::MaxsimIndex(_)), "{plan}");
     let rerank = plan.rejected.iter().find(|r| r.name == "maxsim+rerank").unwrap();
@@ -111,7 +112,7 @@ fn late_interaction_that_costs_too_much_is_staged_behind_dense() {
         ..CostModel::default()
     };
     let plan = plan(&both(), &large(), &cost).unwrap();
-    assert_eq!(plan.name, PlanName::DenseMaxSim);
+    assert_eq!(plan.name, PlanName::DENSE_MAXSIM);
     assert!(matches!(plan.stages[1].stage, Stage::Rescore));
     assert_eq!(plan.stages[0].candidates_out, 200);
     assert_eq!(plan.stages[1].candidates_out, 10);
@@ -124,7 +125,7 @@ fn dense_alone_is_reranked_when_that_is_possible() {
         ..both()
     };
     let plan = planned(&request, &large());
-    assert_eq!(plan.name, PlanName::DenseRerank);
+    assert_eq!(plan.name, PlanName::DENSE_RERANK);
     assert!(
         plan.reason.contains("no token matrix") && plan.reason.contains("rerank pays"),
         "{plan}"
@@ -155,7 +156,7 @@ fn dense_alone_is_reranked_when_that_is_possible() {
         ),
     ] {
         let plan = planned(&request, &statistics);
-        assert_eq!(plan.name, PlanName::Dense);
+        assert_eq!(plan.name, PlanName::DENSE);
         assert!(
             plan.rejected
                 .iter()
@@ -172,7 +173,7 @@ fn a_kind_that_is_missing_is_out() {
         ..large()
     };
     let plan = planned(&both(), &no_dense);
-    assert_eq!(plan.name, PlanName::MaxSim);
+    assert_eq!(plan.name, PlanName::MAXSIM);
     assert!(plan.reason.contains("no dense field"), "{plan}");
     let request = QueryRequest {
         tokens: None,
@@ -187,7 +188,7 @@ fn exact_is_exhaustive_whatever_it_costs() {
     let mut request = both();
     request.exact = true;
     assert!(matches!(first(&planned(&request, &large())), Stage::MaxsimScan));
-    request.plan = PlanChoice::Named(PlanName::DenseMaxSim);
+    request.plan = PlanChoice::Named(PlanName::DENSE_MAXSIM);
     assert!(matches!(first(&planned(&request, &large())), Stage::DenseScan));
 }
 
@@ -195,21 +196,21 @@ fn exact_is_exhaustive_whatever_it_costs() {
 fn small_collections_and_selective_filters_are_scanned() {
     assert!(matches!(first(&planned(&both(), &small())), Stage::MaxsimScan));
     assert!(matches!(
-        first(&planned(&named(PlanName::Dense), &small())),
+        first(&planned(&named(PlanName::DENSE), &small())),
         Stage::DenseScan
     ));
     let filtered = Statistics {
         matching: 120,
         ..large()
     };
-    let plan = planned(&named(PlanName::Dense), &filtered);
+    let plan = planned(&named(PlanName::DENSE), &filtered);
     assert!(matches!(first(&plan), Stage::DenseScan));
     assert!(
         plan.stages[0].reason.contains("the filter leaves 120 of 50,000"),
         "{plan}"
     );
     assert!(matches!(
-        first(&planned(&named(PlanName::Dense), &large())),
+        first(&planned(&named(PlanName::DENSE), &large())),
         Stage::DenseGraph { .. }
     ));
 }
@@ -220,7 +221,7 @@ fn a_cheaper_scan_wins_over_an_index() {
         graph_hop: 1_000.0,
         ..CostModel::default()
     };
-    let plan = plan(&named(PlanName::Dense), &large(), &cost).unwrap();
+    let plan = plan(&named(PlanName::DENSE), &large(), &cost).unwrap();
     assert!(matches!(first(&plan), Stage::DenseScan));
     assert!(plan.stages[0].reason.contains("the graph about"), "{plan}");
 }
@@ -240,47 +241,47 @@ fn a_named_plan_says_what_it_lacks() {
         ..large()
     };
     assert_eq!(
-        needs(&named(PlanName::MaxSim), &no_tokens),
+        needs(&named(PlanName::MAXSIM), &no_tokens),
         "a token-matrix field"
     );
     let no_dense = Statistics {
         dense: None,
         ..large()
     };
-    assert_eq!(needs(&named(PlanName::DenseMaxSim), &no_dense), "a dense field");
+    assert_eq!(needs(&named(PlanName::DENSE_MAXSIM), &no_dense), "a dense field");
     let request = QueryRequest {
         dense: None,
-        ..named(PlanName::Dense)
+        ..named(PlanName::DENSE)
     };
     assert_eq!(lacking(&request, &large()), "a dense query vector");
     let request = QueryRequest {
         tokens: None,
-        ..named(PlanName::MaxSim)
+        ..named(PlanName::MAXSIM)
     };
     assert_eq!(lacking(&request, &large()), "a query token matrix");
     let request = QueryRequest {
         text: None,
-        ..named(PlanName::DenseRerank)
+        ..named(PlanName::DENSE_RERANK)
     };
     assert_eq!(lacking(&request, &large()), "the query's text");
     let none = Statistics {
         reranker: false,
         ..large()
     };
-    assert_eq!(needs(&named(PlanName::MaxSimRerank), &none), "a reranker");
+    assert_eq!(needs(&named(PlanName::MAXSIM_RERANK), &none), "a reranker");
     let textless = Statistics {
         text: false,
         ..large()
     };
     assert_eq!(
-        needs(&named(PlanName::MaxSimRerank), &textless),
+        needs(&named(PlanName::MAXSIM_RERANK), &textless),
         "documents with a text"
     );
 }
 
 #[test]
 fn candidates_follow_limit_depth_and_request() {
-    let mut request = named(PlanName::DenseMaxSimRerank);
+    let mut request = named(PlanName::DENSE_MAXSIM_RERANK);
     let plan = planned(&request, &large());
     let out: Vec<usize> = plan.stages.iter().map(|stage| stage.candidates_out).collect();
     assert_eq!(out, [200, 20, 20]);
@@ -299,7 +300,7 @@ fn candidates_follow_limit_depth_and_request() {
 
 #[test]
 fn an_explain_is_a_tree_with_estimates_reasons_and_what_was_rejected() {
-    let text = planned(&named(PlanName::DenseMaxSimRerank), &large()).to_string();
+    let text = planned(&named(PlanName::DENSE_MAXSIM_RERANK), &large()).to_string();
     for part in [
         "plan dense+maxsim+rerank (named by the caller)",
         "├─ dense graph (ef_search 400)",
@@ -332,7 +333,7 @@ fn words_need_an_index_and_a_text() {
     };
     let request = QueryRequest {
         text: Some("owls".to_owned()),
-        ..named(PlanName::Bm25)
+        ..named(PlanName::BM25)
     };
     assert_eq!(lacking(&request, &large()), "a lexical index");
     let wordless = QueryRequest {
@@ -353,7 +354,7 @@ fn legs_are_fused_before_they_are_rescored() {
     };
     let request = QueryRequest {
         text: Some("owls".to_owned()),
-        ..named(PlanName::Bm25BesideDenseMaxSim)
+        ..named(PlanName::BM25_BESIDE_DENSE_MAXSIM)
     };
     let plan = planned(&request, &indexed);
     let names: Vec<String> = plan
@@ -370,5 +371,5 @@ fn legs_are_fused_before_they_are_rescored() {
         plan: PlanChoice::Auto,
         ..request
     };
-    assert_eq!(planned(&auto, &indexed).name, PlanName::Bm25Rerank);
+    assert_eq!(planned(&auto, &indexed).name, PlanName::BM25_RERANK);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use latewood_storage::Schema;
+use latewood_storage::{Schema, VectorKind, VectorValue, Vectors};
 
 use crate::error::QueryError;
 use crate::filter::Filter;
@@ -33,6 +33,8 @@ pub struct QueryRequest {
     pub dense: Option<Vec<f32>>,
     /// The query's tokens row by row, and their dimension: 1 to 512 tokens.
     pub tokens: Option<(Vec<f32>, usize)>,
+    /// Vectors for named fields, by the fields' names.
+    pub vectors: Vectors,
     /// The query's text, for a rerank; and its words, where `lexical` is not given.
     pub text: Option<String>,
     /// The words that BM25 looks for.
@@ -75,6 +77,7 @@ impl Default for QueryRequest {
         Self {
             dense: None,
             tokens: None,
+            vectors: Vectors::new(),
             text: None,
             lexical: None,
             fusion: Fusion::default(),
@@ -167,11 +170,31 @@ impl QueryRequest {
             return Err(QueryError::Fusion { given });
         }
         let words = self.lexical.is_some() || (self.text.is_some() && schema.lexical.is_some());
-        if self.dense.is_none() && self.tokens.is_none() && !words {
+        if self.dense.is_none() && self.tokens.is_none() && self.vectors.is_empty() && !words {
             return Err(QueryError::NothingToSearch);
         }
+        self.validate_vectors(schema)?;
         self.validate_dense(schema)?;
         self.validate_tokens(schema)
+    }
+
+    fn validate_vectors(&self, schema: &Schema) -> Result<(), QueryError> {
+        for (name, value) in &self.vectors {
+            let Some((_, kind)) = schema.vector(name) else {
+                return Err(QueryError::UnknownVector {
+                    name: name.clone(),
+                    known: schema.vector_names(),
+                });
+            };
+            let (VectorKind::Sparse, VectorValue::Sparse(vector)) = (kind, value);
+            if vector.is_empty() {
+                return Err(QueryError::NamedVector {
+                    name: name.clone(),
+                    reason: "it has no dimension; leave it out".to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn validate_dense(&self, schema: &Schema) -> Result<(), QueryError> {

@@ -1,6 +1,8 @@
 //! What the planner may look at: counts of a snapshot, and of what the filter leaves of it.
 
-use latewood_storage::Snapshot;
+use std::collections::BTreeMap;
+
+use latewood_storage::{Snapshot, VectorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::QueryError;
@@ -20,6 +22,9 @@ pub struct Statistics {
     pub tokens: Option<TokenStatistics>,
     /// The lexical index, if the schema has one.
     pub lexical: Option<LexicalStatistics>,
+    /// The sparse vectors of named fields.
+    #[serde(default)]
+    pub sparse: BTreeMap<String, SparseStatistics>,
     /// Whether documents carry a text that a cross-encoder could read: what the first live document says. Looked at only for
     /// a query that has a text itself.
     pub text: bool,
@@ -34,6 +39,15 @@ pub struct Statistics {
 pub struct LexicalStatistics {
     /// Postings of the terms of the query, where they were looked up.
     pub postings: u64,
+}
+
+/// Counts of the sparse vectors of a field.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SparseStatistics {
+    /// Postings of the dimensions of the query, where they were looked up.
+    pub postings: u64,
+    /// Documents that are in no index.
+    pub others: u64,
 }
 
 /// Counts of the dense vectors.
@@ -112,6 +126,10 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
         out.dense = Some(dense(snapshot)?);
     }
     out.lexical = schema.lexical.as_ref().map(|_| LexicalStatistics::default());
+    for field in &schema.vectors {
+        let VectorKind::Sparse = field.kind;
+        out.sparse.insert(field.name.clone(), SparseStatistics::default());
+    }
     if schema.tokens.is_some() {
         out.tokens = Some(tokens(snapshot)?);
     }

@@ -1,8 +1,9 @@
 //! A document as it is written and read: id, text, payload and vectors.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use latewood_codecs::TokenMatrix;
+use latewood_codecs::{SparseVector, TokenMatrix};
 use serde::{Deserialize, Serialize};
 
 /// The caller's name for a document: a string or an unsigned integer. It never changes and is never reused for another
@@ -46,6 +47,43 @@ impl From<String> for DocumentId {
 /// The payload of a document: a JSON object.
 pub type Payload = serde_json::Map<String, serde_json::Value>;
 
+/// Vectors of named fields, by name.
+pub type Vectors = BTreeMap<String, VectorValue>;
+
+/// A vector of a named field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VectorValue {
+    /// A few weighted dimensions.
+    Sparse(SparseVector),
+}
+
+impl VectorValue {
+    /// What it is called in messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Sparse(vector) => format!("a sparse vector of {} dimensions", vector.len()),
+        }
+    }
+
+    /// Memory that its numbers take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Sparse(vector) => size_of_val(vector.indices()) + size_of_val(vector.values()),
+        }
+    }
+}
+
+/// Memory that vectors of named fields take.
+#[must_use]
+pub fn vectors_bytes(vectors: &Vectors) -> usize {
+    let one = |(name, value): (&String, &VectorValue)| {
+        size_of::<(String, VectorValue)>() + name.len() + value.bytes()
+    };
+    vectors.iter().map(one).sum()
+}
+
 /// One document with everything that a collection stores of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -59,4 +97,6 @@ pub struct Record {
     pub dense: Option<Vec<f32>>,
     /// The token matrix.
     pub tokens: Option<TokenMatrix>,
+    /// The vectors of named fields that it has, none of them empty.
+    pub vectors: Vectors,
 }

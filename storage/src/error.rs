@@ -218,6 +218,22 @@ pub enum RecordFault {
         /// What the codec says.
         reason: String,
     },
+    /// A vector of a field that the collection does not have.
+    #[error("vector {name:?}: the collection has no such field; there are: {known}")]
+    UnknownVector {
+        /// The name that came.
+        name: String,
+        /// The names of those that there are.
+        known: String,
+    },
+    /// A vector that does not fit the named field.
+    #[error("vector {name:?}: {reason}")]
+    NamedVector {
+        /// The field.
+        name: String,
+        /// What was expected, what came.
+        reason: String,
+    },
     /// A payload value that is not of its field's declared type.
     #[error("payload field {field:?}: expected {expected}, got {got}")]
     FieldType {

@@ -49,23 +49,26 @@ pub use collection::{
     CodebookFit, CodebookStats, CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport,
     Severity, StorageStats,
 };
-pub use document::{DocumentId, Payload, Record};
+pub use document::{DocumentId, Payload, Record, VectorValue, Vectors, vectors_bytes};
 pub use error::{IoContext, RecordFault, Result, StorageError};
 pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
 pub use repair::{RepairReport, Repairs};
-pub use schema::{DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec};
+pub use schema::{
+    DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec, VectorKind, VectorSpec,
+};
 pub use segment::{
     AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch,
     GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NumberColumn, Positions, Postings,
-    PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView, Stage, TermInfo, TokenRows,
-    TokensView, Upcoming,
+    PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView, SparseBlock,
+    SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows, TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;
 pub use text::{Analyzer, Language, LexicalSpec, MAX_TERM_BYTES, Tokenizer};
 pub use validate::{
-    MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, prepare_batch,
+    MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, MAX_VECTOR_FIELDS,
+    prepare_batch,
 };

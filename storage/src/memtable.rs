@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::document::{DocumentId, Record};
+use crate::document::{DocumentId, Record, vectors_bytes};
 use crate::error::Result;
 use crate::segment::{IndexBuilder, LexicalIndex, LexicalView};
 use crate::text::{Analyzer, LexicalSpec};
@@ -245,7 +245,9 @@ pub(crate) fn record_bytes(record: &Record) -> u64 {
         .tokens
         .as_ref()
         .map_or(0, |tokens| 2 * tokens.as_f16().len());
-    (size_of::<Record>() + 96 + id + text + 2 * payload_bytes(&record.payload) + dense + tokens) as u64
+    let vectors = vectors_bytes(&record.vectors);
+    (size_of::<Record>() + 96 + id + text + 2 * payload_bytes(&record.payload) + dense + tokens + vectors)
+        as u64
 }
 
 #[cfg(test)]
@@ -261,6 +263,7 @@ mod tests {
             payload: Payload::new(),
             dense: None,
             tokens: None,
+            vectors: crate::document::Vectors::new(),
         })
     }
 

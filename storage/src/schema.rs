@@ -19,6 +19,9 @@ pub struct Schema {
     /// The lexical index of the texts, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lexical: Option<LexicalSpec>,
+    /// Further vectors, each by a name of its own, in order of declaration. A document may have any of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<VectorSpec>,
     /// The encoder that made (and will make) the vectors, if the collection encodes text itself.
     pub encoder: Option<ModelIdentity>,
     /// The cross-encoder that reranks by default.
@@ -26,6 +29,25 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// The number and the kind of a named vector field.
+    #[must_use]
+    pub fn vector(&self, name: &str) -> Option<(usize, &VectorKind)> {
+        let at = self.vectors.iter().position(|field| field.name == name)?;
+        self.vectors.get(at).map(|field| (at, &field.kind))
+    }
+
+    /// The names of the named vector fields, for messages.
+    #[must_use]
+    pub fn vector_names(&self) -> String {
+        match self.vectors.as_slice() {
+            [] => "none".to_owned(),
+            fields => {
+                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                names.join(", ")
+            }
+        }
+    }
+
     /// The schema as files hold it.
     ///
     /// # Errors
@@ -46,6 +68,34 @@ pub struct DenseSpec {
     pub metric: Metric,
     /// How a vector is stored.
     pub codec: DenseCodec,
+}
+
+/// A named vector field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VectorSpec {
+    /// Its name: 1 to 64 letters, digits, `-` and `_`, beginning with a letter or digit.
+    pub name: String,
+    /// What its vectors are.
+    #[serde(flatten)]
+    pub kind: VectorKind,
+}
+
+/// What the vectors of a named field are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum VectorKind {
+    /// A few weighted dimensions of very many, compared by their inner product.
+    Sparse,
+}
+
+impl VectorKind {
+    /// What it is called in messages.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Sparse => "sparse".to_owned(),
+        }
+    }
 }
 
 /// A token-matrix field, compared by MaxSim.

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use latewood_codecs::{CodecError, MAX_DOCUMENT_TOKENS, MAX_POOL_FACTOR, TokenMatrix};
 use serde_json::Value;
 
-use crate::document::{DocumentId, Record};
+use crate::document::{DocumentId, Record, VectorValue, Vectors};
 use crate::error::{RecordFault, Result, StorageError};
 use crate::operation::Operation;
-use crate::schema::{FieldSpec, FieldType, Schema};
+use crate::schema::{FieldSpec, FieldType, Schema, VectorKind};
 
 /// The longest string id, in bytes.
 pub const MAX_ID_BYTES: usize = 1024;
@@ -21,6 +21,9 @@ pub const MAX_DENSE_DIM: usize = 65_536;
 /// The most payload fields that a schema declares.
 pub const MAX_FIELDS: usize = 256;
 
+/// The most named vector fields that a schema declares.
+pub const MAX_VECTOR_FIELDS: usize = 16;
+
 impl Schema {
     /// Checks that a collection of this schema can be stored.
     ///
@@ -28,11 +31,13 @@ impl Schema {
     /// [`StorageError::InvalidSchema`] with what was expected and what came.
     pub fn validate(&self) -> Result<()> {
         let invalid = |reason: String| Err(StorageError::InvalidSchema { reason });
-        if self.dense.is_none() && self.tokens.is_none() {
+        if self.dense.is_none() && self.tokens.is_none() && self.vectors.is_empty() {
             return invalid(
-                "expected a dense or a tokens field, got neither; declare at least one".to_owned(),
+                "expected a dense, a tokens or a named vector field, got none; declare at least one"
+                    .to_owned(),
             );
         }
+        self.validate_vectors()?;
         if let Some(dense) = &self.dense
             && !(1..=MAX_DENSE_DIM).contains(&dense.dim)
         {
@@ -82,6 +87,50 @@ impl Schema {
         Ok(())
     }
 
+    fn validate_vectors(&self) -> Result<()> {
+        let invalid = |reason: String| Err(StorageError::InvalidSchema { reason });
+        if self.vectors.len() > MAX_VECTOR_FIELDS {
+            let got = self.vectors.len();
+            return invalid(format!(
+                "expected at most {MAX_VECTOR_FIELDS} named vector fields, got {got}"
+            ));
+        }
+        let mut seen = HashSet::new();
+        for field in &self.vectors {
+            let name = &field.name;
+            if !crate::store::is_name(name) {
+                return invalid(format!(
+                    "vector {name:?}: expected a name of 1 to 64 letters, digits, '-' or '_', beginning with a letter or digit"
+                ));
+            }
+            if !seen.insert(name.as_str()) {
+                return invalid(format!("vector {name:?} is declared twice; declare it once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the vectors of named fields, and leaves out those without any dimension.
+    fn prepare_vectors(&self, vectors: &mut Vectors) -> Result<(), RecordFault> {
+        vectors.retain(|_, value| !matches!(value, VectorValue::Sparse(vector) if vector.is_empty()));
+        self.check_vectors(vectors)
+    }
+
+    fn check_vectors(&self, vectors: &Vectors) -> Result<(), RecordFault> {
+        for (name, value) in vectors {
+            match (self.vector(name), value) {
+                (None, _) => {
+                    return Err(RecordFault::UnknownVector {
+                        name: name.clone(),
+                        known: self.vector_names(),
+                    });
+                }
+                (Some((_, VectorKind::Sparse)), VectorValue::Sparse(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Checks a document against this schema, prepares its dense vector for the metric and pools its tokens.
     ///
     /// # Errors
@@ -92,7 +141,8 @@ impl Schema {
             .and_then(|()| self.check_payload(record))
             .and_then(|()| self.prepare_dense(record.dense.as_deref_mut()))
             .and_then(|()| self.check_tokens(record.tokens.as_ref()))
-            .and_then(|()| self.pool_tokens(record));
+            .and_then(|()| self.pool_tokens(record))
+            .and_then(|()| self.prepare_vectors(&mut record.vectors));
         fault.map_err(|reason| StorageError::InvalidRecord {
             id: record.id.clone(),
             reason,
@@ -104,6 +154,7 @@ impl Schema {
         let fault = check_id(&record.id)
             .and_then(|()| check_text(record.text.as_deref()))
             .and_then(|()| self.check_payload(record))
+            .and_then(|()| self.check_vectors(&record.vectors))
             .and_then(|()| check_count(tokens as usize));
         fault.map_err(|reason| StorageError::InvalidRecord {
             id: record.id.clone(),
@@ -138,7 +189,8 @@ impl Schema {
             .and_then(|()| match &record.tokens {
                 Some(tokens) => check_count(tokens.len()),
                 None => Ok(()),
-            });
+            })
+            .and_then(|()| self.check_vectors(&record.vectors));
         fault.map_err(|reason| StorageError::InvalidRecord {
             id: record.id.clone(),
             reason,
@@ -385,7 +437,54 @@ mod tests {
             payload: crate::document::Payload::new(),
             dense: Some(vec![3.0, 4.0]),
             tokens: Some(TokenMatrix::from_f32(8, &[0.5; 16]).unwrap()),
+            vectors: crate::document::Vectors::new(),
         }
+    }
+
+    #[test]
+    fn vectors_of_named_fields_are_checked_by_name() {
+        let mut schema = schema();
+        let named = |name: &str| crate::schema::VectorSpec {
+            name: name.to_owned(),
+            kind: VectorKind::Sparse,
+        };
+        schema.vectors = vec![named("a"), named("b-2")];
+        schema.validate().unwrap();
+        let sparse = |indices: &[u32]| {
+            let vector = latewood_codecs::SparseVector::new(indices.to_vec(), vec![1.0; indices.len()]);
+            VectorValue::Sparse(vector.unwrap())
+        };
+        let mut good = record("x");
+        good.vectors = Vectors::from([("a".to_owned(), sparse(&[3])), ("b-2".to_owned(), sparse(&[]))]);
+        schema.prepare(&mut good).unwrap();
+        assert_eq!(
+            good.vectors.keys().collect::<Vec<_>>(),
+            ["a"],
+            "one of nothing is none"
+        );
+        good.vectors.insert("c".to_owned(), sparse(&[1]));
+        let error = schema.prepare(&mut good).unwrap_err().to_string();
+        assert!(error.contains("\"c\"") && error.contains("a, b-2"), "{error}");
+        assert!(schema.fits(&good).is_err());
+        for bad in ["", "a:b", "a/b", "é", "-a", &"x".repeat(65)] {
+            schema.vectors = vec![named(bad)];
+            assert!(schema.validate().is_err(), "{bad}");
+        }
+        schema.vectors = vec![named("a"), named("a")];
+        assert!(schema.validate().unwrap_err().to_string().contains("twice"));
+        schema.vectors = (0..17).map(|n| named(&n.to_string())).collect();
+        assert!(schema.validate().unwrap_err().to_string().contains("at most 16"));
+        let alone = Schema {
+            vectors: vec![named("a")],
+            ..Schema::default()
+        };
+        alone.validate().unwrap();
+        let json = alone.to_json().unwrap();
+        assert!(
+            json.contains(r#""vectors":[{"name":"a","kind":"sparse"}]"#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), alone);
     }
 
     fn fault(change: impl FnOnce(&mut Record)) -> RecordFault {

@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use latewood::{Database, DenseCodec, Metric, OriginalCodec, TokenCodec, TokenMatrix};
+use latewood::{Database, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix};
 use latewood_storage::{
     CollectionStore, DenseSpec, FieldSpec, FieldType, LexicalSpec, Maintenance, Operation, OptimizeOptions,
-    Payload, Record, Schema, Store, StoreOptions, TokensSpec,
+    Payload, Record, Schema, Store, StoreOptions, TokensSpec, VectorKind, VectorSpec, VectorValue, Vectors,
 };
 use serde_json::json;
 
@@ -98,7 +98,20 @@ fn record(id: u64, version: u64) -> Record {
         payload,
         dense: Some((0..8).map(|i| ((id + i) % 13) as f32 + 0.5).collect()),
         tokens: TokenMatrix::from_f32(8, &tokens).ok(),
+        vectors: vectors(id),
     }
+}
+
+/// Every third document has none; dimension 1 is in all others, so that its list has several blocks.
+fn vectors(id: u64) -> Vectors {
+    if id.is_multiple_of(3) {
+        return Vectors::new();
+    }
+    let own = 100 + u32::try_from(id % 40).unwrap_or(0);
+    let weight = (id % 19) as f32 / 8.0 + 0.25;
+    let sparse = SparseVector::new(vec![1, own, u32::MAX], vec![weight, 2.0, 0.125]);
+    let named = sparse.map(|vector| ("splade".to_owned(), VectorValue::Sparse(vector)));
+    named.into_iter().collect()
 }
 
 fn schema() -> Schema {
@@ -121,6 +134,10 @@ fn schema() -> Schema {
         }),
         fields: vec![field("year", FieldType::Int), field("lang", FieldType::Keyword)],
         lexical: Some(LexicalSpec::default()),
+        vectors: vec![VectorSpec {
+            name: "splade".to_owned(),
+            kind: VectorKind::Sparse,
+        }],
         ..Schema::default()
     }
 }
@@ -258,12 +275,15 @@ pub fn look(db: &Database) -> Result<(), latewood::Error> {
         "dense+maxsim",
         "bm25",
         "bm25/dense+maxsim",
+        "sparse:splade",
+        "bm25/sparse:splade/dense+maxsim",
     ] {
         for filter in [None, Some("year >= 10 and lang = \"de\"")] {
             let query = collection
                 .query()
                 .dense(vec![0.5; 8])
                 .tokens(&rows)
+                .sparse("splade", [1, 107, 120, u32::MAX, 5], [1.0, 0.5, 2.0, 1.5, 9.0])
                 .lexical("document (3 OR version) \"in version\" -7")
                 .plan(plan)
                 .limit(20);

@@ -1,13 +1,16 @@
 //! The arguments of every command.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use latewood_codecs::{DenseCodec, Metric, OriginalCodec, TokenCodec};
-use latewood_query::{FusionWeights, PlanChoice};
+use latewood_query::{FusionWeights, Leg, PlanChoice};
 use latewood_storage::FieldType;
 use latewood_storage::{Language, Tokenizer};
+
+use crate::NamedVector;
 
 /// An embedded vector database with late interaction.
 #[derive(Debug, Parser)]
@@ -169,6 +172,9 @@ pub(super) struct CreateArgs {
     /// Do not store the encoder's token matrix
     #[arg(long, conflicts_with = "multi")]
     pub(super) no_multi: bool,
+    /// A named field of sparse vectors (learned sparse encoders as SPLADE); may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(super) sparse: Vec<String>,
     /// Index the words of the texts, for BM25; with an encoder they are indexed unless --no-lexical is given
     #[arg(long, conflicts_with = "no_lexical")]
     pub(super) lexical: bool,
@@ -254,7 +260,7 @@ pub(super) struct TuningArgs {
     /// The k of reciprocal ranks; default: 60
     #[arg(long, value_name = "K")]
     pub(super) rrf_k: Option<f64>,
-    /// What each ranking counts, for example bm25=1,maxsim=2; default: 1
+    /// What each ranking counts, for example bm25=1,maxsim=2,sparse:splade=0.5; default: 1
     #[arg(long, value_name = "SEARCH=WEIGHT,...", value_parser = weights)]
     pub(super) weights: Option<FusionWeights>,
     /// Candidates that the reranker reads
@@ -280,13 +286,16 @@ pub(super) struct SearchArgs {
     /// What bm25 looks for, where it is more than any word of TEXT: words, "phrases", +must, -not, AND, OR, NOT, ( )
     #[arg(long, value_name = "QUERY")]
     pub(super) lexical: Option<String>,
+    /// Vectors for named fields: a JSON object such as {"splade": {"indices": [7, 900], "values": [1.5, 0.2]}}
+    #[arg(long, value_name = "JSON", value_parser = named_vectors)]
+    pub(super) vectors: Option<NamedVectors>,
     /// How many hits
     #[arg(short = 'k', long = "limit", default_value_t = 10)]
     pub(super) limit: usize,
     /// How many hits to skip first
     #[arg(long, default_value_t = 0)]
     pub(super) offset: usize,
-    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; fused: bm25/dense, bm25/maxsim, bm25/dense+maxsim; each with +rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -305,7 +314,7 @@ pub(super) struct SearchArgs {
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) target: CollectionArgs,
-    /// Lines {"_id", "text"}
+    /// Lines {"_id", "text"}, with vectors of their own ("_dense", "_tokens", "_vectors") or of these alone
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["multi", "dense"], required_unless_present_any = ["multi", "dense"])]
     pub(super) queries: Option<PathBuf>,
     /// Token matrices: queries x tokens x dimensions, or tokens x dimensions with --querylens
@@ -320,7 +329,7 @@ pub(super) struct RunArgs {
     /// How many hits a query
     #[arg(short = 'k', long = "limit", default_value_t = 10)]
     pub(super) limit: usize,
-    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; fused: bm25/dense, bm25/maxsim, bm25/dense+maxsim; each with +rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -588,12 +597,8 @@ fn weights(text: &str) -> Result<FusionWeights, String> {
             .trim()
             .parse()
             .map_err(|_| format!("expected a number, not {weight}"))?;
-        match name.trim() {
-            "bm25" => weights.bm25 = weight,
-            "dense" => weights.dense = weight,
-            "maxsim" => weights.maxsim = weight,
-            other => return Err(format!("expected bm25, dense or maxsim, not {other}")),
-        }
+        let leg = name.parse::<Leg>().map_err(|error| error.to_string())?;
+        weights.set(&leg, weight);
     }
     Ok(weights)
 }
@@ -601,6 +606,15 @@ fn weights(text: &str) -> Result<FusionWeights, String> {
 fn plan(text: &str) -> Result<PlanChoice, String> {
     text.parse()
         .map_err(|e: latewood_query::QueryError| e.to_string())
+}
+
+/// Vectors for named fields.
+pub(super) type NamedVectors = BTreeMap<String, NamedVector>;
+
+fn named_vectors(text: &str) -> Result<NamedVectors, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("expected an object of vectors by field, as {{\"splade\": {{\"indices\": [7], \"values\": [1.5]}}}}: {error}")
+    })
 }
 
 fn positive(text: &str) -> Result<usize, String> {

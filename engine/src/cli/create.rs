@@ -60,6 +60,9 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
             stemmer: args.stemmer,
         });
     }
+    for name in &args.sparse {
+        schema = schema.sparse(name);
+    }
     if let Some(encoder) = &args.encoder {
         schema = schema.encoder(encoder.as_str());
     }
@@ -97,6 +100,12 @@ pub(super) fn describe(schema: &Schema) -> String {
             tokens.codec.name()
         ));
     }
+    parts.extend(
+        schema
+            .vectors
+            .iter()
+            .map(|field| format!("{} {}", field.kind.describe(), field.name)),
+    );
     if let Some(lexical) = &schema.lexical {
         let stemmed = lexical
             .stemmer

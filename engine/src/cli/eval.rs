@@ -93,7 +93,7 @@ fn judge(
             collection
                 .query()
                 .text(text)
-                .plan(plan)
+                .plan(plan.clone())
                 .limit(DEPTH)
                 .with_payload(false),
             &args.tuning,

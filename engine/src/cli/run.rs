@@ -12,12 +12,13 @@ use super::progress;
 use super::search::tuned;
 use super::stages::Stages;
 use crate::evaluation::RunFile;
-use crate::import::{NpyReader, read_queries};
-use crate::{Collection, Query};
+use crate::import::{NpyReader, read_vector_queries};
+use crate::{Collection, Document, Query};
 
 /// What is asked: text, or vectors.
 enum Asked {
-    Text(String),
+    /// A line of a file of queries: a text, vectors, or both.
+    Line(Box<Document>),
     Vectors {
         tokens: Option<Vec<Vec<f32>>>,
         dense: Option<Vec<f32>>,
@@ -27,9 +28,9 @@ enum Asked {
 pub(super) fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
     let mut queries = match &args.queries {
-        Some(path) => read_queries(path)?
+        Some(path) => read_vector_queries(path)?
             .into_iter()
-            .map(|q| (q.id, Asked::Text(q.text)))
+            .map(|line| (line.id.to_string(), Asked::Line(Box::new(line))))
             .collect(),
         None => read_vectors(args)?,
     };
@@ -70,13 +71,13 @@ fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query
     let query = tuned(
         collection
             .query()
-            .plan(args.plan)
+            .plan(args.plan.clone())
             .limit(args.limit)
             .with_payload(false),
         &args.tuning,
     );
     match asked {
-        Asked::Text(text) => query.text(text),
+        Asked::Line(line) => by_line(query, line),
         Asked::Vectors { tokens, dense } => {
             let query = match tokens {
                 Some(tokens) => query.tokens(tokens),
@@ -88,6 +89,23 @@ fn query<'a>(collection: &'a Collection, args: &RunArgs, asked: &Asked) -> Query
             }
         }
     }
+}
+
+/// Asks by what a line has.
+fn by_line<'a>(mut query: Query<'a>, line: &Document) -> Query<'a> {
+    if let Some(text) = &line.text {
+        query = query.text(text);
+    }
+    if let Some(dense) = &line.dense {
+        query = query.dense(dense.as_slice());
+    }
+    if let Some(tokens) = &line.tokens {
+        query = query.tokens(tokens.to_rows());
+    }
+    let vectors = line.vectors.iter();
+    vectors.fold(query, |query, (name, vector)| {
+        query.named_vector(name, vector.clone())
+    })
 }
 
 fn report(global: &Global, latencies: &Latencies, stages: Option<&Stages>) -> Result<(), Failure> {

@@ -14,12 +14,15 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
     let query = collection
         .query()
         .text(&args.text)
-        .plan(args.plan)
+        .plan(args.plan.clone())
         .limit(args.limit)
         .offset(args.offset);
     let mut query = tuned(query, &args.tuning).with_text(true);
     if let Some(lexical) = &args.lexical {
         query = query.lexical(lexical.as_str());
+    }
+    for (name, vector) in args.vectors.iter().flatten() {
+        query = query.named_vector(name, vector.clone());
     }
     if args.explain || args.analyze {
         // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
@@ -63,7 +66,7 @@ fn fusion(tuning: &TuningArgs) -> Fusion {
     };
     Fusion {
         method,
-        weights: tuning.weights.unwrap_or_default(),
+        weights: tuning.weights.clone().unwrap_or_default(),
     }
 }
 

@@ -14,9 +14,9 @@ pub(super) fn run(global: &Global, args: &TuneFusionArgs) -> Result<(), Failure>
     let mut queries = read_queries(&args.queries)?;
     queries.truncate(args.limit_queries.unwrap_or(usize::MAX));
     let queries: Vec<(String, String)> = queries.into_iter().map(|query| (query.id, query.text)).collect();
-    let plan = match args.plan {
-        PlanChoice::Named(plan) => plan,
-        PlanChoice::Auto => PlanName::Bm25BesideMaxSim,
+    let plan = match &args.plan {
+        PlanChoice::Named(plan) => plan.clone(),
+        PlanChoice::Auto => PlanName::BM25_BESIDE_MAXSIM,
     };
     let tuned = collection.tune_fusion(plan, &queries, &judgments, args.folds)?;
     if global.json {

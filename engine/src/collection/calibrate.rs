@@ -105,7 +105,7 @@ impl Collection {
             }
             for exact in [false, true] {
                 let request = QueryRequest {
-                    plan: plan.into(),
+                    plan: plan.clone().into(),
                     exact,
                     ..request.clone()
                 };

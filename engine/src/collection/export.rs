@@ -8,7 +8,7 @@ use crate::export::folder::FolderWriter;
 
 impl Collection {
     /// Writes all documents, as they are now, into a folder of files that any program reads, and
-    /// [`ExportedFolder`](crate::import::ExportedFolder) reads back: `documents.jsonl` (ids, texts, payloads),
+    /// [`ExportedFolder`](crate::import::ExportedFolder) reads back: `documents.jsonl` (ids, texts, payloads, vectors of named fields),
     /// `dense.npy` (f32, documents x dimensions), `tokens.npy` (f16, tokens x dimensions) and `doclens.npy` (tokens of each
     /// document). Ids, texts and payloads are exact. So are vectors that are kept as they came: dense ones of the codec
     /// [`F32`](crate::DenseCodec::F32), tokens that wait uncoded or have an original tier in f16. Of others there is what

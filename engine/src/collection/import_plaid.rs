@@ -56,6 +56,7 @@ impl Collection {
             payload: Payload::new(),
             dense: None,
             tokens: None,
+            vectors: latewood_storage::Vectors::new(),
         };
         let (ids, lengths): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
         let documents = CodedDocuments {

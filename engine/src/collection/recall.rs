@@ -92,7 +92,7 @@ impl Collection {
         let query = |tokens: &QueryTokens| {
             self.query()
                 .tokens(tokens.clone())
-                .plan(PlanName::MaxSim)
+                .plan(PlanName::MAXSIM)
                 .limit(k)
                 .with_payload(false)
         };

@@ -53,7 +53,7 @@ impl Collection {
         judgments: &Judgments,
         folds: usize,
     ) -> Result<TunedFusion, Error> {
-        let legs = plan.legs();
+        let legs = &plan.legs().to_vec();
         if legs.len() < 2 {
             return Err(QueryError::PlanNeeds {
                 plan: plan.to_string(),
@@ -99,13 +99,13 @@ impl Collection {
             folds,
             alone: legs
                 .iter()
-                .copied()
+                .cloned()
                 .zip(alone.into_iter().map(|sum| sum / count))
                 .collect(),
             untuned: mean(0),
             held_out: held_out(&table, folds) / count,
             fitted: mean(chosen),
-            fusion: candidates.get(chosen).copied().unwrap_or_default(),
+            fusion: candidates.get(chosen).cloned().unwrap_or_default(),
         })
     }
 
@@ -114,11 +114,7 @@ impl Collection {
         let (mut names, mut numbers) = (Vec::new(), HashMap::new());
         let mut rankings = Vec::with_capacity(legs.len());
         for leg in legs {
-            let plan = match leg {
-                Leg::Bm25 => PlanName::Bm25,
-                Leg::Dense => PlanName::Dense,
-                Leg::MaxSim => PlanName::MaxSim,
-            };
+            let plan = PlanName::new(vec![leg.clone()], false, false).unwrap_or(PlanName::BM25);
             let query = self
                 .query()
                 .text(text)
@@ -134,7 +130,7 @@ impl Collection {
                 });
                 ranking.push((number, hit.score));
             }
-            rankings.push((*leg, ranking));
+            rankings.push((leg.clone(), ranking));
         }
         Ok((rankings, names))
     }
@@ -155,14 +151,11 @@ fn candidates(legs: &[Leg]) -> Vec<Fusion> {
                 bm25: 0.0,
                 dense: 0.0,
                 maxsim: 0.0,
+                ..FusionWeights::default()
             };
             for (leg, weight) in legs.iter().zip([1.0 - share, share]) {
                 let rounded = (weight * 10.0).round() / 10.0;
-                match leg {
-                    Leg::Bm25 => weights.bm25 = rounded,
-                    Leg::Dense => weights.dense = rounded,
-                    Leg::MaxSim => weights.maxsim = rounded,
-                }
+                weights.set(leg, rounded);
             }
             all.push(Fusion { method, weights });
         }

@@ -63,7 +63,10 @@ impl FolderWriter {
 
     /// Appends a document; it has the vectors that the schema declares.
     pub(crate) fn push(&mut self, document: &Document) -> Result<(), Error> {
-        let line = document.to_json(false);
+        let mut line = document.to_json(false);
+        if let Some(object) = line.as_object_mut() {
+            document.put_vectors(object);
+        }
         writeln!(self.lines, "{line}").map_err(|source| self.failed(source))?;
         if let (Some(rows), Some(vector)) = (&mut self.dense, &document.dense) {
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use super::error::{ImportError, shorten};
 use crate::document::{
-    DENSE_KEY, Document, EXACT_TEXT_KEY, ID_KEY, PAYLOAD_KEY, TEXT_KEY, TITLE_KEY, TOKENS_KEY,
+    DENSE_KEY, Document, EXACT_TEXT_KEY, ID_KEY, PAYLOAD_KEY, TEXT_KEY, TITLE_KEY, TOKENS_KEY, VECTORS_KEY,
 };
 
 /// Documents from lines `{"_id": ..., "title": ..., "text": ..., ...payload}`, plain or compressed with zstd.
 ///
 /// The document's text is title, space, text, trimmed, or `_text` as it is; every other key becomes payload, and so does
 /// every key of the object `_payload`. An `_id` is a string or an unsigned integer; `_dense` and `_tokens` are vectors of
-/// the document's own. Blank lines are passed over. After an error the reader goes on with the next line.
+/// the document's own, `_vectors` an object of those of named fields, each `{"indices": [..], "values": [..]}`. Blank lines are passed over. After an error the reader goes on with the next line.
 pub struct JsonLines {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
@@ -123,6 +123,11 @@ impl JsonLines {
             TOKENS_KEY,
             "\"_tokens\": an array of arrays of numbers",
         )?;
+        let vectors = self.numbers(
+            &mut object,
+            VECTORS_KEY,
+            "\"_vectors\": an object of vectors by name, sparse ones {\"indices\": [..], \"values\": [..]}",
+        )?;
         let exact = self.string(&mut object, EXACT_TEXT_KEY, "\"_text\": a string")?;
         match object.remove(PAYLOAD_KEY) {
             None | Some(Value::Null) => {}
@@ -132,6 +137,7 @@ impl JsonLines {
         let mut document = Document::new(id).payload(Value::Object(object));
         document.dense = dense;
         document.tokens = tokens.map(Into::into);
+        document.vectors = vectors.unwrap_or_default();
         let joined = format!("{title} {text}");
         if !exact.is_empty() {
             document = document.text(exact);
@@ -226,6 +232,21 @@ pub fn read_queries(path: impl Into<PathBuf>) -> Result<Vec<TextQuery>, ImportEr
             id: document.id.to_string(),
             text,
         });
+    }
+    Ok(queries)
+}
+
+/// Reads a file of queries whole, each a text, vectors (`_dense`, `_tokens`, `_vectors`), or both; one of nothing is an error.
+pub fn read_vector_queries(path: impl Into<PathBuf>) -> Result<Vec<Document>, ImportError> {
+    let mut lines = JsonLines::open(path)?;
+    let mut queries = Vec::new();
+    while let Some(line) = lines.next() {
+        let line = line?;
+        let vectors = line.dense.is_some() || line.tokens.is_some() || !line.vectors.is_empty();
+        if line.text.is_none() && !vectors {
+            return Err(lines.wrong("\"text\" or vectors: what is asked", "none".to_owned()));
+        }
+        queries.push(line);
     }
     Ok(queries)
 }

@@ -14,7 +14,7 @@ mod vectors;
 pub use error::ImportError;
 pub use fingerprint::fingerprint;
 pub use folder::ExportedFolder;
-pub use jsonl::{JsonLines, TextQuery, read_queries};
+pub use jsonl::{JsonLines, TextQuery, read_queries, read_vector_queries};
 pub use npy::{NpyReader, read_lengths};
 pub use npy_header::{NpyHeader, NpyType};
 pub use plaid::PlaidIndex;

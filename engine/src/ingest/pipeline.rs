@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use latewood_storage::{DocumentId, Record};
+use latewood_storage::{DocumentId, Record, vectors_bytes};
 
 use super::position::Position;
 use super::{Documents, Ingest, IngestProgress, IngestReport};
@@ -13,6 +13,7 @@ use crate::collection::Collection;
 use crate::document::{Document, TokenRows};
 use crate::encode::complete;
 use crate::error::Error;
+use crate::named_vector::NamedVector;
 
 /// Batches that wait between two stages.
 const WAITING: usize = 2;
@@ -257,7 +258,8 @@ fn split_at_repeated_id(chunk: &mut Vec<Record>) -> Option<Vec<Record>> {
 fn vector_bytes(document: &Document) -> u64 {
     let dense = document.dense.as_ref().map_or(0, |v| v.len() * size_of::<f32>());
     let tokens = document.tokens.as_ref().map_or(0, TokenRows::bytes);
-    (dense + tokens) as u64
+    let vectors: usize = document.vectors.values().map(NamedVector::bytes).sum();
+    (dense + tokens + vectors) as u64
 }
 
 fn record_bytes(record: &Record) -> u64 {
@@ -270,7 +272,7 @@ fn record_bytes(record: &Record) -> u64 {
         .iter()
         .map(|(key, value)| key.len() + value_bytes(value))
         .sum();
-    (fixed + text + dense + tokens + payload) as u64
+    (fixed + text + dense + tokens + payload + vectors_bytes(&record.vectors)) as u64
 }
 
 fn value_bytes(value: &serde_json::Value) -> usize {

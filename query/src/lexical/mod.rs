@@ -6,7 +6,7 @@ mod corpus;
 mod parse;
 mod search;
 mod syntax;
-mod union;
+mod term;
 
 pub(crate) use search::{postings, search};
 pub use syntax::LexicalQuery;

@@ -3,10 +3,11 @@
 use super::boolean::{Evaluator, Tree, counted};
 use super::corpus::{Bound, Source, bind};
 use super::syntax::LexicalQuery;
-use super::union::{Term, union};
+use super::term::Term;
 use crate::candidates::Scope;
 use crate::error::QueryError;
 use crate::hits::Position;
+use crate::maxscore::union;
 use crate::top_k::TopK;
 use latewood_storage::{Snapshot, TermInfo};
 
@@ -74,11 +75,12 @@ fn in_source(
         }
         let threshold = found.top.threshold();
         let top = &mut found.top;
-        let offer = |row, score| {
-            top.push(score, at(row));
-            top.threshold()
+        #[expect(clippy::cast_possible_truncation, reason = "scores are single")]
+        let offer = |row, score: f64| {
+            top.push(score as f32, at(row));
+            Ok(top.threshold())
         };
-        found.scored += union(&source.view, &bound.weighting, here, threshold, wanted, offer)?;
+        found.scored += union(source.view.rows(), here, threshold, wanted, offer)?;
         return Ok(());
     }
     let mut evaluator = Evaluator {

@@ -137,6 +137,7 @@ pub(super) fn record(id: u64, dense: Vec<f32>, tokens: &[f32], random: &mut Rand
         payload: payload.as_object().unwrap().clone(),
         dense: Some(dense),
         tokens: Some(TokenMatrix::from_f32(TOKEN_DIM, tokens).unwrap()),
+        vectors: latewood_storage::Vectors::new(),
     }
 }
 
@@ -243,13 +244,13 @@ pub(super) fn dense_request(dense: Vec<f32>, limit: usize) -> QueryRequest {
     QueryRequest {
         dense: Some(dense),
         limit,
-        plan: PlanChoice::Named(PlanName::Dense),
+        plan: PlanChoice::Named(PlanName::DENSE),
         ..QueryRequest::default()
     }
 }
 
 pub(super) fn maxsim_request(tokens: Vec<f32>, limit: usize) -> QueryRequest {
-    let plan = PlanChoice::Named(PlanName::MaxSim);
+    let plan = PlanChoice::Named(PlanName::MAXSIM);
     QueryRequest {
         tokens: Some((tokens, TOKEN_DIM)),
         limit,

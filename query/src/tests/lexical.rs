@@ -127,7 +127,7 @@ fn lexical(query: LexicalQuery, limit: usize) -> QueryRequest {
     QueryRequest {
         lexical: Some(query),
         limit,
-        plan: PlanChoice::Named(PlanName::Bm25),
+        plan: PlanChoice::Named(PlanName::BM25),
         ..QueryRequest::default()
     }
 }
@@ -270,10 +270,10 @@ fn fused_plans_rank_by_both_and_miss_nothing() {
         ..QueryRequest::default()
     };
     let (words, dense) = (
-        case.fixture.hits(&request(PlanName::Bm25)),
-        case.fixture.hits(&request(PlanName::Dense)),
+        case.fixture.hits(&request(PlanName::BM25)),
+        case.fixture.hits(&request(PlanName::DENSE)),
     );
-    let (plan, outcome) = case.fixture.search(&request(PlanName::Bm25BesideDense));
+    let (plan, outcome) = case.fixture.search(&request(PlanName::BM25_BESIDE_DENSE));
     assert_eq!(outcome.hits.len(), 300, "what has no word is found by its vector");
     assert!(words.len() < 300);
     let rank = |hits: &[Hit], hit: &Hit| hits.iter().position(|other| other.id == hit.id);
@@ -306,7 +306,7 @@ fn words_alone_are_searched_by_words() {
         ..QueryRequest::default()
     };
     let (plan, outcome) = case.fixture.search(&request);
-    assert_eq!(plan.name, PlanName::Bm25);
+    assert_eq!(plan.name, PlanName::BM25);
     assert!(!outcome.hits.is_empty());
     let nothing = lexical(LexicalQuery::any("?!"), 10);
     assert!(case.fixture.hits(&nothing).is_empty());

@@ -6,5 +6,6 @@ mod harness;
 mod indexes;
 mod lexical;
 mod shaped;
+mod sparse;
 mod staged;
 mod tuned;

@@ -70,9 +70,9 @@ fn fixture(random: &mut Random) -> Fixture {
 fn dense_candidates_rescored_by_maxsim() {
     let random = &mut Random::new(30);
     let fixture = fixture(random);
-    let request = both(random, PlanName::DenseMaxSim);
+    let request = both(random, PlanName::DENSE_MAXSIM);
     let maxsim = fixture.hits(&QueryRequest {
-        plan: PlanChoice::Named(PlanName::MaxSim),
+        plan: PlanChoice::Named(PlanName::MAXSIM),
         ..request.clone()
     });
     let all = fixture.hits(&QueryRequest {
@@ -83,7 +83,7 @@ fn dense_candidates_rescored_by_maxsim() {
     assert!(all.iter().all(|hit| hit.scored_by == StageName::Rescore));
 
     let dense = fixture.hits(&QueryRequest {
-        plan: PlanChoice::Named(PlanName::Dense),
+        plan: PlanChoice::Named(PlanName::DENSE),
         limit: 10,
         ..request.clone()
     });
@@ -107,13 +107,13 @@ fn a_rerank_orders_its_depth_and_leaves_the_rest() {
         ..Resources::default()
     };
     for (plan, base) in [
-        (PlanName::DenseRerank, PlanName::Dense),
-        (PlanName::MaxSimRerank, PlanName::MaxSim),
-        (PlanName::DenseMaxSimRerank, PlanName::DenseMaxSim),
+        (PlanName::DENSE_RERANK, PlanName::DENSE),
+        (PlanName::MAXSIM_RERANK, PlanName::MAXSIM),
+        (PlanName::DENSE_MAXSIM_RERANK, PlanName::DENSE_MAXSIM),
     ] {
         let request = QueryRequest {
             limit: 40,
-            ..both(random, plan)
+            ..both(random, plan.clone())
         };
         let before = fixture.hits(&QueryRequest {
             plan: PlanChoice::Named(base),
@@ -157,10 +157,10 @@ fn a_rerank_that_is_cut_short_keeps_the_order_of_what_it_left() {
         reranker: Some(&reranker),
         ..Resources::default()
     };
-    let mut request = both(random, PlanName::DenseRerank);
+    let mut request = both(random, PlanName::DENSE_RERANK);
     request.rerank_deadline = Some(Duration::from_millis(50));
     let before = ids(&fixture.hits(&QueryRequest {
-        plan: PlanChoice::Named(PlanName::Dense),
+        plan: PlanChoice::Named(PlanName::DENSE),
         ..request.clone()
     }));
     let (_, outcome) = search(&fixture.snapshot(), &request, &CostModel::default(), resources).unwrap();
@@ -181,7 +181,7 @@ fn a_rerank_that_is_cut_short_keeps_the_order_of_what_it_left() {
 fn a_plan_without_its_reranker_or_texts_is_refused() {
     let random = &mut Random::new(33);
     let fixture = fixture(random);
-    let request = both(random, PlanName::DenseRerank);
+    let request = both(random, PlanName::DENSE_RERANK);
     let run = |request: &QueryRequest, fixture: &Fixture, reranker: Option<&dyn Reranker>| {
         let resources = Resources {
             reranker,
@@ -230,15 +230,15 @@ fn the_automatic_plan_reranks_dense_only() {
             .0
             .name
     };
-    let request = both(random, PlanName::Dense);
+    let request = both(random, PlanName::DENSE);
     assert_eq!(
         auto(QueryRequest {
             tokens: None,
             ..request.clone()
         }),
-        PlanName::DenseRerank
+        PlanName::DENSE_RERANK
     );
-    assert_eq!(auto(request), PlanName::MaxSim);
+    assert_eq!(auto(request), PlanName::MAXSIM);
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_filter_holds_through_every_stage() {
             // Every document has this word.
             lexical: Some(crate::LexicalQuery::any("document")),
             limit: 1_000,
-            ..both(random, plan)
+            ..both(random, plan.clone())
         };
         let (planned, outcome) =
             search(&fixture.snapshot(), &request, &CostModel::default(), resources).unwrap();

@@ -39,7 +39,7 @@ impl Truth {
 pub(super) fn request(query: &[f32], dim: usize, k: usize) -> QueryRequest {
     QueryRequest {
         tokens: Some((query.to_vec(), dim)),
-        plan: PlanChoice::Named(PlanName::MaxSim),
+        plan: PlanChoice::Named(PlanName::MAXSIM),
         limit: k,
         recall: Some(1.0),
         ..QueryRequest::default()

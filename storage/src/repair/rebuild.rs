@@ -282,6 +282,7 @@ fn from_one_tier(found: &Found, part: &Part, row: u32, codes_lost: bool) -> Resu
         payload: segment.payload(row)?,
         dense,
         tokens: Some(TokenMatrix::new(dim, halves)?),
+        vectors: segment.vectors(row)?,
     })
 }
 
@@ -322,6 +323,7 @@ impl<'a> Lost<'a> {
             lacks(&lost.documents, "text and payload"),
             lacks(&lost.dense, "dense vector"),
             lacks(&lost.tokens, "tokens"),
+            lacks(&lost.vectors, "named vectors"),
         ]
         .into_iter()
         .flatten()

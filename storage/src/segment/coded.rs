@@ -9,7 +9,7 @@ use super::codebook::Codebook;
 use super::component::Component;
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage};
 use super::tokens::TokensWriter;
-use super::write::{Draft, refuse_repeated_ids, write_documents};
+use super::write::{Draft, refuse_repeated_ids, write_documents, write_vectors};
 use crate::backend::StorageBackend;
 use crate::document::Record;
 use crate::error::Result;
@@ -50,6 +50,7 @@ pub(crate) fn write_coded_segment(
     Draft::write(backend, dir, schema, Some(codebook), options, progress, |draft| {
         draft.rows = to_u32(source.records.len())?;
         write_documents(draft, source.records)?;
+        write_vectors(draft, source.records)?;
         write_codes(draft, codebook, source.lengths, source.next)
     })
 }

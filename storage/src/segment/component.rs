@@ -1,12 +1,12 @@
 //! The files of a segment: what each holds, its name and its kind.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::validate::MAX_VECTOR_FIELDS;
 use crate::wire::FileKind;
 
 /// One file of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
     /// What the segment holds and which files it is made of.
@@ -29,11 +29,52 @@ pub enum Component {
     Ivf,
     /// The inverted index of the texts. Derived.
     Lexical,
+    /// The sparse vectors of the named field of this number, row after row.
+    Sparse(u8),
+    /// The inverted index over them. Derived.
+    Postings(u8),
 }
 
+const SPARSE: [&str; MAX_VECTOR_FIELDS] = [
+    "sparse-0",
+    "sparse-1",
+    "sparse-2",
+    "sparse-3",
+    "sparse-4",
+    "sparse-5",
+    "sparse-6",
+    "sparse-7",
+    "sparse-8",
+    "sparse-9",
+    "sparse-10",
+    "sparse-11",
+    "sparse-12",
+    "sparse-13",
+    "sparse-14",
+    "sparse-15",
+];
+const POSTINGS: [&str; MAX_VECTOR_FIELDS] = [
+    "postings-0",
+    "postings-1",
+    "postings-2",
+    "postings-3",
+    "postings-4",
+    "postings-5",
+    "postings-6",
+    "postings-7",
+    "postings-8",
+    "postings-9",
+    "postings-10",
+    "postings-11",
+    "postings-12",
+    "postings-13",
+    "postings-14",
+    "postings-15",
+];
+
 impl Component {
-    /// Every component, in the order in which they are written.
-    pub const ALL: [Self; 10] = [
+    /// Every component but those of named vector fields, in the order in which they are written.
+    pub const SINGLE: [Self; 10] = [
         Self::Meta,
         Self::Ids,
         Self::Documents,
@@ -46,8 +87,15 @@ impl Component {
         Self::Lexical,
     ];
 
+    /// Every component that there may be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let fields = (0_u8..).take(MAX_VECTOR_FIELDS);
+        let of_fields = fields.flat_map(|field| [Self::Sparse(field), Self::Postings(field)]);
+        Self::SINGLE.into_iter().chain(of_fields)
+    }
+
     /// The file's name inside the segment's folder, and the key in statistics.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::Ids => "ids",
@@ -59,6 +107,8 @@ impl Component {
             Self::Original => "original",
             Self::Ivf => "ivf",
             Self::Lexical => "lexical",
+            Self::Sparse(field) => of_field(&SPARSE, field),
+            Self::Postings(field) => of_field(&POSTINGS, field),
         }
     }
 
@@ -75,12 +125,26 @@ impl Component {
             Self::Original => *b"ORIG",
             Self::Ivf => *b"IVF ",
             Self::Lexical => *b"LEXI",
+            Self::Sparse(_) => *b"SPAR",
+            Self::Postings(_) => *b"SPIX",
         })
     }
 
     /// Whether the file can be rebuilt from the others, so that damage to it costs speed and never an answer.
     pub const fn is_derived(self) -> bool {
-        matches!(self, Self::Graph | Self::Ivf | Self::Lexical)
+        matches!(self, Self::Graph | Self::Ivf | Self::Lexical | Self::Postings(_))
+    }
+}
+
+/// The name of a field's file; a schema has no more fields than there are names.
+fn of_field(names: &[&'static str; MAX_VECTOR_FIELDS], field: u8) -> &'static str {
+    names.get(usize::from(field)).copied().unwrap_or_default()
+}
+
+/// The name, as in statistics.
+impl Serialize for Component {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

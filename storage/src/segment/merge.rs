@@ -18,6 +18,7 @@ use super::ids::IdsWriter;
 use super::lexical;
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage};
 use super::original::OriginalWriter;
+use super::sparse::SparseWriter;
 use super::tokens::{TokensView, TokensWriter};
 use super::view::{Segment, SegmentView};
 use super::write::Draft;
@@ -84,6 +85,7 @@ pub fn merge_segments(
         merge_documents(draft, sources)?;
         merge_columns(draft, sources)?;
         merge_dense(draft, sources)?;
+        merge_vectors(draft, sources)?;
         merge_lexical(draft, sources, &remaps)?;
         merge_tokens(draft, sources)
     })?;
@@ -229,6 +231,27 @@ fn merge_dense(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
         }
     }
     draft.add(Component::Dense, writer.finish()?);
+    Ok(())
+}
+
+/// Copies the vectors of named fields; their indexes are made of the copies.
+fn merge_vectors(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
+    for field in (0_u8..).take(draft.schema.vectors.len()) {
+        let component = Component::Sparse(field);
+        let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
+        for source in sources {
+            let Some(rows) = source.segment.sparse(usize::from(field))? else {
+                continue;
+            };
+            for run in source.live_runs() {
+                for start in run.clone().step_by(BLOCK as usize) {
+                    writer.copy(&rows, start..start.saturating_add(BLOCK).min(run.end))?;
+                }
+                source.segment.relieve();
+            }
+        }
+        draft.add(component, writer.finish()?);
+    }
     Ok(())
 }
 

@@ -98,7 +98,7 @@ impl FileMeta {
 
     /// The component, when this build knows it.
     pub(crate) fn component(&self) -> Option<Component> {
-        Component::ALL.into_iter().find(|c| c.name() == self.name)
+        Component::all().find(|c| c.name() == self.name)
     }
 }
 

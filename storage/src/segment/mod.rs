@@ -36,6 +36,7 @@ mod record;
 mod remains;
 mod sample;
 mod single;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -62,6 +63,7 @@ pub use origin::Origin;
 pub(crate) use packing::unpack as unpack_postings;
 pub(crate) use patch::{Known, LostRows, patch_segment};
 pub(crate) use single::decode_component;
+pub use sparse::{SparseBlock, SparseIndexView, SparseList, SparseRows};
 pub use tokens::{TokenRows, TokensView};
 pub use train::{AwaitedTokens, ReadToken, TrainingSet, train_codebook};
 pub use view::{ComponentHealth, Segment, SegmentView};

@@ -47,7 +47,12 @@ pub(crate) fn pack_block(gaps: &[u32], out: &mut Vec<u8>) {
 
 /// Appends the `count` ordinals packed at the beginning of `bytes` to `out`; `None` when the bytes end too early, a
 /// width is above 32, or an ordinal reaches `limit`.
-pub(crate) fn unpack(mut bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u32>) -> Option<()> {
+pub(crate) fn unpack(bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u32>) -> Option<()> {
+    unpack_below(bytes, count, u64::from(limit), out)
+}
+
+/// The same for numbers that may be as large as there are.
+pub(crate) fn unpack_below(mut bytes: &[u8], count: usize, limit: u64, out: &mut Vec<u32>) -> Option<()> {
     // One byte of width holds at most a block, so a hostile count cannot make the reservation large.
     if count.div_ceil(BLOCK) > bytes.len() {
         return None;
@@ -60,7 +65,7 @@ pub(crate) fn unpack(mut bytes: &[u8], count: usize, limit: u32, out: &mut Vec<u
         (next, bytes) = unpack_ordinals(bytes, values, next, out)?;
         left -= values;
     }
-    (next <= u64::from(limit)).then_some(())
+    (next <= limit).then_some(())
 }
 
 /// Appends one block of ascending ordinals to `out`, of which none is below `next`; returns one more than the last, and the

@@ -15,6 +15,7 @@ use super::guard::Guard;
 use super::header::Header;
 use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
 use super::remains::Remains;
+use super::sparse::{DIMENSIONS, ENDS, PLACES, WEIGHTS};
 use super::view::Segment;
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result, StorageError};
@@ -43,12 +44,14 @@ pub(crate) struct LostRows {
     pub(crate) dense: RoaringBitmap,
     pub(crate) tokens: RoaringBitmap,
     pub(crate) original: RoaringBitmap,
+    /// Vectors of named fields.
+    pub(crate) vectors: RoaringBitmap,
 }
 
 impl LostRows {
     /// Rows that lack something that is kept nowhere else.
     pub(crate) fn gone(&self) -> RoaringBitmap {
-        &self.ids | &self.documents | &self.dense | (&self.tokens & &self.original)
+        &self.ids | &self.documents | &self.dense | &self.vectors | (&self.tokens & &self.original)
     }
 
     /// Rows whose tokens are whole in one of two tiers only.
@@ -148,6 +151,7 @@ impl Patcher<'_> {
         self.copy_documents()?;
         self.copy_columns()?;
         self.copy_dense()?;
+        self.copy_vectors()?;
         let (tokens, codebook) = self.copy_tokens(codebooks)?;
         let meta = SegmentMeta {
             id,
@@ -211,6 +215,23 @@ impl Patcher<'_> {
         }
     }
 
+    fn copy_vectors(&mut self) -> Result<()> {
+        for field in (0_u8..).take(self.known.schema.vectors.len()) {
+            let component = Component::Sparse(field);
+            let Some(sparse) = self.remains(component)? else {
+                self.lost.vectors.insert_range(0..self.rows);
+                continue;
+            };
+            let [_, entries, bytes, ..] = sparse.params;
+            let places = sparse.ends_in(PLACES, self.rows, bytes);
+            let ends = sparse.ends_in(ENDS, self.rows, entries);
+            self.lost.vectors |= places.lost_rows(&sparse, &[(DIMENSIONS, 1)]) | &places.lost;
+            self.lost.vectors |= ends.lost_rows(&sparse, &[(WEIGHTS, size_of::<f32>())]) | &ends.lost;
+            self.write_with(component, &sparse, &[(PLACES, places.bytes), (ENDS, ends.bytes)])?;
+        }
+        Ok(())
+    }
+
     /// Copies the tokens and their original tier; returns how many there are and the codebook of their codes.
     fn copy_tokens(
         &mut self,
@@ -247,7 +268,7 @@ impl Patcher<'_> {
         };
         self.lost.tokens = &whole | &ends.lost;
         self.lost.original = self.copy_original(codebook.is_some(), &ends)?;
-        self.write_with(Component::Tokens, &tokens, Some((2, ends.bytes)))?;
+        self.write_with(Component::Tokens, &tokens, &[(2, ends.bytes)])?;
         Ok((count, codebook))
     }
 
@@ -295,14 +316,14 @@ impl Patcher<'_> {
     }
 
     fn write(&mut self, component: Component, remains: &Remains) -> Result<()> {
-        self.write_with(component, remains, None)
+        self.write_with(component, remains, &[])
     }
 
     fn write_with(
         &mut self,
         component: Component,
         remains: &Remains,
-        replaced: Option<(u32, Vec<u8>)>,
+        replaced: &[(u32, Vec<u8>)],
     ) -> Result<()> {
         let path = self.copy.join(component.name());
         let written = remains.write(self.backend, &path, component.kind(), replaced)?;

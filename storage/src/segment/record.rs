@@ -4,7 +4,7 @@ use latewood_codecs::TokenMatrix;
 
 use super::documents::parse_payload;
 use super::view::Segment;
-use crate::document::Record;
+use crate::document::{Record, VectorValue, Vectors};
 use crate::error::Result;
 
 impl Segment {
@@ -31,7 +31,24 @@ impl Segment {
             payload,
             dense,
             tokens: self.token_matrix(ordinal)?,
+            vectors: self.vectors(ordinal)?,
         })
+    }
+
+    /// The vectors of named fields that a row has.
+    ///
+    /// # Errors
+    /// Damage to them.
+    pub fn vectors(&self, ordinal: u32) -> Result<Vectors> {
+        let mut vectors = Vectors::new();
+        for (field, spec) in self.schema().vectors.iter().enumerate() {
+            if let Some(rows) = self.sparse(field)?
+                && let Some(vector) = rows.vector(ordinal)?
+            {
+                vectors.insert(spec.name.clone(), VectorValue::Sparse(vector));
+            }
+        }
+        Ok(vectors)
     }
 
     /// The token matrix of a row, from the best tier that is stored; `None` when the row has no tokens.

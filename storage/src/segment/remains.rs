@@ -215,10 +215,15 @@ impl Remains {
 
     /// The ends of the documents of a file of tokens.
     pub(super) fn ends(&self, rows: u32, total: u64) -> EndsLeft {
+        self.ends_in(2, rows, total)
+    }
+
+    /// The ends of rows that a section has.
+    pub(super) fn ends_in(&self, tag: u32, rows: u32, total: u64) -> EndsLeft {
         let width = if total > u64::from(u32::MAX) { 8 } else { 4 };
-        let bytes = self.bytes(2);
+        let bytes = self.bytes(tag);
         let mut lost = RoaringBitmap::new();
-        let bad = self.bad_in(2);
+        let bad = self.bad_in(tag);
         let mut bad_entries = RoaringBitmap::new();
         for range in &bad {
             let entries = rows_touched(range, width);
@@ -255,20 +260,20 @@ impl Remains {
         }
     }
 
-    /// Writes a whole file with what is left, zeros for the rest, and other bytes for one section.
+    /// Writes a whole file with what is left, zeros for the rest, and other bytes for some sections.
     pub(super) fn write(
         &self,
         backend: &dyn StorageBackend,
         path: &Path,
         kind: FileKind,
-        replaced: Option<(u32, Vec<u8>)>,
+        replaced: &[(u32, Vec<u8>)],
     ) -> Result<Written> {
         let tags: Vec<u32> = self.sections.iter().map(|section| section.tag).collect();
         let mut writer = ComponentWriter::create(backend, path, kind, &tags)?;
         for tag in tags {
-            match &replaced {
-                Some((other, bytes)) if *other == tag => writer.append(tag, bytes)?,
-                _ => self.write_section(&mut writer, kind, tag)?,
+            match replaced.iter().find(|(other, _)| *other == tag) {
+                Some((_, bytes)) => writer.append(tag, bytes)?,
+                None => self.write_section(&mut writer, kind, tag)?,
             }
         }
         Ok(writer.finish(self.params)?.written)

@@ -16,6 +16,7 @@ use super::lexical;
 use super::meta::{Beside, SegmentMeta};
 use super::original;
 use super::reader::ComponentFile;
+use super::sparse;
 use super::tokens;
 use crate::backend::StorageBackend;
 use crate::error::{Result, StorageError};
@@ -30,9 +31,7 @@ const MOST_DIM: usize = 1 << 16;
 
 /// Reads everything in a file of the kind that its header names.
 pub(crate) fn decode_component(backend: &dyn StorageBackend, path: &Path) -> Result<()> {
-    let opened = Component::ALL
-        .into_iter()
-        .map(|c| (c, ComponentFile::open(backend, path, c.kind())));
+    let opened = Component::all().map(|c| (c, ComponentFile::open(backend, path, c.kind())));
     let mut error = None;
     for (component, file) in opened {
         match file {
@@ -79,6 +78,8 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
                 usize::try_from(first).unwrap_or(usize::MAX),
             )?)
         }
+        Component::Sparse(_) => sparse::verify_rows(&sparse::open_rows(file, rows, true)?),
+        Component::Postings(_) => sparse::verify_index(&sparse::open_index(file, rows, true)?),
         Component::Lexical => lexical::verify(&lexical::open(file, rows, None, true)?),
         Component::Dense => {
             let rows = usize::try_from(first).unwrap_or(usize::MAX);

@@ -20,11 +20,12 @@ use super::meta::{Beside, Layout, SegmentMeta};
 use super::origin::Origin;
 use super::original;
 use super::reader::ComponentFile;
+use super::sparse::{self, SparseIndexView, SparseRows};
 use super::tokens::{self, TokenRows, TokensView};
 use crate::backend::StorageBackend;
 use crate::document::{DocumentId, Payload};
 use crate::error::{Result, StorageError};
-use crate::schema::Schema;
+use crate::schema::{Schema, VectorKind};
 
 /// An open segment. Reading needs no lock; views borrow the mappings.
 #[derive(Debug)]
@@ -266,6 +267,35 @@ impl Segment {
         made.map(|index| Some(index.view())).map_err(Clone::clone)
     }
 
+    /// The sparse vectors of the named field of this number; `None` when it is no field of such vectors.
+    ///
+    /// # Errors
+    /// Damage to them.
+    pub fn sparse(&self, field: usize) -> Result<Option<SparseRows<'_>>> {
+        let Some(component) = self.sparse_component(field, Component::Sparse) else {
+            return Ok(None);
+        };
+        let open = |file, check| sparse::open_rows(file, self.len(), check);
+        let (slot, file) = self.file(component)?;
+        slot.checked.get_or_init(|| open(file, true).map(drop)).clone()?;
+        open(file, false).map(Some)
+    }
+
+    /// The inverted index over them; `None` also when it is damaged, which is logged once and reported by
+    /// [`Self::health`]: the vectors can be scanned without it.
+    pub fn sparse_index(&self, field: usize) -> Option<SparseIndexView<'_>> {
+        let component = self.sparse_component(field, Component::Postings)?;
+        self.derived(component, |file, check| {
+            sparse::open_index(file, self.len(), check)
+        })
+    }
+
+    fn sparse_component(&self, field: usize, of: impl Fn(u8) -> Component) -> Option<Component> {
+        let spec = self.schema.vectors.get(field)?;
+        matches!(spec.kind, VectorKind::Sparse).then_some(())?;
+        u8::try_from(field).ok().map(of)
+    }
+
     /// The column of a payload field; `None` when the schema declares no such field.
     ///
     /// # Errors
@@ -368,6 +398,8 @@ impl Segment {
                 let spec = self.schema.lexical.as_ref();
                 lexical::verify(&lexical::open(file, self.len(), spec, true)?)
             }
+            Component::Sparse(_) => sparse::verify_rows(&sparse::open_rows(file, self.len(), true)?),
+            Component::Postings(_) => sparse::verify_index(&sparse::open_index(file, self.len(), true)?),
             Component::Meta => Ok(()),
         }
     }

@@ -23,12 +23,13 @@ use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage, report};
 use super::original::OriginalWriter;
 use super::reader::ComponentFile;
+use super::sparse::{self, SparseWriter};
 use super::tokens::{self, TokensWriter};
 use super::writer::Finished;
 use crate::backend::StorageBackend;
-use crate::document::Record;
+use crate::document::{Record, VectorValue};
 use crate::error::{IoContext, RecordFault, Result, StorageError};
-use crate::schema::{Schema, TokensSpec};
+use crate::schema::{Schema, TokensSpec, VectorKind};
 use crate::wire::to_u32;
 
 /// Documents between two reports of progress.
@@ -72,6 +73,7 @@ pub fn write_segment_with(
         draft.rows = to_u32(records.len())?;
         write_documents(draft, records)?;
         write_dense(draft, records)?;
+        write_vectors(draft, records)?;
         write_tokens(draft, records)
     })
 }
@@ -160,6 +162,7 @@ impl<'d> Draft<'d> {
         self.build_graph()?;
         self.build_ivf()?;
         self.build_lexical()?;
+        self.build_postings()?;
         let meta = SegmentMeta {
             id: self.options.id,
             rows: self.rows,
@@ -261,6 +264,21 @@ impl Draft<'_> {
         self.report(Stage::Terms, self.rows as usize, self.rows as usize)
     }
 
+    /// Makes the inverted indexes of the sparse vectors.
+    fn build_postings(&mut self) -> Result<()> {
+        for (field, spec) in (0_u8..).zip(&self.schema.vectors) {
+            let VectorKind::Sparse = spec.kind;
+            self.report(Stage::Postings, 0, self.rows as usize)?;
+            let file = self.open(Component::Sparse(field))?;
+            let rows = sparse::open_rows(&file, self.rows, true)?;
+            let (component, at_once) = (Component::Postings(field), self.options.postings_at_once() / 2);
+            let written = sparse::write_index(self.backend, self.dir, component, &rows, at_once)?;
+            self.add(component, written);
+            self.report(Stage::Postings, self.rows as usize, self.rows as usize)?;
+        }
+        Ok(())
+    }
+
     fn has(&self, component: Component) -> bool {
         self.files.iter().any(|file| file.component() == Some(component))
     }
@@ -334,6 +352,24 @@ fn write_dense(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
         )?;
     }
     draft.add(Component::Dense, writer.finish()?);
+    Ok(())
+}
+
+/// Writes the vectors of named fields.
+pub(super) fn write_vectors(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
+    for (field, spec) in (0_u8..).zip(&draft.schema.vectors) {
+        let component = Component::Sparse(field);
+        let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
+        for record in records {
+            writer.push(
+                record
+                    .vectors
+                    .get(&spec.name)
+                    .map(|VectorValue::Sparse(vector)| vector),
+            )?;
+        }
+        draft.add(component, writer.finish()?);
+    }
     Ok(())
 }
 

@@ -277,7 +277,7 @@ impl Drop for Store {
 }
 
 /// Names are folders, also where case does not count and where some are devices; so they are kept plain.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&name.len())
         && name.bytes().all(plain)

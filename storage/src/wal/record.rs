@@ -1,9 +1,9 @@
 //! Batches and ids as the payload of a frame.
 
 use half::f16;
-use latewood_codecs::TokenMatrix;
+use latewood_codecs::{SparseVector, TokenMatrix};
 
-use crate::document::{DocumentId, Payload, Record};
+use crate::document::{DocumentId, Payload, Record, VectorValue, Vectors};
 use crate::error::Result;
 use crate::operation::Operation;
 use crate::wire::{Put, Reader, to_u32};
@@ -15,6 +15,8 @@ const ID_STR: u8 = 1;
 const HAS_TEXT: u8 = 1;
 const HAS_DENSE: u8 = 2;
 const HAS_TOKENS: u8 = 4;
+const HAS_VECTORS: u8 = 8;
+const SPARSE: u8 = 2;
 
 /// The payload of a batch frame: the number of operations, then each.
 pub(crate) fn encode_batch(batch: &[Operation]) -> Result<Vec<u8>> {
@@ -105,7 +107,8 @@ fn put_record(out: &mut Vec<u8>, record: &Record) -> Result<()> {
     out.put_u8(
         flag(record.text.is_some(), HAS_TEXT)
             | flag(record.dense.is_some(), HAS_DENSE)
-            | flag(record.tokens.is_some(), HAS_TOKENS),
+            | flag(record.tokens.is_some(), HAS_TOKENS)
+            | flag(!record.vectors.is_empty(), HAS_VECTORS),
     );
     if let Some(text) = &record.text {
         out.put_bytes(text.as_bytes())?;
@@ -122,7 +125,50 @@ fn put_record(out: &mut Vec<u8>, record: &Record) -> Result<()> {
         out.put_u32(to_u32(tokens.len())?);
         out.extend_from_slice(bytemuck::cast_slice(tokens.as_f16()));
     }
+    if !record.vectors.is_empty() {
+        put_vectors(out, &record.vectors)?;
+    }
     Ok(())
+}
+
+fn put_vectors(out: &mut Vec<u8>, vectors: &Vectors) -> Result<()> {
+    out.put_u32(to_u32(vectors.len())?);
+    for (name, value) in vectors {
+        out.put_bytes(name.as_bytes())?;
+        match value {
+            VectorValue::Sparse(vector) => {
+                out.put_u8(SPARSE);
+                out.put_u32(to_u32(vector.len())?);
+                out.extend_from_slice(bytemuck::cast_slice(vector.indices()));
+                out.extend_from_slice(bytemuck::cast_slice(vector.values()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_vectors(reader: &mut Reader<'_>) -> Result<Vectors> {
+    let mut vectors = Vectors::new();
+    for _ in 0..reader.count()? {
+        let name = reader.str()?.to_owned();
+        let value = match reader.u8()? {
+            SPARSE => {
+                let entries = reader.count()?;
+                let numbers = |bytes: &[u8]| bytemuck::allocation::pod_collect_to_vec::<u8, u32>(bytes);
+                let indices = numbers(reader.bytes(entries * size_of::<u32>())?);
+                let values = bytemuck::allocation::pod_collect_to_vec::<u8, f32>(
+                    reader.bytes(entries * size_of::<f32>())?,
+                );
+                let vector = SparseVector::new(indices, values);
+                VectorValue::Sparse(
+                    vector.map_err(|error| reader.corruption("a sparse vector", error.to_string()))?,
+                )
+            }
+            other => return Err(reader.corruption("a kind of vector (2)", other.to_string())),
+        };
+        vectors.insert(name, value);
+    }
+    Ok(vectors)
 }
 
 fn read_record(reader: &mut Reader<'_>) -> Result<Record> {
@@ -149,12 +195,18 @@ fn read_record(reader: &mut Reader<'_>) -> Result<Record> {
     } else {
         None
     };
+    let vectors = if flags & HAS_VECTORS != 0 {
+        read_vectors(reader)?
+    } else {
+        Vectors::new()
+    };
     Ok(Record {
         id,
         text,
         payload,
         dense,
         tokens,
+        vectors,
     })
 }
 
@@ -183,6 +235,7 @@ mod tests {
         let mut payload = Payload::new();
         payload.insert("year".to_owned(), json!(1999));
         payload.insert("third".to_owned(), json!(0.1 + 0.2));
+        let sparse = SparseVector::new(vec![7, u32::MAX], vec![0.5, 3.25]).unwrap();
         let tokens = TokenMatrix::from_f32(8, &[0.353_553_4; 24]).unwrap();
         let whole = Record {
             id: "a/é".into(),
@@ -190,6 +243,7 @@ mod tests {
             payload,
             dense: Some(vec![0.1, -2.5]),
             tokens: Some(tokens),
+            vectors: Vectors::from([("splade".to_owned(), VectorValue::Sparse(sparse))]),
         };
         let bare = Record {
             id: 7.into(),
@@ -197,6 +251,7 @@ mod tests {
             payload: Payload::new(),
             dense: None,
             tokens: None,
+            vectors: crate::document::Vectors::new(),
         };
         vec![
             Operation::Upsert(whole),

@@ -77,7 +77,7 @@ pub(super) const DOCUMENTS: Target = Target {
         read.contains(&true)
     },
     corpus: || {
-        let lines = b"{\"_id\": \"a\", \"title\": \"t\", \"text\": \"one\", \"year\": 3}\n\n{\"_id\": 7, \"text\": \"two\", \"_dense\": [1, 2.5e-3], \"_tokens\": [[1, 2], [3, 4]]}\n";
+        let lines = b"{\"_id\": \"a\", \"title\": \"t\", \"text\": \"one\", \"year\": 3}\n\n{\"_id\": 7, \"text\": \"two\", \"_dense\": [1, 2.5e-3], \"_tokens\": [[1, 2], [3, 4]], \"_vectors\": {\"s\": {\"indices\": [7, 1], \"values\": [0.5, 2]}}}\n";
         let packed = zstd_of(lines);
         vec![lines.to_vec(), packed]
     },

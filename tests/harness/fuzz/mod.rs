@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 /// Every decoder.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 29] = [
     files::target("manifest", || files::of_kind(b"MANI")),
     files::target("current", || files::of_kind(b"CURR")),
     files::target("log", || files::of_kind(b"WAL ")),
@@ -37,6 +37,9 @@ pub const TARGETS: [Target; 26] = [
     files::target("tokens", || files::of_kind(b"TOKS")),
     files::target("original", || files::of_kind(b"ORIG")),
     files::target("ivf", || files::of_kind(b"IVF ")),
+    files::target("lexical", || files::of_kind(b"LEXI")),
+    files::target("sparse", || files::of_kind(b"SPAR")),
+    files::target("sparse_index", || files::of_kind(b"SPIX")),
     files::RECORDS,
     files::POSTINGS,
     files::READERS_COPY,

@@ -130,6 +130,7 @@ fn read(c: &CollectionStore, expected: &BTreeMap<u64, u32>) -> Vec<StorageError>
                     (found.text, found.payload, found.dense),
                     (wanted.text, wanted.payload, wanted.dense)
                 );
+                assert_eq!(found.vectors, wanted.vectors);
                 assert_eq!(found.tokens.unwrap().len(), wanted.tokens.unwrap().len());
             }
             Err(error) => errors.push(error),

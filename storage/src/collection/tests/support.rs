@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
-use latewood_codecs::{DenseCodec, Metric, TokenCodec, TokenMatrix};
+use latewood_codecs::{DenseCodec, Metric, SparseVector, TokenCodec, TokenMatrix};
 use serde_json::json;
 
 use crate::backend::{DirectoryEntry, WritableFile};
 use crate::mmap::MappedFile;
 use crate::{
     CollectionStore, DenseSpec, DocumentId, Durability, FieldSpec, FieldType, Maintenance, MemoryBackend,
-    Operation, Payload, Record, Schema, StorageBackend, Store, StoreOptions, TokensSpec,
+    Operation, Payload, Record, Schema, StorageBackend, Store, StoreOptions, TokensSpec, VectorKind,
+    VectorSpec, VectorValue, Vectors,
 };
 
 pub(super) fn schema() -> Schema {
@@ -35,8 +36,24 @@ pub(super) fn schema() -> Schema {
             name: "version".to_owned(),
             kind: FieldType::Int,
         }],
+        vectors: vec![VectorSpec {
+            name: "splade".to_owned(),
+            kind: VectorKind::Sparse,
+        }],
         ..Schema::default()
     }
+}
+
+/// The sparse vector of a version; some have none.
+fn vectors(id: u64, version: u32) -> Vectors {
+    if (id + u64::from(version)).is_multiple_of(5) {
+        return Vectors::new();
+    }
+    let low = u32::try_from(id % 7).unwrap();
+    let indices = vec![low, 10 + version, 1_000_000 + u32::try_from(id).unwrap()];
+    let values = vec![0.5, 1.25, f32::from(u16::try_from(id % 300).unwrap()) + 0.1];
+    let vector = SparseVector::new(indices, values).unwrap();
+    Vectors::from([("splade".to_owned(), VectorValue::Sparse(vector))])
 }
 
 /// A document whose every part tells its id and version.
@@ -54,6 +71,7 @@ pub(super) fn record(id: u64, version: u32) -> Record {
         payload,
         dense: Some(dense),
         tokens: Some(TokenMatrix::from_f32(8, &numbers).unwrap()),
+        vectors: vectors(id, version),
     }
 }
 
@@ -102,6 +120,7 @@ pub(super) fn contents(collection: &CollectionStore) -> BTreeMap<u64, u32> {
         let version = u32::try_from(read.payload["version"].as_i64().unwrap()).unwrap();
         let expected = record(id, version);
         assert_eq!((&read.text, &read.dense), (&expected.text, &expected.dense));
+        assert_eq!(read.vectors, expected.vectors);
         assert_eq!(read.tokens.unwrap().len(), expected.tokens.unwrap().len());
         assert!(
             found.insert(id, version).is_none(),

@@ -12,7 +12,9 @@ use crate::backend::{MemoryBackend, StorageBackend, write_file};
 use crate::document::Record;
 use crate::error::{Result, StorageError};
 use crate::schema::Schema;
-use crate::segment::{Codebook, ColumnView, Component, GraphSearch, Scored, Segment, write_segment};
+use crate::segment::{
+    Codebook, ColumnView, Component, GraphSearch, Scored, Segment, SparseBlock, write_segment,
+};
 
 const DIR: &str = "/c/segments/1";
 const ROWS: u64 = 70;
@@ -147,6 +149,20 @@ impl Whole {
             }
             assert_eq!(tokens, view.num_tokens());
         }
+        if let Some(index) = segment.sparse_index(0) {
+            let mut block = SparseBlock::default();
+            for dimension in (0..12).chain([u32::MAX - 1, u32::MAX]) {
+                let Some(list) = index.list(dimension)? else {
+                    continue;
+                };
+                for number in 0..list.blocks() {
+                    if list.read(number, &mut block).is_some() {
+                        assert!(block.rows.iter().all(|row| *row < segment.len()));
+                    }
+                    assert!(list.seek(number, segment.len()) <= list.blocks());
+                }
+            }
+        }
         if let Some(ivf) = segment.ivf()? {
             let mut out = Vec::new();
             (0..16).try_for_each(|centroid| ivf.postings(centroid, &mut out))?;
@@ -156,13 +172,14 @@ impl Whole {
     }
 }
 
-const SOURCES: [Component; 6] = [
+const SOURCES: [Component; 7] = [
     Component::Ids,
     Component::Documents,
     Component::Columns,
     Component::Dense,
     Component::Tokens,
     Component::Original,
+    Component::Sparse(0),
 ];
 
 #[test]
@@ -202,7 +219,12 @@ fn a_missing_source_is_told_by_its_name() {
 #[test]
 fn a_damaged_graph_or_list_is_done_without() {
     let whole = whole();
-    for damaged in [Component::Graph, Component::Ivf, Component::Lexical] {
+    for damaged in [
+        Component::Graph,
+        Component::Ivf,
+        Component::Lexical,
+        Component::Postings(0),
+    ] {
         for change in [
             |b: &mut Vec<u8>| b[70] ^= 8,
             |b: &mut Vec<u8>| b.truncate(100),
@@ -213,6 +235,7 @@ fn a_damaged_graph_or_list_is_done_without() {
             let gone = match damaged {
                 Component::Graph => segment.graph().unwrap().is_none(),
                 Component::Lexical => read(&segment) == read(&whole.open(&whole.backend).unwrap()),
+                Component::Postings(_) => segment.sparse_index(0).is_none(),
                 _ => segment.ivf().unwrap().is_none(),
             };
             assert!(gone, "{damaged:?}");
@@ -277,12 +300,18 @@ fn every_byte_of_meta_is_guarded() {
     }
 }
 
+/// Every file of the segment.
+fn all() -> Vec<Component> {
+    let of_field = [Component::Sparse(0), Component::Postings(0)];
+    Component::SINGLE.into_iter().chain(of_field).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn flips_and_cuts_give_errors_or_the_truth(
-        component in prop::sample::select(Component::ALL.to_vec()),
+        component in prop::sample::select(all()),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 0..4),
         keep in prop::option::of(any::<prop::sample::Index>()),
     ) {
@@ -308,7 +337,7 @@ proptest! {
     /// Damage under checksums that are right: a hostile file rather than a broken one.
     #[test]
     fn sealed_nonsense_does_not_panic(
-        component in prop::sample::select(Component::ALL.to_vec()),
+        component in prop::sample::select(all()),
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
     ) {
         let whole = whole();

@@ -96,6 +96,7 @@ fn records(texts: &[Option<String>]) -> Vec<Arc<Record>> {
         payload: Payload::new(),
         dense: None,
         tokens: None,
+        vectors: crate::document::Vectors::new(),
     };
     (0..).zip(texts).map(record).map(Arc::new).collect()
 }

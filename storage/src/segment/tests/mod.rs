@@ -5,25 +5,29 @@ mod lexical;
 mod merging;
 mod recall;
 mod round_trip;
+mod sparse;
 mod training;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, Metric, OriginalCodec, ResidualCodec, TokenCodec, TokenMatrix};
+use latewood_codecs::{
+    DenseCodec, Metric, OriginalCodec, ResidualCodec, SparseVector, TokenCodec, TokenMatrix,
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::json;
 
 use super::random::SplitMix64;
 use super::{Codebook, Segment, SegmentOptions, SegmentView};
 use crate::backend::{MemoryBackend, StorageBackend};
-use crate::document::{DocumentId, Record};
+use crate::document::{DocumentId, Record, VectorValue, Vectors};
 use crate::error::Result;
-use crate::schema::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec};
+use crate::schema::{DenseSpec, FieldSpec, FieldType, Schema, TokensSpec, VectorKind, VectorSpec};
 use crate::text::LexicalSpec;
 
 const DENSE_DIM: usize = 12;
 const TOKEN_DIM: usize = 16;
+const SPLADE: &str = "splade";
 
 fn pool() -> Arc<ThreadPool> {
     Arc::new(ThreadPoolBuilder::new().num_threads(2).build().unwrap())
@@ -68,6 +72,10 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
             field("open", FieldType::Bool),
         ],
         lexical: Some(LexicalSpec::default()),
+        vectors: vec![VectorSpec {
+            name: SPLADE.to_owned(),
+            kind: VectorKind::Sparse,
+        }],
         ..Schema::default()
     }
 }
@@ -85,6 +93,24 @@ fn unit_rows(random: &mut SplitMix64, rows: usize, dim: usize) -> Vec<f32> {
         Metric::Cosine.prepare(row).unwrap();
     }
     values
+}
+
+/// A sparse vector of a few dimensions, some of them in most documents; every fourth document has none.
+fn vectors(n: u64, random: &mut SplitMix64) -> Vectors {
+    let mut weights = std::collections::BTreeMap::new();
+    for _ in 0..random.below(30) {
+        let dimension = match random.below(8) {
+            0 => u32::MAX - u32::try_from(random.below(3)).unwrap(),
+            1..4 => u32::try_from(random.below(2_000_000)).unwrap(),
+            _ => u32::try_from(random.below(12)).unwrap(),
+        };
+        weights.insert(dimension, number(random).abs() + 0.001);
+    }
+    let (indices, values) = weights.into_iter().unzip();
+    let vector = SparseVector::new(indices, values).unwrap();
+    let there = !n.is_multiple_of(4) && !vector.is_empty();
+    let named = there.then(|| (SPLADE.to_owned(), VectorValue::Sparse(vector)));
+    named.into_iter().collect()
 }
 
 /// A document that varies in every part with its number.
@@ -117,6 +143,7 @@ fn record(n: u64) -> Record {
         payload: payload.as_object().unwrap().clone(),
         dense: Some(unit_rows(&mut random, 1, DENSE_DIM)),
         tokens: Some(TokenMatrix::from_f32(TOKEN_DIM, &unit_rows(&mut random, tokens, TOKEN_DIM)).unwrap()),
+        vectors: vectors(n, &mut random),
     }
 }
 

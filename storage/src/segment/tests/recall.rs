@@ -39,6 +39,7 @@ fn clustered(rows: usize) -> Vec<Arc<Record>> {
         payload: serde_json::Map::new(),
         dense: Some(vector),
         tokens: None,
+        vectors: crate::document::Vectors::new(),
     };
     vectors
         .into_iter()
