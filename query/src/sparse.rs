@@ -168,6 +168,10 @@ impl<'a> Dimension<'a> {
 }
 
 impl List for Dimension<'_> {
+    fn len(&self) -> u64 {
+        self.list.len() as u64
+    }
+
     fn bound(&self) -> f64 {
         self.bound
     }
@@ -199,17 +203,22 @@ impl List for Dimension<'_> {
         }
     }
 
-    fn ahead(&self) -> &[u32] {
-        self.decoded.rows.get(self.at..).unwrap_or_default()
-    }
-
-    #[inline]
-    fn score(&self, ahead: usize) -> f64 {
-        let code = self.decoded.codes.get(self.at + ahead).copied().unwrap_or(0);
+    fn score(&self) -> f64 {
+        let code = self.decoded.codes.get(self.at).copied().unwrap_or(0);
         self.unit * f64::from(code.max(1))
     }
 
-    fn pass(&mut self, rows: usize) {
-        self.at += rows;
+    fn pass(&mut self, end: u32, mut tell: impl FnMut(u32, f64)) -> usize {
+        let rows = self.decoded.rows.get(self.at..).unwrap_or_default();
+        let rows = match rows.last() {
+            Some(last) if *last >= end => &rows[..rows.partition_point(|row| *row < end)],
+            _ => rows,
+        };
+        let codes = self.decoded.codes.get(self.at..).unwrap_or_default();
+        for (row, code) in rows.iter().zip(codes) {
+            tell(*row, self.unit * f64::from((*code).max(1)));
+        }
+        self.at += rows.len();
+        rows.len()
     }
 }

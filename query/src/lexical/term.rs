@@ -14,6 +14,7 @@ pub(super) struct Term<'a> {
     postings: Postings<'a>,
     weight: f64,
     bound: f64,
+    documents: u32,
     block: usize,
     read: usize,
     at: usize,
@@ -39,6 +40,7 @@ impl<'a> Term<'a> {
             postings: view.postings(info)?,
             weight,
             bound: weight * weighting.bound(info),
+            documents: info.documents,
             block: 0,
             read: NOTHING,
             at: 0,
@@ -48,6 +50,10 @@ impl<'a> Term<'a> {
 }
 
 impl List for Term<'_> {
+    fn len(&self) -> u64 {
+        u64::from(self.documents)
+    }
+
     fn bound(&self) -> f64 {
         self.bound
     }
@@ -79,19 +85,24 @@ impl List for Term<'_> {
         }
     }
 
-    fn ahead(&self) -> &[u32] {
-        self.decoded.documents.get(self.at..).unwrap_or_default()
-    }
-
-    #[inline]
-    fn score(&self, ahead: usize) -> f64 {
-        let at = self.at + ahead;
-        let frequency = self.decoded.frequencies.get(at).copied().unwrap_or(0);
-        let row = self.decoded.documents.get(at).copied().unwrap_or(0);
+    fn score(&self) -> f64 {
+        let row = self.decoded.documents.get(self.at).copied().unwrap_or(0);
+        let frequency = self.decoded.frequencies.get(self.at).copied().unwrap_or(0);
         self.weight * self.weighting.share(frequency, self.lengths.get(row))
     }
 
-    fn pass(&mut self, rows: usize) {
-        self.at += rows;
+    fn pass(&mut self, end: u32, mut tell: impl FnMut(u32, f64)) -> usize {
+        let rows = self.decoded.documents.get(self.at..).unwrap_or_default();
+        let rows = match rows.last() {
+            Some(last) if *last >= end => &rows[..rows.partition_point(|row| *row < end)],
+            _ => rows,
+        };
+        let frequencies = self.decoded.frequencies.get(self.at..).unwrap_or_default();
+        for (row, frequency) in rows.iter().zip(frequencies) {
+            let share = self.weighting.share(*frequency, self.lengths.get(*row));
+            tell(*row, self.weight * share);
+        }
+        self.at += rows.len();
+        rows.len()
     }
 }
