@@ -304,6 +304,13 @@ fn databases_of_every_format_version_open() {
                 "it finds itself: {}",
                 best[0].score
             );
+            let title = collection.get(1_001_u64).unwrap().unwrap().vectors["title"].clone();
+            let query = collection
+                .query()
+                .named_vector("title", title)
+                .plan("dense:title");
+            let best = query.limit(1).run().unwrap();
+            assert!(best[0].score > 0.99, "it finds its like: {}", best[0].score);
             with_vectors += 1;
         }
         versions += 1;

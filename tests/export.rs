@@ -67,11 +67,15 @@ fn document() -> impl Strategy<Value = Document> {
     let dense =
         prop::collection::vec(number(), DENSE).prop_filter("a direction", |v| v.iter().any(|x| *x != 0.0));
     let tokens = prop::collection::vec(-1.0_f32..1.0, TOKENS..TOKENS * 4);
-    (id(), text(), payload(), dense, tokens, sparse()).prop_map(
-        |(id, text, payload, dense, mut tokens, sparse)| {
+    let title = prop::option::of(prop::collection::vec(number(), 2));
+    (id(), text(), payload(), dense, tokens, sparse(), title).prop_map(
+        |(id, text, payload, dense, mut tokens, sparse, title)| {
             tokens.truncate(tokens.len() / TOKENS * TOKENS);
             let mut document = Document::new(id).payload(payload).dense(dense);
             document.text = text;
+            if let Some(title) = title {
+                document = document.vector("title", title);
+            }
             if let Some((indices, values)) = sparse {
                 document = document.sparse("splade", indices, values);
             }
@@ -96,6 +100,7 @@ fn schema(metric: Metric) -> SchemaBuilder {
         .tokens(TOKENS, 2)
         .keep_original(OriginalCodec::F16)
         .sparse("splade")
+        .vector_as("title", 2, Metric::L2, DenseCodec::F32)
 }
 
 type Bits = (Option<String>, Value, Vec<u32>, Vec<u16>, Vec<(u32, u32)>);
@@ -107,6 +112,10 @@ fn bits(document: &Document) -> Bits {
         latewood::TokenRows::Rows(_) => panic!("they are checked"),
     };
     let dense = document.dense.iter().flatten().map(|x| x.to_bits()).collect();
+    let mut dense: Vec<u32> = dense;
+    if let Some(NamedVector::Dense(title)) = document.vectors.get("title") {
+        dense.extend(title.iter().map(|x| x.to_bits()));
+    }
     let sparse = match document.vectors.get("splade") {
         Some(NamedVector::Sparse { indices, values }) => {
             let weights = values.iter().map(|x| x.to_bits());

@@ -56,6 +56,7 @@ struct Version {
     year: i64,
     lang: &'static str,
     sparse: Option<(Vec<u32>, Vec<f32>)>,
+    title: Option<Vec<f32>>,
 }
 
 impl Version {
@@ -78,6 +79,7 @@ impl Version {
             year: 2000 + (id * 7 + version) as i64 % 10,
             lang: ["de", "en", "fr"][(id + version) as usize % 3],
             sparse: sparse(&mut random),
+            title: (id % 3 != version % 3).then(|| vec![(id % 16) as f32 / 4.0, (version % 8) as f32 / 2.0]),
         }
     }
 
@@ -87,6 +89,10 @@ impl Version {
             .field("lang", self.lang)
             .dense(self.dense.clone())
             .tokens(self.tokens.clone());
+        let document = match self.title.clone() {
+            Some(title) => document.vector("title", title),
+            None => document,
+        };
         match self.sparse.clone() {
             Some((indices, values)) => document.sparse("splade", indices, values),
             None => document,
@@ -113,6 +119,7 @@ fn schema() -> SchemaBuilder {
         .field("year", FieldType::Int)
         .field("lang", FieldType::Keyword)
         .sparse("splade")
+        .vector_as("title", 2, Metric::InnerProduct, DenseCodec::F32)
 }
 
 fn open(disk: &MemoryBackend) -> Database {
@@ -172,6 +179,15 @@ fn compare(collection: &Collection, model: &Model, round: u64) -> Result<(), Tes
             let ask_sparse = ask().sparse("splade", SPARSE_QUERY.0, SPARSE_QUERY.1);
             let found = ask_sparse.plan("sparse:splade").run().unwrap();
             same(&found, &by_sparse(model, matches), limit, "sparse")?;
+            let found = ask()
+                .vector("title", [1.0, -0.5])
+                .plan("dense:title")
+                .run()
+                .unwrap();
+            let title = |version: &Version| dot(&[1.0, -0.5], version.title.as_deref().unwrap_or(&[]));
+            let mut titled = scored_by(&title, matches);
+            titled.retain(|(_, id)| model.get(id).is_some_and(|version| version.title.is_some()));
+            same(&found, &titled, limit, "title")?;
             // Not exact, it may find others, but as many, of those that match and as they are now.
             let found = ask()
                 .exact(false)

@@ -28,19 +28,24 @@ fn documents_bring_vectors_by_name_and_queries_ask_by_it() {
         .dense(2, Metric::Cosine)
         .lexical(LexicalSpec::default())
         .sparse("splade")
-        .sparse("other");
+        .sparse("other")
+        .vector("title", 3, Metric::InnerProduct);
     let c = db.create_collection("c", schema).unwrap();
     c.upsert_many([
         Document::new("owl")
             .text("owls hunt at night")
             .dense(vec![1.0, 0.0])
-            .sparse("splade", [9, 2], [1.0, 0.5]),
+            .sparse("splade", [9, 2], [1.0, 0.5])
+            .vector("title", [1.0, 2.0, 3.0]),
         Document::new("bat")
             .text("bats hear at night")
             .dense(vec![0.0, 1.0])
             .sparse("splade", [2, 7], [3.0, 1.0])
             .sparse("other", [1], [1.0]),
-        Document::new("log").text("a log is kept").dense(vec![1.0, 1.0]),
+        Document::new("log")
+            .text("a log is kept")
+            .dense(vec![1.0, 1.0])
+            .vector("title", [0.5, 0.0, -1.0]),
     ])
     .unwrap();
     for flushed in [false, true] {
@@ -57,6 +62,20 @@ fn documents_bring_vectors_by_name_and_queries_ask_by_it() {
         assert_eq!(ids("bm25/sparse:splade"), ["owl", "bat"]);
         assert_eq!(ids("bm25/sparse:splade/dense").len(), 3);
         assert_eq!(ids("auto").len(), 3);
+        let titled = c.query().vector("title", [1.0, 0.0, 1.0]).run().unwrap();
+        let titled: Vec<_> = titled.iter().map(|hit| (hit.id.to_string(), hit.score)).collect();
+        assert_eq!(
+            titled,
+            [("owl".to_owned(), 4.0), ("log".to_owned(), -0.5)],
+            "two have a title"
+        );
+        let both = c
+            .query()
+            .vector("title", [1.0, 0.0, 1.0])
+            .sparse("splade", [2], [1.0]);
+        let plan = both.clone().explain().unwrap();
+        assert_eq!(plan.name.to_string(), "sparse:splade/dense:title");
+        assert_eq!(both.run().unwrap().len(), 3);
         let other = c.query().sparse("other", [1], [1.0]).run().unwrap();
         assert_eq!((other.len(), other[0].score), (1, 1.0));
         let bat = c.get("bat").unwrap().unwrap();
@@ -119,6 +138,49 @@ fn what_is_wrong_with_a_vector_is_told_by_the_field_s_name() {
         matches!(&error, Error::Query(QueryError::UnknownVector { .. })),
         "{error}"
     );
+    let d = db
+        .create_collection("t", SchemaBuilder::new().vector("title", 2, Metric::Cosine))
+        .unwrap();
+    for (vector, said) in [
+        (vec![1.0], "dimension 1"),
+        (vec![f32::NAN, 1.0], "finite"),
+        (vec![0.0, 0.0], "zeros"),
+    ] {
+        let error = d
+            .upsert(Document::new(1).vector("title", vector.clone()))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("title") && error.to_string().contains(said),
+            "{error}"
+        );
+        if said != "zeros" {
+            let error = d.query().vector("title", vector).run().unwrap_err();
+            assert!(
+                matches!(&error, Error::Query(QueryError::NamedVector { name, .. }) if name == "title"),
+                "{error}"
+            );
+        }
+    }
+    let error = d
+        .upsert(Document::new(1).sparse("title", [1], [1.0]))
+        .unwrap_err();
+    assert!(error.to_string().contains("dense 2 cosine"), "{error}");
+    let error = d.query().sparse("title", [1], [1.0]).run().unwrap_err();
+    assert!(error.to_string().contains("dense 2 cosine"), "{error}");
+    let error = d
+        .query()
+        .vector("title", [1.0, 0.0])
+        .plan("sparse:title")
+        .run()
+        .unwrap_err();
+    assert!(
+        matches!(&error, Error::Query(QueryError::UnknownVector { .. })),
+        "{error}"
+    );
+    assert!(
+        db.create_collection("e", SchemaBuilder::new().vector("x", 0, Metric::Cosine))
+            .is_err()
+    );
     c.upsert(Document::new(2)).unwrap();
     c.upsert(Document::new(3).sparse("splade", [], [])).unwrap();
     assert!(
@@ -140,13 +202,27 @@ fn the_command_line_takes_them_from_lines_of_json() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     let db = path("db");
-    let created = latewood(&["create", &db, "c", "--sparse", "splade", "--lexical", "--json"])
-        .ok()
-        .json();
-    assert_eq!(created["schema"]["vectors"][0]["kind"], "sparse");
+    let created = latewood(&[
+        "create",
+        &db,
+        "c",
+        "--sparse",
+        "splade",
+        "--vector",
+        "title:2:ip:f32",
+        "--lexical",
+        "--json",
+    ])
+    .ok()
+    .json();
+    let kinds = &created["schema"]["vectors"];
+    assert_eq!(
+        (&kinds[1]["kind"], &kinds[0]["kind"], &kinds[0]["dim"]),
+        (&"sparse".into(), &"dense".into(), &2.into())
+    );
     let lines = r#"{"_id": "a", "text": "one", "_vectors": {"splade": {"indices": [3, 1], "values": [0.1, 2.5]}}}
-{"_id": "b", "text": "two words", "_vectors": {"splade": {"indices": [3], "values": [1.5]}}}
-{"_id": "c", "text": "three words"}
+{"_id": "b", "text": "two words", "_vectors": {"splade": {"indices": [3], "values": [1.5]}, "title": [0.1, 7]}}
+{"_id": "c", "text": "three words", "_vectors": {"title": [1, 0.5]}}
 "#;
     let ingested = latewood(&[
         "ingest",
@@ -196,7 +272,7 @@ fn the_command_line_takes_them_from_lines_of_json() {
     }
     let queries = write(
         &place.path().join("q.jsonl"),
-        "{\"_id\": \"q1\", \"_vectors\": {\"splade\": {\"indices\": [1], \"values\": [2]}}}\n{\"_id\": \"q2\", \"text\": \"three\"}\n",
+        "{\"_id\": \"q1\", \"_vectors\": {\"splade\": {\"indices\": [1], \"values\": [2]}}}\n{\"_id\": \"q2\", \"text\": \"three\"}\n{\"_id\": \"q3\", \"_vectors\": {\"title\": [1, 0]}}\n",
     );
     let out = path("run.txt");
     latewood(&["run", &db, "c", "--queries", &queries, "--out", &out]).ok();
@@ -207,16 +283,27 @@ fn the_command_line_takes_them_from_lines_of_json() {
         .collect();
     assert_eq!((hits[0][0], hits[0][2], hits[0][4]), ("q1", "a", "5"));
     assert_eq!((hits[1][0], hits[1][2]), ("q2", "c"));
+    assert_eq!((hits[2][0], hits[2][2], hits[3][2]), ("q3", "c", "b"));
     let exported = latewood(&["export", &db, "--vectors"]).ok().stdout;
     let again = write(&place.path().join("e.jsonl"), &exported);
     assert!(exported.contains("\"splade\":{\"indices\":[1,3]"), "{exported}");
     let second = path("db2");
-    latewood(&["create", &second, "c", "--sparse", "splade", "--lexical"]).ok();
+    latewood(&[
+        "create",
+        &second,
+        "c",
+        "--sparse",
+        "splade",
+        "--vector",
+        "title:2:ip:f32",
+        "--lexical",
+    ])
+    .ok();
     latewood(&["ingest", &second, "c", &again]).ok();
     assert_eq!(latewood(&["export", &second, "--vectors"]).ok().stdout, exported);
     let stats = latewood(&["stats", &db, "c"]).ok().stdout;
     assert!(
-        stats.contains("sparse-0") && stats.contains("postings-0"),
+        stats.contains("sparse-1") && stats.contains("postings-1") && stats.contains("dense-0"),
         "{stats}"
     );
     latewood(&["check", &db, "--full"]).ok();
@@ -241,6 +328,16 @@ fn the_command_line_takes_them_from_lines_of_json() {
         "{}",
         refused.stderr
     );
+    for bad in [
+        "title",
+        "title:x",
+        "title:2:far",
+        "title:2:ip:f64",
+        "title:2:ip:f32:more",
+    ] {
+        let refused = latewood(&["create", &second, "d", "--vector", bad]);
+        assert!(refused.code != Some(0), "{bad}");
+    }
     let refused = latewood(&["create", &second, "d", "--sparse", "a:b"]);
     assert!(
         refused.code != Some(0) && refused.stderr.contains("letters"),

@@ -113,6 +113,14 @@ impl Document {
         self
     }
 
+    /// Sets the dense vector of a named field.
+    #[must_use]
+    pub fn vector(mut self, name: impl Into<String>, vector: impl Into<Vec<f32>>) -> Self {
+        self.vectors
+            .insert(name.into(), NamedVector::Dense(vector.into()));
+        self
+    }
+
     /// Sets the sparse vector of a named field: dimensions, in any order and each once, and the weight of each.
     #[must_use]
     pub fn sparse(

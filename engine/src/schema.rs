@@ -139,6 +139,28 @@ impl SchemaBuilder {
         self
     }
 
+    /// Declares a named field of dense vectors, stored in f16. A document may have one or not.
+    #[must_use]
+    pub fn vector(self, name: impl Into<String>, dim: usize, metric: Metric) -> Self {
+        self.vector_as(name, dim, metric, DenseCodec::F16)
+    }
+
+    /// The same, stored by this codec.
+    #[must_use]
+    pub fn vector_as(
+        mut self,
+        name: impl Into<String>,
+        dim: usize,
+        metric: Metric,
+        codec: DenseCodec,
+    ) -> Self {
+        self.vectors.push(VectorSpec {
+            name: name.into(),
+            kind: VectorKind::Dense(DenseSpec { dim, metric, codec }),
+        });
+        self
+    }
+
     /// Declares a named field of sparse vectors (learned sparse encoders as SPLADE), compared by their inner product. A
     /// document may have one or not.
     #[must_use]

@@ -187,6 +187,11 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Searches a named field by a dense vector.
+    pub fn vector(self, name: impl Into<String>, vector: impl Into<Vec<f32>>) -> Self {
+        self.named_vector(name, NamedVector::Dense(vector.into()))
+    }
+
     /// Searches a named field by a sparse vector: dimensions, in any order and each once, and the weight of each.
     pub fn sparse(
         self,
@@ -224,7 +229,7 @@ impl<'a> Query<'a> {
 
     /// Names the plan: `"auto"`, `"dense"`, `"maxsim"`, `"dense+maxsim"`, `"bm25"`, `"bm25+maxsim"`, of which the second
     /// scores the candidates of the first; `"bm25/dense"`, `"bm25/maxsim"` and `"bm25/dense+maxsim"`, whose first two are
-    /// fused; and each of them with `"+rerank"`. `"sparse:NAME"` searches the sparse vectors of a named field, alone or beside
+    /// fused; and each of them with `"+rerank"`. `"dense:NAME"` and `"sparse:NAME"` search the vectors of a named field, alone or beside
     /// others, as in `"bm25/sparse:splade/dense"`.
     pub fn plan(mut self, plan: impl Into<PlanInput>) -> Self {
         self.plan = Some(plan.into());

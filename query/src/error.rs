@@ -114,7 +114,7 @@ pub enum QueryError {
         got: f64,
     },
     /// Something that no candidates are searched by.
-    #[error("`{name}` is nothing to search by; expected bm25, dense, maxsim or sparse:NAME")]
+    #[error("`{name}` is nothing to search by; expected bm25, dense, maxsim, dense:NAME or sparse:NAME")]
     UnknownLeg {
         /// The name given.
         name: String,

@@ -10,6 +10,7 @@ use latewood_codecs::{DenseQuery, MaxSimQuery};
 use latewood_storage::{Snapshot, VectorValue};
 use rayon::ThreadPool;
 
+use crate::candidates::dense_field::{DenseField, dense_spec};
 use crate::candidates::maxsim_scan::Precision;
 use crate::candidates::{Scope, dense_scan, graph, maxsim_scan, refine, token_index};
 use crate::cost::CostModel;
@@ -173,6 +174,16 @@ struct Run<'a> {
     watch: Stopwatch,
 }
 
+impl<'a> Run<'a> {
+    fn scope(&self) -> Scope<'a> {
+        Scope {
+            snapshot: self.snapshot,
+            matches: self.matches,
+            pool: self.resources.pool,
+        }
+    }
+}
+
 impl Run<'_> {
     fn run(mut self, plan: &Plan) -> Result<Outcome, QueryError> {
         let mut found = Vec::new();
@@ -183,8 +194,15 @@ impl Run<'_> {
             let (leg, candidates) = match &planned.stage {
                 Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
                 Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
-                Stage::DenseScan => (Leg::Dense, self.dense(None, keep)?),
-                Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(Some(*ef_search), keep)?),
+                Stage::DenseScan => (Leg::Dense, self.dense(None, None, keep)?),
+                Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(None, Some(*ef_search), keep)?),
+                Stage::VectorScan { field } => {
+                    (Leg::Vector(field.clone()), self.dense(Some(field), None, keep)?)
+                }
+                Stage::VectorGraph { field, ef_search } => (
+                    Leg::Vector(field.clone()),
+                    self.dense(Some(field), Some(*ef_search), keep)?,
+                ),
                 Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
                 Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),
                 Stage::Fuse(fusion) => {
@@ -212,24 +230,26 @@ impl Run<'_> {
         })
     }
 
-    fn scope(&self) -> Scope<'_> {
-        Scope {
-            snapshot: self.snapshot,
-            matches: self.matches,
-            pool: self.resources.pool,
-        }
-    }
-
     /// Dense candidates: through the graphs when a beam is given, the other segments and the memtable by a scan.
-    fn dense(&mut self, ef_search: Option<usize>, keep: usize) -> Result<Vec<Scored>, QueryError> {
-        let schema = self.snapshot.schema();
-        let (Some(spec), Some(vector)) = (&schema.dense, &self.request.dense) else {
+    fn dense(
+        &mut self,
+        field: Option<&str>,
+        ef_search: Option<usize>,
+        keep: usize,
+    ) -> Result<Vec<Scored>, QueryError> {
+        let vector = match field {
+            None => self.request.dense.as_deref(),
+            Some(name) => self.request.vectors.get(name).and_then(VectorValue::dense),
+        };
+        let (Some(spec), Some(vector)) = (dense_spec(self.snapshot.schema(), field), vector) else {
             return Err(QueryError::OtherSnapshot { what: "plan" });
         };
+        let rows = DenseField::open(&self.scope(), field)?;
+        let named = |name: &str| field.map_or_else(|| name.to_owned(), |field| format!("{name}:{field}"));
         let query = DenseQuery::new(spec.metric, spec.dim, vector)?;
         let row_bytes = (spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors()) as u64;
         let profile = |name: &str, out: usize, rows: u64| StageProfile {
-            name: name.to_owned(),
+            name: named(name),
             candidates_in: self.matches.count(),
             candidates_out: out as u64,
             bytes: rows * row_bytes,
@@ -241,7 +261,7 @@ impl Run<'_> {
         let mut top = TopK::new(keep);
         let mut graph_stage = None;
         if let Some(ef_search) = ef_search {
-            let walked = graph::search(&self.scope(), &query, ef_search, keep, &mut searched)?;
+            let walked = graph::search(&self.scope(), &rows, &query, ef_search, keep, &mut searched);
             let mut stage = profile("dense graph", walked.top.len(), walked.hops);
             if !walked.scan.is_empty() {
                 stage.note = Some(format!(
@@ -259,7 +279,7 @@ impl Run<'_> {
             self.watch.stage(stage);
         }
         let wanted = |segment: usize| !searched.get(segment).copied().unwrap_or(false);
-        let scanned = dense_scan::scan(&self.scope(), &query, keep, wanted)?;
+        let scanned = dense_scan::scan(&self.scope(), &rows, &query, keep, wanted);
         top.merge(scanned.top);
         let stage =
             (scanned.rows > 0 || ef_search.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));

@@ -94,7 +94,8 @@ impl fmt::Display for Stage {
                 depth,
                 deadline_ms: None,
             } => write!(f, " (depth {depth})"),
-            Self::Sparse { field } => write!(f, " ({field})"),
+            Self::VectorGraph { field, ef_search } => write!(f, " ({field}, ef_search {ef_search})"),
+            Self::VectorScan { field } | Self::Sparse { field } => write!(f, " ({field})"),
             Self::Fuse(fusion) => write!(f, " ({fusion})"),
             Self::DenseScan | Self::MaxsimScan | Self::Bm25 | Self::Rescore => Ok(()),
         }

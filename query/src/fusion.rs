@@ -69,7 +69,7 @@ impl FusionWeights {
             Leg::Bm25 => self.bm25,
             Leg::Dense => self.dense,
             Leg::MaxSim => self.maxsim,
-            Leg::Sparse(name) => self.fields.get(name).copied().unwrap_or(1.0),
+            Leg::Vector(name) | Leg::Sparse(name) => self.fields.get(name).copied().unwrap_or(1.0),
         }
     }
 
@@ -79,7 +79,7 @@ impl FusionWeights {
             Leg::Bm25 => self.bm25 = weight,
             Leg::Dense => self.dense = weight,
             Leg::MaxSim => self.maxsim = weight,
-            Leg::Sparse(name) => drop(self.fields.insert(name.clone(), weight)),
+            Leg::Vector(name) | Leg::Sparse(name) => drop(self.fields.insert(name.clone(), weight)),
         }
     }
 }

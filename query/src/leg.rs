@@ -22,6 +22,8 @@ pub enum Leg {
     Dense,
     /// Late interaction.
     MaxSim,
+    /// The dense vectors of the field of this name.
+    Vector(String),
     /// The sparse vectors of the field of this name.
     Sparse(String),
 }
@@ -31,7 +33,7 @@ impl Leg {
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Sparse(name) => Some(name),
+            Self::Vector(name) | Self::Sparse(name) => Some(name),
             _ => None,
         }
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Leg {
             Self::Bm25 => f.write_str(BM25),
             Self::Dense => f.write_str(DENSE),
             Self::MaxSim => f.write_str(MAXSIM),
+            Self::Vector(name) => write!(f, "{DENSE}:{name}"),
             Self::Sparse(name) => write!(f, "{SPARSE}:{name}"),
         }
     }
@@ -57,6 +60,9 @@ impl FromStr for Leg {
             None if is(text, BM25) => Ok(Self::Bm25),
             None if is(text, DENSE) => Ok(Self::Dense),
             None if is(text, MAXSIM) => Ok(Self::MaxSim),
+            Some((kind, name)) if is(kind, DENSE) && !name.trim().is_empty() => {
+                Ok(Self::Vector(name.trim().to_owned()))
+            }
             Some((kind, name)) if is(kind, SPARSE) && !name.trim().is_empty() => {
                 Ok(Self::Sparse(name.trim().to_owned()))
             }

@@ -61,6 +61,18 @@ pub enum Stage {
         /// Beam width.
         ef_search: usize,
     },
+    /// Scores every matching dense vector of a named field.
+    VectorScan {
+        /// The field.
+        field: String,
+    },
+    /// Searches the graphs of a named field.
+    VectorGraph {
+        /// The field.
+        field: String,
+        /// Beam width.
+        ef_search: usize,
+    },
     /// Scores every matching token matrix.
     MaxsimScan,
     /// Searches the posting lists of the centroids.
@@ -103,8 +115,8 @@ impl Stage {
     /// The stage without its settings.
     pub fn name(&self) -> StageName {
         match self {
-            Self::DenseScan => StageName::DenseScan,
-            Self::DenseGraph { .. } => StageName::DenseGraph,
+            Self::DenseScan | Self::VectorScan { .. } => StageName::DenseScan,
+            Self::DenseGraph { .. } | Self::VectorGraph { .. } => StageName::DenseGraph,
             Self::MaxsimScan => StageName::MaxsimScan,
             Self::MaxsimIndex(_) => StageName::MaxsimIndex,
             Self::Bm25 => StageName::Bm25,

@@ -187,7 +187,10 @@ impl FromStr for PlanName {
             let known: Vec<String> = Self::ALL.iter().map(Self::name).collect();
             QueryError::UnknownPlan {
                 name: name.to_owned(),
-                known: format!("{}; fields by their names, as in sparse:NAME", known.join(", ")),
+                known: format!(
+                    "{}; fields by their names, as in dense:NAME and sparse:NAME",
+                    known.join(", ")
+                ),
             }
         };
         // Nothing scores dense vectors of candidates, so this can mean but one thing.
@@ -289,13 +292,17 @@ mod tests {
             "bm25+dense+maxsim".parse::<PlanName>().unwrap(),
             PlanName::BM25_BESIDE_DENSE_MAXSIM
         );
-        let fused: PlanName = "BM25/sparse:Splade/dense+MaxSim+rerank".parse().unwrap();
+        let fused: PlanName = "BM25/sparse:Splade/dense:title+MaxSim+rerank".parse().unwrap();
         assert_eq!(
             fused.legs(),
-            [Leg::Bm25, Leg::Sparse("Splade".to_owned()), Leg::Dense]
+            [
+                Leg::Bm25,
+                Leg::Sparse("Splade".to_owned()),
+                Leg::Vector("title".to_owned())
+            ]
         );
         assert!(fused.rescores() && fused.reranks());
-        assert_eq!(fused.to_string(), "bm25/sparse:Splade/dense+maxsim+rerank");
+        assert_eq!(fused.to_string(), "bm25/sparse:Splade/dense:title+maxsim+rerank");
         assert_eq!("auto".parse::<PlanChoice>().unwrap(), PlanChoice::Auto);
         assert_eq!(PlanChoice::Auto.to_string(), "auto");
     }

@@ -109,9 +109,16 @@ impl Planner<'_> {
                 cure,
             })
         };
-        for field in name.legs().iter().filter_map(Leg::field) {
-            if !statistics.sparse.contains_key(field) {
-                let known: Vec<&str> = statistics.sparse.keys().map(String::as_str).collect();
+        for leg in name.legs() {
+            let Some(field) = leg.field() else { continue };
+            let known = match leg {
+                Leg::Sparse(_) => statistics.sparse.contains_key(field),
+                _ => statistics.vectors.contains_key(field),
+            };
+            if !known {
+                let dense = statistics.vectors.keys().map(|name| format!("dense:{name}"));
+                let sparse = statistics.sparse.keys().map(|name| format!("sparse:{name}"));
+                let known: Vec<String> = dense.chain(sparse).collect();
                 return Err(QueryError::UnknownVector {
                     name: field.to_owned(),
                     known: if known.is_empty() {
@@ -195,9 +202,16 @@ impl Planner<'_> {
 
     /// The named fields that the query brings vectors for.
     fn fields(&self) -> Vec<Leg> {
-        let names = self.case.request.vectors.keys();
-        let sparse = names.filter(|name| self.case.statistics.sparse.contains_key(*name));
-        sparse.map(|name| Leg::Sparse(name.clone())).collect()
+        let statistics = self.case.statistics;
+        let leg = |name: &String| {
+            if statistics.vectors.contains_key(name) {
+                Some(Leg::Vector(name.clone()))
+            } else {
+                let sparse = statistics.sparse.contains_key(name);
+                sparse.then(|| Leg::Sparse(name.clone()))
+            }
+        };
+        self.case.request.vectors.keys().filter_map(leg).collect()
     }
 
     fn choose_stages(&mut self) -> Result<(PlanName, String), QueryError> {
@@ -391,7 +405,8 @@ impl Planner<'_> {
         for leg in legs {
             stages.extend(match leg {
                 Leg::Bm25 => self.bm25_stage(each),
-                Leg::Dense => self.dense_stage(each),
+                Leg::Dense => self.dense_stage(None, each),
+                Leg::Vector(field) => self.dense_stage(Some(field), each),
                 Leg::MaxSim => self.maxsim_stage(each),
                 Leg::Sparse(field) => self.sparse_stage(field, each),
             });
@@ -484,9 +499,12 @@ impl Planner<'_> {
         }
     }
 
-    fn dense_stage(&mut self, keep: usize) -> Option<PlannedStage> {
+    fn dense_stage(&mut self, field: Option<&str>, keep: usize) -> Option<PlannedStage> {
         let request = self.case.request;
-        let dense = self.case.statistics.dense.as_ref()?;
+        let dense = match field {
+            None => self.case.statistics.dense.as_ref()?,
+            Some(field) => self.case.statistics.vectors.get(field)?,
+        };
         let ef_search = request
             .ef_search
             .unwrap_or_else(|| keep.saturating_mul(2).max(100))
@@ -494,8 +512,14 @@ impl Planner<'_> {
         let scan = self.case.dense_scan(dense);
         let index = (dense.graphs > 0).then(|| self.case.dense_graph(dense, ef_search));
         let access = self.access(keep, scan, index, "graph");
-        let graph = Stage::DenseGraph { ef_search };
-        Some(self.first_stage(Stage::DenseScan, graph, access, keep))
+        let (scan, graph) = match field.map(str::to_owned) {
+            None => (Stage::DenseScan, Stage::DenseGraph { ef_search }),
+            Some(field) => {
+                let scan = Stage::VectorScan { field: field.clone() };
+                (scan, Stage::VectorGraph { field, ef_search })
+            }
+        };
+        Some(self.first_stage(scan, graph, access, keep))
     }
 
     fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {

@@ -30,6 +30,7 @@ fn large() -> Statistics {
             codebooks: vec![1],
         }),
         sparse: std::collections::BTreeMap::new(),
+        vectors: std::collections::BTreeMap::new(),
         text: true,
         reranker: true,
         tuned: None,

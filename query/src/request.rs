@@ -186,13 +186,27 @@ impl QueryRequest {
                     known: schema.vector_names(),
                 });
             };
-            let (VectorKind::Sparse, VectorValue::Sparse(vector)) = (kind, value);
-            if vector.is_empty() {
-                return Err(QueryError::NamedVector {
-                    name: name.clone(),
-                    reason: "it has no dimension; leave it out".to_owned(),
-                });
-            }
+            let reason = match (kind, value) {
+                (VectorKind::Sparse, VectorValue::Sparse(vector)) if !vector.is_empty() => continue,
+                (VectorKind::Sparse, VectorValue::Sparse(_)) => {
+                    "it has no dimension; leave it out".to_owned()
+                }
+                (VectorKind::Dense(spec), VectorValue::Dense(vector)) if vector.len() == spec.dim => {
+                    match vector.iter().find(|x| !x.is_finite()) {
+                        Some(bad) => format!("it holds {bad}; every number must be finite"),
+                        None => continue,
+                    }
+                }
+                _ => format!(
+                    "expected one for a field of the kind {}, got {}",
+                    kind.describe(),
+                    value.describe()
+                ),
+            };
+            return Err(QueryError::NamedVector {
+                name: name.clone(),
+                reason,
+            });
         }
         Ok(())
     }

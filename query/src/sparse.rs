@@ -60,7 +60,8 @@ pub(crate) fn search(
     let (segment, memtable) = (scope.memtable_number(), scope.snapshot.memtable());
     for &ordinal in scope.matches.memtable() {
         let record = memtable.get(ordinal);
-        if let Some(VectorValue::Sparse(vector)) = record.and_then(|record| record.vectors.get(name)) {
+        let value = record.and_then(|record| record.vectors.get(name));
+        if let Some(vector) = value.and_then(VectorValue::sparse) {
             found.scored += 1;
             if let Some(score) = query.dot(vector.indices(), vector.values()) {
                 found.top.push(score, Position { segment, ordinal });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use latewood_storage::{Snapshot, VectorKind};
 use serde::{Deserialize, Serialize};
 
+use crate::candidates::dense_field::dense_spec;
 use crate::error::QueryError;
 use crate::filter::Matches;
 use crate::tuning::TunedTable;
@@ -25,6 +26,9 @@ pub struct Statistics {
     /// The sparse vectors of named fields.
     #[serde(default)]
     pub sparse: BTreeMap<String, SparseStatistics>,
+    /// The dense vectors of named fields.
+    #[serde(default)]
+    pub vectors: BTreeMap<String, DenseStatistics>,
     /// Whether documents carry a text that a cross-encoder could read: what the first live document says. Looked at only for
     /// a query that has a text itself.
     pub text: bool,
@@ -123,12 +127,15 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
         ..Statistics::default()
     };
     if schema.dense.is_some() {
-        out.dense = Some(dense(snapshot)?);
+        out.dense = Some(dense(snapshot, None)?);
     }
     out.lexical = schema.lexical.as_ref().map(|_| LexicalStatistics::default());
     for field in &schema.vectors {
-        let VectorKind::Sparse = field.kind;
-        out.sparse.insert(field.name.clone(), SparseStatistics::default());
+        let name = field.name.clone();
+        match field.kind {
+            VectorKind::Dense(_) => drop(out.vectors.insert(name, dense(snapshot, Some(&field.name))?)),
+            VectorKind::Sparse => drop(out.sparse.insert(name, SparseStatistics::default())),
+        }
     }
     if schema.tokens.is_some() {
         out.tokens = Some(tokens(snapshot)?);
@@ -136,15 +143,25 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
     Ok(out)
 }
 
-fn dense(snapshot: &Snapshot) -> Result<DenseStatistics, QueryError> {
+fn dense(snapshot: &Snapshot, field: Option<&str>) -> Result<DenseStatistics, QueryError> {
     let mut out = DenseStatistics::default();
-    if let Some(spec) = &snapshot.schema().dense {
+    if let Some(spec) = dense_spec(snapshot.schema(), field) {
         out.dim = spec.dim;
         out.row_bytes = spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors();
     }
     for view in snapshot.segments() {
-        let rows = u64::from(view.segment.len());
-        if view.segment.graph()?.is_some() {
+        let number = field
+            .and_then(|name| snapshot.schema().vector(name))
+            .map(|(at, _)| at);
+        let (rows, indexed) = match number {
+            None => (view.segment.len(), view.segment.graph()?.is_some()),
+            Some(number) => {
+                let rows = view.segment.named(number)?.map_or(0, |rows| rows.len());
+                (rows, view.segment.named_graph(number).is_some())
+            }
+        };
+        let rows = u64::from(rows);
+        if indexed {
             out.graphs += 1;
             out.graph_rows += rows;
         } else {

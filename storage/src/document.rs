@@ -53,6 +53,8 @@ pub type Vectors = BTreeMap<String, VectorValue>;
 /// A vector of a named field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VectorValue {
+    /// As many numbers as the field has dimensions, prepared for its metric.
+    Dense(Vec<f32>),
     /// A few weighted dimensions.
     Sparse(SparseVector),
 }
@@ -62,7 +64,26 @@ impl VectorValue {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
+            Self::Dense(vector) => format!("a dense vector of dimension {}", vector.len()),
             Self::Sparse(vector) => format!("a sparse vector of {} dimensions", vector.len()),
+        }
+    }
+
+    /// The numbers, if it is dense.
+    #[must_use]
+    pub fn dense(&self) -> Option<&[f32]> {
+        match self {
+            Self::Dense(vector) => Some(vector),
+            Self::Sparse(_) => None,
+        }
+    }
+
+    /// The weighted dimensions, if it is sparse.
+    #[must_use]
+    pub fn sparse(&self) -> Option<&SparseVector> {
+        match self {
+            Self::Sparse(vector) => Some(vector),
+            Self::Dense(_) => None,
         }
     }
 
@@ -70,6 +91,7 @@ impl VectorValue {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
+            Self::Dense(vector) => size_of_val(vector.as_slice()),
             Self::Sparse(vector) => size_of_val(vector.indices()) + size_of_val(vector.values()),
         }
     }

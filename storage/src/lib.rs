@@ -61,9 +61,9 @@ pub use schema::{
 };
 pub use segment::{
     AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch,
-    GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NumberColumn, Positions, Postings,
-    PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView, SparseBlock,
-    SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows, TokensView, Upcoming,
+    GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NamedRows, NumberColumn,
+    Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView,
+    SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows, TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;

@@ -84,6 +84,8 @@ pub struct VectorSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum VectorKind {
+    /// One vector a document, as the dense one of the schema.
+    Dense(DenseSpec),
     /// A few weighted dimensions of very many, compared by their inner product.
     Sparse,
 }
@@ -93,6 +95,7 @@ impl VectorKind {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
+            Self::Dense(spec) => format!("dense {} {} {}", spec.dim, spec.metric.name(), spec.codec.name()),
             Self::Sparse => "sparse".to_owned(),
         }
     }

@@ -103,6 +103,14 @@ impl Schema {
                     "vector {name:?}: expected a name of 1 to 64 letters, digits, '-' or '_', beginning with a letter or digit"
                 ));
             }
+            if let VectorKind::Dense(spec) = &field.kind
+                && !(1..=MAX_DENSE_DIM).contains(&spec.dim)
+            {
+                let got = spec.dim;
+                return invalid(format!(
+                    "vector {name:?}: expected a dimension of 1 to {MAX_DENSE_DIM}, got {got}"
+                ));
+            }
             if !seen.insert(name.as_str()) {
                 return invalid(format!("vector {name:?} is declared twice; declare it once"));
             }
@@ -110,22 +118,49 @@ impl Schema {
         Ok(())
     }
 
-    /// Checks the vectors of named fields, and leaves out those without any dimension.
+    /// Checks the vectors of named fields, prepares dense ones for their metric, and leaves out those without any dimension.
     fn prepare_vectors(&self, vectors: &mut Vectors) -> Result<(), RecordFault> {
-        vectors.retain(|_, value| !matches!(value, VectorValue::Sparse(vector) if vector.is_empty()));
-        self.check_vectors(vectors)
+        vectors.retain(|_, value| value.sparse().is_none_or(|vector| !vector.is_empty()));
+        self.check_vectors(vectors)?;
+        for (name, value) in vectors {
+            if let (Some((_, VectorKind::Dense(spec))), VectorValue::Dense(vector)) =
+                (self.vector(name), value)
+            {
+                spec.metric
+                    .prepare(vector)
+                    .map_err(|error| RecordFault::NamedVector {
+                        name: name.clone(),
+                        reason: error.to_string(),
+                    })?;
+            }
+        }
+        Ok(())
     }
 
     fn check_vectors(&self, vectors: &Vectors) -> Result<(), RecordFault> {
         for (name, value) in vectors {
-            match (self.vector(name), value) {
-                (None, _) => {
-                    return Err(RecordFault::UnknownVector {
-                        name: name.clone(),
-                        known: self.vector_names(),
-                    });
+            let Some((_, kind)) = self.vector(name) else {
+                return Err(RecordFault::UnknownVector {
+                    name: name.clone(),
+                    known: self.vector_names(),
+                });
+            };
+            let fits = match (kind, value) {
+                (VectorKind::Sparse, VectorValue::Sparse(_)) => true,
+                (VectorKind::Dense(spec), VectorValue::Dense(vector)) => {
+                    vector.len() == spec.dim && vector.iter().all(|x| x.is_finite())
                 }
-                (Some((_, VectorKind::Sparse)), VectorValue::Sparse(_)) => {}
+                _ => false,
+            };
+            if !fits {
+                return Err(RecordFault::NamedVector {
+                    name: name.clone(),
+                    reason: format!(
+                        "expected a vector of finite numbers for a field of the kind {}, got {}",
+                        kind.describe(),
+                        value.describe()
+                    ),
+                });
             }
         }
         Ok(())

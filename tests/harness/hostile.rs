@@ -102,16 +102,18 @@ fn record(id: u64, version: u64) -> Record {
     }
 }
 
-/// Every third document has none; dimension 1 is in all others, so that its list has several blocks.
+/// Every twelfth document has none; dimension 1 is in all others, so that its list has several blocks.
 fn vectors(id: u64) -> Vectors {
-    if id.is_multiple_of(3) {
+    if id.is_multiple_of(12) {
         return Vectors::new();
     }
     let own = 100 + u32::try_from(id % 40).unwrap_or(0);
     let weight = (id % 19) as f32 / 8.0 + 0.25;
     let sparse = SparseVector::new(vec![1, own, u32::MAX], vec![weight, 2.0, 0.125]);
-    let named = sparse.map(|vector| ("splade".to_owned(), VectorValue::Sparse(vector)));
-    named.into_iter().collect()
+    let sparse = sparse.map(|vector| ("splade".to_owned(), VectorValue::Sparse(vector)));
+    let title = (0..4).map(|i| ((id * 3 + i * i) % 7) as f32 + 0.5).collect();
+    let title = ("title".to_owned(), VectorValue::Dense(title));
+    sparse.into_iter().chain([title]).collect()
 }
 
 fn schema() -> Schema {
@@ -134,10 +136,20 @@ fn schema() -> Schema {
         }),
         fields: vec![field("year", FieldType::Int), field("lang", FieldType::Keyword)],
         lexical: Some(LexicalSpec::default()),
-        vectors: vec![VectorSpec {
-            name: "splade".to_owned(),
-            kind: VectorKind::Sparse,
-        }],
+        vectors: vec![
+            VectorSpec {
+                name: "splade".to_owned(),
+                kind: VectorKind::Sparse,
+            },
+            VectorSpec {
+                name: "title".to_owned(),
+                kind: VectorKind::Dense(DenseSpec {
+                    dim: 4,
+                    metric: Metric::Cosine,
+                    codec: DenseCodec::Int8,
+                }),
+            },
+        ],
         ..Schema::default()
     }
 }
@@ -276,6 +288,7 @@ pub fn look(db: &Database) -> Result<(), latewood::Error> {
         "bm25",
         "bm25/dense+maxsim",
         "sparse:splade",
+        "dense:title",
         "bm25/sparse:splade/dense+maxsim",
     ] {
         for filter in [None, Some("year >= 10 and lang = \"de\"")] {
@@ -283,6 +296,7 @@ pub fn look(db: &Database) -> Result<(), latewood::Error> {
                 .query()
                 .dense(vec![0.5; 8])
                 .tokens(&rows)
+                .vector("title", [0.5, 1.0, -0.5, 2.0])
                 .sparse("splade", [1, 107, 120, u32::MAX, 5], [1.0, 0.5, 2.0, 1.5, 9.0])
                 .lexical("document (3 OR version) \"in version\" -7")
                 .plan(plan)

@@ -172,6 +172,9 @@ pub(super) struct CreateArgs {
     /// Do not store the encoder's token matrix
     #[arg(long, conflicts_with = "multi")]
     pub(super) no_multi: bool,
+    /// A named field of dense vectors: METRIC is cosine (default), ip or l2, CODEC f16 (default), f32 or int8; may be given several times
+    #[arg(long, value_name = "NAME:DIM[:METRIC[:CODEC]]", value_parser = vector)]
+    pub(super) vector: Vec<(String, usize, Metric, DenseCodec)>,
     /// A named field of sparse vectors (learned sparse encoders as SPLADE); may be given several times
     #[arg(long, value_name = "NAME")]
     pub(super) sparse: Vec<String>,
@@ -295,7 +298,7 @@ pub(super) struct SearchArgs {
     /// How many hits to skip first
     #[arg(long, default_value_t = 0)]
     pub(super) offset: usize,
-    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; dense:NAME, sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -329,7 +332,7 @@ pub(super) struct RunArgs {
     /// How many hits a query
     #[arg(short = 'k', long = "limit", default_value_t = 10)]
     pub(super) limit: usize,
-    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; dense:NAME, sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
     #[arg(long, default_value = "auto", value_parser = plan)]
     pub(super) plan: PlanChoice,
     #[command(flatten)]
@@ -615,6 +618,25 @@ fn named_vectors(text: &str) -> Result<NamedVectors, String> {
     serde_json::from_str(text).map_err(|error| {
         format!("expected an object of vectors by field, as {{\"splade\": {{\"indices\": [7], \"values\": [1.5]}}}}: {error}")
     })
+}
+
+fn vector(text: &str) -> Result<(String, usize, Metric, DenseCodec), String> {
+    let mut parts = text.split(':');
+    let name = parts.next().unwrap_or_default().to_owned();
+    let dim = parts.next().ok_or("expected NAME:DIM[:METRIC[:CODEC]]")?;
+    let dim = dim
+        .parse()
+        .map_err(|_| format!("expected a dimension, not {dim}"))?;
+    let metric = parts.next().map_or(Ok(Metric::Cosine), |name| {
+        MetricArg::from_str(name, true).map(Metric::from)
+    })?;
+    let codec = parts.next().map_or(Ok(DenseCodec::F16), |name| {
+        DenseCodecArg::from_str(name, true).map(DenseCodec::from)
+    })?;
+    match parts.next() {
+        None => Ok((name, dim, metric, codec)),
+        Some(more) => Err(format!("expected nothing behind the codec, got {more}")),
+    }
 }
 
 fn positive(text: &str) -> Result<usize, String> {

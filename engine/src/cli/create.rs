@@ -60,6 +60,9 @@ fn builder(args: &CreateArgs) -> SchemaBuilder {
             stemmer: args.stemmer,
         });
     }
+    for (name, dim, metric, codec) in &args.vector {
+        schema = schema.vector_as(name, *dim, *metric, *codec);
+    }
     for name in &args.sparse {
         schema = schema.sparse(name);
     }
@@ -104,7 +107,7 @@ pub(super) fn describe(schema: &Schema) -> String {
         schema
             .vectors
             .iter()
-            .map(|field| format!("{} {}", field.kind.describe(), field.name)),
+            .map(|field| format!("{} {}", field.name, field.kind.describe())),
     );
     if let Some(lexical) = &schema.lexical {
         let stemmed = lexical

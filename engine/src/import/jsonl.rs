@@ -17,7 +17,8 @@ use crate::document::{
 ///
 /// The document's text is title, space, text, trimmed, or `_text` as it is; every other key becomes payload, and so does
 /// every key of the object `_payload`. An `_id` is a string or an unsigned integer; `_dense` and `_tokens` are vectors of
-/// the document's own, `_vectors` an object of those of named fields, each `{"indices": [..], "values": [..]}`. Blank lines are passed over. After an error the reader goes on with the next line.
+/// the document's own, `_vectors` an object of those of named fields, each an array of numbers or
+/// `{"indices": [..], "values": [..]}`. Blank lines are passed over. After an error the reader goes on with the next line.
 pub struct JsonLines {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
@@ -126,7 +127,7 @@ impl JsonLines {
         let vectors = self.numbers(
             &mut object,
             VECTORS_KEY,
-            "\"_vectors\": an object of vectors by name, sparse ones {\"indices\": [..], \"values\": [..]}",
+            "\"_vectors\": an object of vectors by name, dense ones [..], sparse ones {\"indices\": [..], \"values\": [..]}",
         )?;
         let exact = self.string(&mut object, EXACT_TEXT_KEY, "\"_text\": a string")?;
         match object.remove(PAYLOAD_KEY) {

@@ -1,9 +1,9 @@
 //! Exhaustive dense search: every matching row is scored.
 
-use latewood_codecs::{DenseQuery, DenseRows};
+use latewood_codecs::DenseQuery;
 
-use super::{Block, Scope};
-use crate::error::QueryError;
+use super::dense_field::{DenseField, SegmentRows};
+use super::{Block, Scope, push_blocks};
 use crate::hits::Position;
 use crate::top_k::TopK;
 
@@ -20,40 +20,41 @@ pub(crate) struct Scanned {
 /// Scores the matching rows of the segments for which `wanted` holds, and of the memtable.
 pub(crate) fn scan(
     scope: &Scope<'_>,
+    field: &DenseField<'_>,
     query: &DenseQuery,
     keep: usize,
     wanted: impl Fn(usize) -> bool,
-) -> Result<Scanned, QueryError> {
-    let mut rows = Vec::with_capacity(scope.snapshot.segments().len());
-    for view in scope.snapshot.segments() {
-        rows.push(view.segment.dense()?);
+) -> Scanned {
+    let mut blocks = Vec::new();
+    for ((number, rows), segment) in field.segments.iter().enumerate().zip(0u32..) {
+        if let Some(rows) = rows.as_ref().filter(|_| wanted(number)) {
+            push_blocks(&mut blocks, segment, &rows.matches);
+        }
     }
-    let blocks = scope.blocks(|segment| wanted(segment) && rows[segment].is_some());
-    let (mut top, mut scored) = scope.scan(&blocks, keep, |block, top| match &rows[block.segment as usize] {
-        Some(rows) => scan_block(scope, query, rows, block, top),
-        None => 0,
+    let (mut top, mut scored) = scope.scan(&blocks, keep, |block, top| {
+        match &field.segments[block.segment as usize] {
+            Some(rows) => scan_block(query, rows, block, top),
+            None => 0,
+        }
     });
-    scored += scan_memtable(scope, query, &mut top);
-    Ok(Scanned { top, rows: scored })
+    scored += scan_memtable(scope, field, query, &mut top);
+    Scanned { top, rows: scored }
 }
 
-fn scan_block(
-    scope: &Scope<'_>,
-    query: &DenseQuery,
-    rows: &DenseRows<'_>,
-    block: &Block,
-    top: &mut TopK,
-) -> u64 {
+fn scan_block(query: &DenseQuery, field: &SegmentRows<'_>, block: &Block, top: &mut TopK) -> u64 {
     let Block { segment, .. } = *block;
-    let matches = &scope.matches.segments()[segment as usize];
+    let (rows, matches) = (&field.rows, &field.matches);
+    let mut offer = |score: f32, place: u32| {
+        if score >= top.threshold() {
+            let ordinal = field.row(place);
+            top.push(score, Position { segment, ordinal });
+        }
+    };
     if !matches.is_all() {
         let mut scored = 0;
-        for ordinal in matches.iter_in(block.rows.clone()) {
-            let score = query.score(rows, ordinal as usize);
+        for place in matches.iter_in(block.rows.clone()) {
+            offer(query.score(rows, place as usize), place);
             scored += 1;
-            if score >= top.threshold() {
-                top.push(score, Position { segment, ordinal });
-            }
         }
         return scored;
     }
@@ -63,10 +64,8 @@ fn scan_block(
         let count = (block.rows.end - first) as usize;
         let tile = &mut scores[..count.min(TILE)];
         query.score_range(rows, first as usize, tile);
-        for (&score, ordinal) in tile.iter().zip(first..) {
-            if score >= top.threshold() {
-                top.push(score, Position { segment, ordinal });
-            }
+        for (&score, place) in tile.iter().zip(first..) {
+            offer(score, place);
         }
         first = first
             .saturating_add(u32::try_from(TILE).unwrap_or(u32::MAX))
@@ -75,12 +74,12 @@ fn scan_block(
     u64::from(block.rows.end - block.rows.start)
 }
 
-fn scan_memtable(scope: &Scope<'_>, query: &DenseQuery, top: &mut TopK) -> u64 {
+fn scan_memtable(scope: &Scope<'_>, field: &DenseField<'_>, query: &DenseQuery, top: &mut TopK) -> u64 {
     let segment = scope.memtable_number();
     let memtable = scope.snapshot.memtable();
     let mut scored = 0;
     for &ordinal in scope.matches.memtable() {
-        if let Some(vector) = memtable.get(ordinal).and_then(|record| record.dense.as_deref()) {
+        if let Some(vector) = memtable.get(ordinal).and_then(|record| field.of(record)) {
             scored += 1;
             top.push(query.score_f32(vector), Position { segment, ordinal });
         }

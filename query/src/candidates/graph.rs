@@ -10,7 +10,7 @@ use latewood_codecs::{DenseQuery, DenseRows, Int4Codec, Int4Query};
 use latewood_storage::{GraphSearch, GraphView, Scored, Upcoming};
 
 use super::Scope;
-use crate::error::QueryError;
+use super::dense_field::{DenseField, SegmentRows};
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
 use crate::top_k::TopK;
@@ -27,22 +27,24 @@ pub(crate) struct Searched {
 /// Searches the graphs of all segments that have one; `searched` says which.
 pub(crate) fn search(
     scope: &Scope<'_>,
+    field: &DenseField<'_>,
     query: &DenseQuery,
     ef_search: usize,
     keep: usize,
     searched: &mut Vec<bool>,
-) -> Result<Searched, QueryError> {
+) -> Searched {
     let mut tasks = Vec::new();
-    for ((number, view), segment) in scope.snapshot.segments().iter().enumerate().zip(0u32..) {
-        let parts = view.segment.graph()?.zip(view.segment.dense()?);
+    for ((number, rows), segment) in field.segments.iter().enumerate().zip(0u32..) {
+        let parts = rows.as_ref().and_then(|rows| Some((rows.graph?, rows)));
         searched.push(parts.is_some());
-        if let Some((graph, rows)) = parts {
+        if let Some((graph, field)) = parts {
             tasks.push(Task {
                 number,
                 segment,
                 graph,
-                rows,
-                matches: &scope.matches.segments()[number],
+                rows: field.rows,
+                matches: &field.matches,
+                field,
             });
         }
     }
@@ -69,7 +71,8 @@ pub(crate) fn search(
             out.scan.push(task.number);
             continue;
         }
-        for Scored { score, row: ordinal } in walked.found {
+        for Scored { score, row: place } in walked.found {
+            let ordinal = task.field.row(place);
             out.top.push(
                 score,
                 Position {
@@ -79,7 +82,7 @@ pub(crate) fn search(
             );
         }
     }
-    Ok(out)
+    out
 }
 
 struct Task<'a> {
@@ -88,6 +91,7 @@ struct Task<'a> {
     graph: GraphView<'a>,
     rows: DenseRows<'a>,
     matches: &'a SegmentMatches,
+    field: &'a SegmentRows<'a>,
 }
 
 /// The rows that a walk found, scored from the dense vectors, and how many it scored.

@@ -1,6 +1,7 @@
 //! First stages: which documents are worth a closer look. Each takes a snapshot and what matches, and returns the best,
 //! scored.
 
+pub(crate) mod dense_field;
 pub(crate) mod dense_scan;
 pub(crate) mod graph;
 pub(crate) mod maxsim_scan;
@@ -14,7 +15,7 @@ use latewood_storage::Snapshot;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::filter::Matches;
+use crate::filter::{Matches, SegmentMatches};
 use crate::top_k::TopK;
 
 /// What every stage works on.
@@ -35,6 +36,19 @@ pub(crate) struct Block {
     pub(crate) rows: Range<u32>,
 }
 
+/// Appends the blocks of rows of which some match.
+pub(crate) fn push_blocks(blocks: &mut Vec<Block>, segment: u32, matches: &SegmentMatches) {
+    let mut first = 0;
+    while matches.count() > 0 && first < matches.rows() {
+        let end = first.saturating_add(BLOCK_ROWS).min(matches.rows());
+        blocks.push(Block {
+            segment,
+            rows: first..end,
+        });
+        first = end;
+    }
+}
+
 impl Scope<'_> {
     /// The number that stands for the memtable in a position.
     pub(crate) fn memtable_number(&self) -> u32 {
@@ -45,17 +59,8 @@ impl Scope<'_> {
     pub(crate) fn blocks(&self, wanted: impl Fn(usize) -> bool) -> Vec<Block> {
         let mut blocks = Vec::new();
         for ((number, matches), segment) in self.matches.segments().iter().enumerate().zip(0u32..) {
-            if !wanted(number) || matches.count() == 0 {
-                continue;
-            }
-            let mut first = 0;
-            while first < matches.rows() {
-                let end = first.saturating_add(BLOCK_ROWS).min(matches.rows());
-                blocks.push(Block {
-                    segment,
-                    rows: first..end,
-                });
-                first = end;
+            if wanted(number) {
+                push_blocks(&mut blocks, segment, matches);
             }
         }
         blocks

@@ -97,6 +97,14 @@ impl SegmentMatches {
         Self { rows, count, bits }
     }
 
+    /// Which of some rows, ascending, match; by their places among them.
+    pub(crate) fn among(&self, rows: &[u32]) -> Self {
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let contains = |place: u32| rows.get(place as usize).is_some_and(|row| self.contains(*row));
+        let bits = self.bits.as_ref().map(|_| Bits::from_rows(count, contains));
+        Self::new(count, bits)
+    }
+
     /// Rows of the segment, matching or not.
     pub fn rows(&self) -> u32 {
         self.rows

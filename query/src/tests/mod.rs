@@ -5,6 +5,7 @@ mod filters;
 mod harness;
 mod indexes;
 mod lexical;
+mod named;
 mod shaped;
 mod sparse;
 mod staged;

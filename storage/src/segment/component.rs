@@ -29,12 +29,24 @@ pub enum Component {
     Ivf,
     /// The inverted index of the texts. Derived.
     Lexical,
+    /// The dense vectors of the named field of this number, coded.
+    Vectors(u8),
+    /// The HNSW graph over them. Derived.
+    VectorGraph(u8),
     /// The sparse vectors of the named field of this number, row after row.
     Sparse(u8),
     /// The inverted index over them. Derived.
     Postings(u8),
 }
 
+const VECTORS: [&str; MAX_VECTOR_FIELDS] = [
+    "dense-0", "dense-1", "dense-2", "dense-3", "dense-4", "dense-5", "dense-6", "dense-7", "dense-8",
+    "dense-9", "dense-10", "dense-11", "dense-12", "dense-13", "dense-14", "dense-15",
+];
+const VECTOR_GRAPHS: [&str; MAX_VECTOR_FIELDS] = [
+    "graph-0", "graph-1", "graph-2", "graph-3", "graph-4", "graph-5", "graph-6", "graph-7", "graph-8",
+    "graph-9", "graph-10", "graph-11", "graph-12", "graph-13", "graph-14", "graph-15",
+];
 const SPARSE: [&str; MAX_VECTOR_FIELDS] = [
     "sparse-0",
     "sparse-1",
@@ -90,7 +102,14 @@ impl Component {
     /// Every component that there may be.
     pub fn all() -> impl Iterator<Item = Self> {
         let fields = (0_u8..).take(MAX_VECTOR_FIELDS);
-        let of_fields = fields.flat_map(|field| [Self::Sparse(field), Self::Postings(field)]);
+        let of_fields = fields.flat_map(|field| {
+            [
+                Self::Vectors(field),
+                Self::VectorGraph(field),
+                Self::Sparse(field),
+                Self::Postings(field),
+            ]
+        });
         Self::SINGLE.into_iter().chain(of_fields)
     }
 
@@ -107,6 +126,8 @@ impl Component {
             Self::Original => "original",
             Self::Ivf => "ivf",
             Self::Lexical => "lexical",
+            Self::Vectors(field) => of_field(&VECTORS, field),
+            Self::VectorGraph(field) => of_field(&VECTOR_GRAPHS, field),
             Self::Sparse(field) => of_field(&SPARSE, field),
             Self::Postings(field) => of_field(&POSTINGS, field),
         }
@@ -125,6 +146,8 @@ impl Component {
             Self::Original => *b"ORIG",
             Self::Ivf => *b"IVF ",
             Self::Lexical => *b"LEXI",
+            Self::Vectors(_) => *b"DENS",
+            Self::VectorGraph(_) => *b"GRPH",
             Self::Sparse(_) => *b"SPAR",
             Self::Postings(_) => *b"SPIX",
         })
@@ -132,7 +155,10 @@ impl Component {
 
     /// Whether the file can be rebuilt from the others, so that damage to it costs speed and never an answer.
     pub const fn is_derived(self) -> bool {
-        matches!(self, Self::Graph | Self::Ivf | Self::Lexical | Self::Postings(_))
+        matches!(
+            self,
+            Self::Graph | Self::VectorGraph(_) | Self::Ivf | Self::Lexical | Self::Postings(_)
+        )
     }
 }
 

@@ -15,6 +15,8 @@ use crate::schema::DenseSpec;
 
 const CODES: u32 = 1;
 const FACTORS: u32 = 2;
+/// The rows that have a vector, where not all have.
+pub(super) const DOCUMENTS: u32 = 3;
 
 /// Rows that one task encodes.
 const TASK_ROWS: usize = 256;
@@ -25,16 +27,35 @@ pub(crate) struct DenseWriter<'a> {
     writer: ComponentWriter<'a>,
     spec: &'a DenseSpec,
     rows: u64,
+    /// The rows of the segment that they are of.
+    documents: Vec<u32>,
 }
 
 impl<'a> DenseWriter<'a> {
     pub(crate) fn create(backend: &'a dyn StorageBackend, dir: &Path, spec: &'a DenseSpec) -> Result<Self> {
-        let path = dir.join(Component::Dense.name());
-        let writer = ComponentWriter::create(backend, &path, Component::Dense.kind(), &[CODES, FACTORS])?;
+        Self::create_as(backend, dir, Component::Dense, spec)
+    }
+
+    /// The same for a component of a named field, of which rows may have none.
+    pub(crate) fn create_as(
+        backend: &'a dyn StorageBackend,
+        dir: &Path,
+        component: Component,
+        spec: &'a DenseSpec,
+    ) -> Result<Self> {
+        let path = dir.join(component.name());
+        let tags = [CODES, FACTORS, DOCUMENTS];
+        let tags = if component == Component::Dense {
+            &tags[..2]
+        } else {
+            &tags
+        };
+        let writer = ComponentWriter::create(backend, &path, component.kind(), tags)?;
         Ok(Self {
             writer,
             spec,
             rows: 0,
+            documents: Vec::new(),
         })
     }
 
@@ -59,6 +80,20 @@ impl<'a> DenseWriter<'a> {
     pub(crate) fn copy(&mut self, (codes, factors): (&[u8], &[f32]), rows: usize) -> Result<()> {
         self.rows += rows as u64;
         self.append(codes, factors)
+    }
+
+    /// The rows of the segment that the vectors, all of them, are of.
+    pub(crate) fn of_documents(&mut self, documents: impl IntoIterator<Item = u32>) {
+        self.documents.extend(documents);
+    }
+
+    /// Ends a file of a named field in a segment of so many rows.
+    pub(crate) fn finish_some(mut self, rows: u32) -> Result<Finished> {
+        if self.rows < u64::from(rows) {
+            let documents = std::mem::take(&mut self.documents);
+            self.writer.append(DOCUMENTS, bytemuck::cast_slice(&documents))?;
+        }
+        self.finish()
     }
 
     fn append(&mut self, codes: &[u8], factors: &[f32]) -> Result<()> {
@@ -134,4 +169,98 @@ impl<'a> Dense<'a> {
                 .unwrap_or_default(),
         ))
     }
+}
+
+/// The dense vectors of a named field.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedRows<'a> {
+    rows: DenseRows<'a>,
+    /// The rows of the segment that they are of, ascending; `None` when every row has one.
+    documents: Option<&'a [u32]>,
+    count: u32,
+}
+
+impl<'a> NamedRows<'a> {
+    /// The vectors, one after another.
+    #[must_use]
+    pub fn rows(&self) -> DenseRows<'a> {
+        self.rows
+    }
+
+    /// The rows of the segment that the vectors are of, ascending; `None` when every row has one.
+    #[must_use]
+    pub fn documents(&self) -> Option<&'a [u32]> {
+        self.documents
+    }
+
+    /// How many rows have a vector.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether no row has one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The place of a row's vector among all.
+    #[must_use]
+    pub fn place(&self, row: u32) -> Option<usize> {
+        match self.documents {
+            None => (row < self.count).then_some(row as usize),
+            Some(documents) => documents.binary_search(&row).ok(),
+        }
+    }
+
+    /// The vector of a row, decoded.
+    #[must_use]
+    pub fn vector(&self, row: u32) -> Option<Vec<f32>> {
+        let place = self.place(row)?;
+        let mut vector = vec![0.0; self.rows.dim()];
+        self.rows.decode(place, &mut vector);
+        Some(vector)
+    }
+
+    /// The vectors of a range of rows, by place.
+    pub(crate) fn places(&self, rows: std::ops::Range<u32>) -> std::ops::Range<usize> {
+        match self.documents {
+            None => rows.start.min(self.count) as usize..rows.end.min(self.count) as usize,
+            Some(documents) => {
+                let before = |row: u32| documents.partition_point(|document| *document < row);
+                before(rows.start)..before(rows.end)
+            }
+        }
+    }
+}
+
+/// Reads the vectors of a named field of a segment of so many rows; `check` compares what the checksums cannot.
+pub(crate) fn open_some<'a>(
+    file: &'a ComponentFile,
+    spec: &'a DenseSpec,
+    rows: u32,
+    check: bool,
+) -> Result<(NamedRows<'a>, Dense<'a>)> {
+    let [count, ..] = file.params();
+    let Some(count) = u32::try_from(count).ok().filter(|count| *count <= rows) else {
+        return Err(file.corruption(0, format!("at most {rows} rows"), count.to_string()));
+    };
+    let documents: Option<&[u32]> = match count < rows {
+        true => Some(file.exactly(DOCUMENTS, count as usize)?),
+        false => None,
+    };
+    if check
+        && let Some(documents) = documents
+        && !(documents.is_sorted_by(|a, b| a < b) && documents.last().is_none_or(|last| *last < rows))
+    {
+        return Err(file.corruption_in(DOCUMENTS, 0, format!("ascending rows below {rows}"), "others"));
+    }
+    let dense = Dense::new(file, spec, count);
+    let named = NamedRows {
+        rows: dense.rows()?,
+        documents,
+        count,
+    };
+    Ok((named, dense))
 }

@@ -24,7 +24,7 @@ use super::view::{Segment, SegmentView};
 use super::write::Draft;
 use crate::backend::StorageBackend;
 use crate::error::Result;
-use crate::schema::{Schema, TokensSpec};
+use crate::schema::{DenseSpec, Schema, TokensSpec, VectorKind};
 use crate::wire::to_u32;
 
 /// Rows between two reports of progress.
@@ -85,7 +85,7 @@ pub fn merge_segments(
         merge_documents(draft, sources)?;
         merge_columns(draft, sources)?;
         merge_dense(draft, sources)?;
-        merge_vectors(draft, sources)?;
+        merge_vectors(draft, sources, &remaps)?;
         merge_lexical(draft, sources, &remaps)?;
         merge_tokens(draft, sources)
     })?;
@@ -235,23 +235,65 @@ fn merge_dense(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
 }
 
 /// Copies the vectors of named fields; their indexes are made of the copies.
-fn merge_vectors(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
-    for field in (0_u8..).take(draft.schema.vectors.len()) {
-        let component = Component::Sparse(field);
-        let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
-        for source in sources {
-            let Some(rows) = source.segment.sparse(usize::from(field))? else {
-                continue;
-            };
-            for run in source.live_runs() {
-                for start in run.clone().step_by(BLOCK as usize) {
-                    writer.copy(&rows, start..start.saturating_add(BLOCK).min(run.end))?;
+fn merge_vectors(draft: &mut Draft<'_>, sources: &[SegmentView], remaps: &[Remap]) -> Result<()> {
+    let schema = draft.schema;
+    for (field, spec) in (0_u8..).zip(&schema.vectors) {
+        match &spec.kind {
+            VectorKind::Dense(spec) => merge_named(draft, sources, remaps, field, spec)?,
+            VectorKind::Sparse => merge_sparse(draft, sources, field)?,
+        }
+    }
+    Ok(())
+}
+
+fn merge_named(
+    draft: &mut Draft<'_>,
+    sources: &[SegmentView],
+    remaps: &[Remap],
+    field: u8,
+    spec: &DenseSpec,
+) -> Result<()> {
+    let component = Component::Vectors(field);
+    let mut writer = DenseWriter::create_as(draft.backend, draft.dir, component, spec)?;
+    for (source, remap) in sources.iter().zip(remaps) {
+        let Some((named, dense)) = source.segment.named_file(usize::from(field))? else {
+            continue;
+        };
+        for run in source.live_runs() {
+            let places = named.places(run.clone());
+            for start in places.clone().step_by(BLOCK as usize) {
+                let block = start..(start + BLOCK as usize).min(places.end);
+                writer.copy(dense.coded(block.clone())?, block.len())?;
+            }
+            match named.documents() {
+                Some(documents) => {
+                    let own = documents.get(places).unwrap_or_default();
+                    writer.of_documents(own.iter().filter_map(|row| remap.get(*row)));
                 }
-                source.segment.relieve();
+                None => writer.of_documents(run.filter_map(|row| remap.get(row))),
             }
         }
-        draft.add(component, writer.finish()?);
+        source.segment.relieve();
     }
+    draft.add(component, writer.finish_some(draft.rows)?);
+    Ok(())
+}
+
+fn merge_sparse(draft: &mut Draft<'_>, sources: &[SegmentView], field: u8) -> Result<()> {
+    let component = Component::Sparse(field);
+    let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
+    for source in sources {
+        let Some(rows) = source.segment.sparse(usize::from(field))? else {
+            continue;
+        };
+        for run in source.live_runs() {
+            for start in run.clone().step_by(BLOCK as usize) {
+                writer.copy(&rows, start..start.saturating_add(BLOCK).min(run.end))?;
+            }
+            source.segment.relieve();
+        }
+    }
+    draft.add(component, writer.finish()?);
     Ok(())
 }
 

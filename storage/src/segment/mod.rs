@@ -51,6 +51,7 @@ pub use coded::CodedBlock;
 pub(crate) use coded::{CodedSource, write_coded_segment};
 pub use columns::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
 pub use component::Component;
+pub use dense::NamedRows;
 pub(crate) use distortion::Distortion;
 pub use graph::{GraphOptions, GraphSearch, GraphView, Scored, Upcoming};
 pub use ivf::IvfView;

@@ -11,6 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::codebook::Codebook;
 use super::component::Component;
+use super::dense::DOCUMENTS;
 use super::guard::Guard;
 use super::header::Header;
 use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
@@ -20,7 +21,7 @@ use super::view::Segment;
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result, StorageError};
 use crate::mmap::MappedFile;
-use crate::schema::Schema;
+use crate::schema::{DenseSpec, Schema, VectorKind};
 
 /// A file may be so many times longer than what is left of it.
 const MOST_ZEROS: usize = 1024;
@@ -216,20 +217,49 @@ impl Patcher<'_> {
     }
 
     fn copy_vectors(&mut self) -> Result<()> {
-        for field in (0_u8..).take(self.known.schema.vectors.len()) {
-            let component = Component::Sparse(field);
-            let Some(sparse) = self.remains(component)? else {
-                self.lost.vectors.insert_range(0..self.rows);
-                continue;
-            };
-            let [_, entries, bytes, ..] = sparse.params;
-            let places = sparse.ends_in(PLACES, self.rows, bytes);
-            let ends = sparse.ends_in(ENDS, self.rows, entries);
-            self.lost.vectors |= places.lost_rows(&sparse, &[(DIMENSIONS, 1)]) | &places.lost;
-            self.lost.vectors |= ends.lost_rows(&sparse, &[(WEIGHTS, size_of::<f32>())]) | &ends.lost;
-            self.write_with(component, &sparse, &[(PLACES, places.bytes), (ENDS, ends.bytes)])?;
+        let schema = self.known.schema;
+        for (field, spec) in (0_u8..).zip(&schema.vectors) {
+            match &spec.kind {
+                VectorKind::Dense(spec) => self.copy_named(field, spec)?,
+                VectorKind::Sparse => self.copy_sparse(field)?,
+            }
         }
         Ok(())
+    }
+
+    fn copy_named(&mut self, field: u8, spec: &DenseSpec) -> Result<()> {
+        let component = Component::Vectors(field);
+        let Some(named) = self.remains(component)? else {
+            self.lost.vectors.insert_range(0..self.rows);
+            return Ok(());
+        };
+        let count = u32::try_from(named.params[0]).unwrap_or(0).min(self.rows);
+        let factors = spec.codec.row_factors() * size_of::<f32>();
+        let places = named.lost_rows(count, &[(1, spec.codec.row_bytes(spec.dim)), (2, factors)]);
+        if count == self.rows {
+            self.lost.vectors |= places;
+            return self.write(component, &named);
+        }
+        let (documents, lost) = named.documents(DOCUMENTS, count, self.rows);
+        self.lost.vectors |= lost;
+        let of = |place: u32| documents.get(place as usize).copied();
+        self.lost.vectors.extend(places.iter().filter_map(of));
+        let bytes = bytemuck::cast_slice(&documents).to_vec();
+        self.write_with(component, &named, &[(DOCUMENTS, bytes)])
+    }
+
+    fn copy_sparse(&mut self, field: u8) -> Result<()> {
+        let component = Component::Sparse(field);
+        let Some(sparse) = self.remains(component)? else {
+            self.lost.vectors.insert_range(0..self.rows);
+            return Ok(());
+        };
+        let [_, entries, bytes, ..] = sparse.params;
+        let places = sparse.ends_in(PLACES, self.rows, bytes);
+        let ends = sparse.ends_in(ENDS, self.rows, entries);
+        self.lost.vectors |= places.lost_rows(&sparse, &[(DIMENSIONS, 1)]) | &places.lost;
+        self.lost.vectors |= ends.lost_rows(&sparse, &[(WEIGHTS, size_of::<f32>())]) | &ends.lost;
+        self.write_with(component, &sparse, &[(PLACES, places.bytes), (ENDS, ends.bytes)])
     }
 
     /// Copies the tokens and their original tier; returns how many there are and the codebook of their codes.

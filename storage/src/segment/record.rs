@@ -6,6 +6,7 @@ use super::documents::parse_payload;
 use super::view::Segment;
 use crate::document::{Record, VectorValue, Vectors};
 use crate::error::Result;
+use crate::schema::VectorKind;
 
 impl Segment {
     /// A row as a document. Vectors come back as exactly as they are stored: a dense vector decoded from its codec, a
@@ -42,11 +43,17 @@ impl Segment {
     pub fn vectors(&self, ordinal: u32) -> Result<Vectors> {
         let mut vectors = Vectors::new();
         for (field, spec) in self.schema().vectors.iter().enumerate() {
-            if let Some(rows) = self.sparse(field)?
-                && let Some(vector) = rows.vector(ordinal)?
-            {
-                vectors.insert(spec.name.clone(), VectorValue::Sparse(vector));
-            }
+            let value = match spec.kind {
+                VectorKind::Dense(_) => {
+                    let vector = self.named(field)?.and_then(|rows| rows.vector(ordinal));
+                    vector.map(VectorValue::Dense)
+                }
+                VectorKind::Sparse => match self.sparse(field)? {
+                    Some(rows) => rows.vector(ordinal)?.map(VectorValue::Sparse),
+                    None => None,
+                },
+            };
+            vectors.extend(value.map(|value| (spec.name.clone(), value)));
         }
         Ok(vectors)
     }

@@ -260,6 +260,45 @@ impl Remains {
         }
     }
 
+    /// The ascending rows, below `rows`, that a section lists, and those of them that may be missing from it. What is lost is
+    /// filled up with the rows after the one before.
+    pub(super) fn documents(&self, tag: u32, count: u32, rows: u32) -> (Vec<u32>, RoaringBitmap) {
+        let mut bad = RoaringBitmap::new();
+        for range in self.bad_in(tag) {
+            insert(&mut bad, rows_touched(&range, size_of::<u32>()), count);
+        }
+        let bytes = self.bytes(tag);
+        let stored = |place: u32| {
+            let number = bytes
+                .get(place as usize * size_of::<u32>()..)?
+                .first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*number)).filter(|_| !bad.contains(place))
+        };
+        let (mut documents, mut lost) = (Vec::new(), RoaringBitmap::new());
+        let (mut next, mut unknown) = (0, false);
+        for place in 0..count {
+            // There must be room for those that come.
+            let fits =
+                |row: &u32| *row >= next && u64::from(*row) + u64::from(count - place) <= u64::from(rows);
+            let known = stored(place).filter(fits);
+            let row = known.unwrap_or(next);
+            if unknown || known.is_none() {
+                // It may have been any from the one known before to the one known next.
+                lost.insert_range(next..row.max(next));
+            }
+            if known.is_none() {
+                lost.insert(row);
+            }
+            unknown = known.is_none();
+            documents.push(row);
+            next = row.saturating_add(1);
+        }
+        if unknown {
+            lost.insert_range(next.min(rows)..rows);
+        }
+        (documents, lost)
+    }
+
     /// Writes a whole file with what is left, zeros for the rest, and other bytes for some sections.
     pub(super) fn write(
         &self,

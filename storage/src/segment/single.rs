@@ -8,6 +8,7 @@ use latewood_codecs::{DenseCodec, OriginalCodec};
 
 use super::columns::{ColumnView, Columns};
 use super::component::Component;
+use super::dense::DOCUMENTS;
 use super::documents::Documents;
 use super::graph;
 use super::ids::Ids;
@@ -81,7 +82,11 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
         Component::Sparse(_) => sparse::verify_rows(&sparse::open_rows(file, rows, true)?),
         Component::Postings(_) => sparse::verify_index(&sparse::open_index(file, rows, true)?),
         Component::Lexical => lexical::verify(&lexical::open(file, rows, None, true)?),
-        Component::Dense => {
+        Component::VectorGraph(_) => decode(Component::Graph, file),
+        Component::Dense | Component::Vectors(_) => {
+            if file.has(DOCUMENTS) {
+                file.numbers::<u32>(DOCUMENTS)?;
+            }
             let rows = usize::try_from(first).unwrap_or(usize::MAX);
             let dim = usize::try_from(second).unwrap_or(usize::MAX);
             file.exactly::<u8>(

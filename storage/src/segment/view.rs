@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::codebook::Codebook;
 use super::columns::{ColumnView, Columns};
 use super::component::Component;
-use super::dense::Dense;
+use super::dense::{self, Dense, NamedRows};
 use super::documents::Documents;
 use super::graph::{self, GraphView};
 use super::ids::Ids;
@@ -25,7 +25,7 @@ use super::tokens::{self, TokenRows, TokensView};
 use crate::backend::StorageBackend;
 use crate::document::{DocumentId, Payload};
 use crate::error::{Result, StorageError};
-use crate::schema::{Schema, VectorKind};
+use crate::schema::{DenseSpec, Schema, VectorKind};
 
 /// An open segment. Reading needs no lock; views borrow the mappings.
 #[derive(Debug)]
@@ -267,6 +267,42 @@ impl Segment {
         made.map(|index| Some(index.view())).map_err(Clone::clone)
     }
 
+    /// The dense vectors of the named field of this number; `None` when it is no field of such vectors.
+    ///
+    /// # Errors
+    /// Damage to them.
+    pub fn named(&self, field: usize) -> Result<Option<NamedRows<'_>>> {
+        Ok(self.named_file(field)?.map(|(rows, _)| rows))
+    }
+
+    /// The same, to be copied.
+    pub(super) fn named_file(&self, field: usize) -> Result<Option<(NamedRows<'_>, Dense<'_>)>> {
+        let Some((number, spec)) = self.named_spec(field) else {
+            return Ok(None);
+        };
+        let (slot, file) = self.file(Component::Vectors(number))?;
+        let open = |check| dense::open_some(file, spec, self.len(), check);
+        slot.checked.get_or_init(|| open(true).map(drop)).clone()?;
+        open(false).map(Some)
+    }
+
+    /// The graph over them, by place; `None` also when none was built, and when it is damaged, which is logged once and
+    /// reported by [`Self::health`].
+    pub fn named_graph(&self, field: usize) -> Option<GraphView<'_>> {
+        let (number, spec) = self.named_spec(field)?;
+        let rows = self.named(field).ok()??.len();
+        self.derived(Component::VectorGraph(number), |file, check| {
+            graph::open(file, Some(spec), rows, check)
+        })
+    }
+
+    fn named_spec(&self, field: usize) -> Option<(u8, &DenseSpec)> {
+        match &self.schema.vectors.get(field)?.kind {
+            VectorKind::Dense(spec) => Some((u8::try_from(field).ok()?, spec)),
+            VectorKind::Sparse => None,
+        }
+    }
+
     /// The sparse vectors of the named field of this number; `None` when it is no field of such vectors.
     ///
     /// # Errors
@@ -398,6 +434,14 @@ impl Segment {
                 let spec = self.schema.lexical.as_ref();
                 lexical::verify(&lexical::open(file, self.len(), spec, true)?)
             }
+            Component::Vectors(field) => self.named(usize::from(field)).map(drop),
+            Component::VectorGraph(field) => match (
+                self.named_spec(usize::from(field)),
+                self.named(usize::from(field))?,
+            ) {
+                (Some((_, spec)), Some(rows)) => graph::open(file, Some(spec), rows.len(), true).map(drop),
+                _ => Ok(()),
+            },
             Component::Sparse(_) => sparse::verify_rows(&sparse::open_rows(file, self.len(), true)?),
             Component::Postings(_) => sparse::verify_index(&sparse::open_index(file, self.len(), true)?),
             Component::Meta => Ok(()),

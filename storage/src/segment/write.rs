@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
-use latewood_codecs::TokenMatrix;
+use latewood_codecs::{DenseRows, TokenMatrix};
 
 use super::codebook::Codebook;
 use super::columns::ColumnsWriter;
 use super::component::Component;
-use super::dense::{Dense, DenseWriter};
+use super::dense::{self, Dense, DenseWriter};
 use super::documents::{Documents, DocumentsWriter, StoredDocument};
 use super::encode::Encoder;
 use super::graph;
@@ -162,7 +162,7 @@ impl<'d> Draft<'d> {
         self.build_graph()?;
         self.build_ivf()?;
         self.build_lexical()?;
-        self.build_postings()?;
+        self.build_named()?;
         let meta = SegmentMeta {
             id: self.options.id,
             rows: self.rows,
@@ -190,12 +190,17 @@ impl<'d> Draft<'d> {
         let Some(spec) = &self.schema.dense else {
             return Ok(());
         };
-        let total = self.rows as usize;
+        let file = self.open(Component::Dense)?;
+        let dense = Dense::new(&file, spec, self.rows).rows()?;
+        self.build_graph_of(dense, self.rows, Component::Graph)
+    }
+
+    /// Builds a graph over so many vectors.
+    fn build_graph_of(&mut self, dense: DenseRows<'_>, count: u32, component: Component) -> Result<()> {
+        let total = count as usize;
         if total < self.options.graph_min_rows {
             return Ok(());
         }
-        let file = self.open(Component::Dense)?;
-        let dense = Dense::new(&file, spec, self.rows).rows()?;
         // Building compares rows a few thousand times each, at random: in four bits a number they stay near the processor,
         // and the links come out as good (docs/decisions/0010-dense-graph.md).
         let codes = graph::GraphCodes::of(dense, &self.options.pool);
@@ -212,7 +217,7 @@ impl<'d> Draft<'d> {
         let options = self.options;
         let built = graph::build(
             &options.pool,
-            self.rows,
+            count,
             options.graph,
             options.seed,
             &space,
@@ -221,8 +226,8 @@ impl<'d> Draft<'d> {
         let ControlFlow::Continue(graph) = built else {
             return Err(StorageError::Cancelled);
         };
-        let written = graph::write(self.backend, self.dir, &graph, &codes, options.graph)?;
-        self.add(Component::Graph, written);
+        let written = graph::write(self.backend, self.dir, component, &graph, &codes, options.graph)?;
+        self.add(component, written);
         Ok(())
     }
 
@@ -264,19 +269,31 @@ impl Draft<'_> {
         self.report(Stage::Terms, self.rows as usize, self.rows as usize)
     }
 
-    /// Makes the inverted indexes of the sparse vectors.
-    fn build_postings(&mut self) -> Result<()> {
-        for (field, spec) in (0_u8..).zip(&self.schema.vectors) {
-            let VectorKind::Sparse = spec.kind;
-            self.report(Stage::Postings, 0, self.rows as usize)?;
-            let file = self.open(Component::Sparse(field))?;
-            let rows = sparse::open_rows(&file, self.rows, true)?;
-            let (component, at_once) = (Component::Postings(field), self.options.postings_at_once() / 2);
-            let written = sparse::write_index(self.backend, self.dir, component, &rows, at_once)?;
-            self.add(component, written);
-            self.report(Stage::Postings, self.rows as usize, self.rows as usize)?;
+    /// Makes the indexes of the vectors of named fields: graphs of dense ones, posting lists of sparse ones.
+    fn build_named(&mut self) -> Result<()> {
+        let schema = self.schema;
+        for (field, spec) in (0_u8..).zip(&schema.vectors) {
+            match &spec.kind {
+                VectorKind::Dense(spec) => {
+                    let file = self.open(Component::Vectors(field))?;
+                    let (named, _) = dense::open_some(&file, spec, self.rows, true)?;
+                    self.build_graph_of(named.rows(), named.len(), Component::VectorGraph(field))?;
+                }
+                VectorKind::Sparse => self.build_postings(field)?,
+            }
         }
         Ok(())
+    }
+
+    /// Makes the inverted index of the sparse vectors of a field.
+    fn build_postings(&mut self, field: u8) -> Result<()> {
+        self.report(Stage::Postings, 0, self.rows as usize)?;
+        let file = self.open(Component::Sparse(field))?;
+        let rows = sparse::open_rows(&file, self.rows, true)?;
+        let (component, at_once) = (Component::Postings(field), self.options.postings_at_once() / 2);
+        let written = sparse::write_index(self.backend, self.dir, component, &rows, at_once)?;
+        self.add(component, written);
+        self.report(Stage::Postings, self.rows as usize, self.rows as usize)
     }
 
     fn has(&self, component: Component) -> bool {
@@ -357,18 +374,32 @@ fn write_dense(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
 
 /// Writes the vectors of named fields.
 pub(super) fn write_vectors(draft: &mut Draft<'_>, records: &[Arc<Record>]) -> Result<()> {
-    for (field, spec) in (0_u8..).zip(&draft.schema.vectors) {
-        let component = Component::Sparse(field);
-        let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
-        for record in records {
-            writer.push(
-                record
-                    .vectors
-                    .get(&spec.name)
-                    .map(|VectorValue::Sparse(vector)| vector),
-            )?;
+    let schema = draft.schema;
+    for (field, spec) in (0_u8..).zip(&schema.vectors) {
+        let values = records.iter().map(|record| record.vectors.get(&spec.name));
+        match &spec.kind {
+            VectorKind::Dense(spec) => {
+                let component = Component::Vectors(field);
+                let mut writer = DenseWriter::create_as(draft.backend, draft.dir, component, spec)?;
+                let there = (0_u32..)
+                    .zip(values)
+                    .filter_map(|(row, value)| Some((row, value?.dense()?)));
+                let (documents, vectors): (Vec<u32>, Vec<&[f32]>) = there.unzip();
+                for block in vectors.chunks(BLOCK) {
+                    writer.push(&draft.options.pool, block)?;
+                }
+                writer.of_documents(documents);
+                draft.add(component, writer.finish_some(draft.rows)?);
+            }
+            VectorKind::Sparse => {
+                let component = Component::Sparse(field);
+                let mut writer = SparseWriter::create(draft.backend, draft.dir, component)?;
+                for value in values {
+                    writer.push(value.and_then(VectorValue::sparse))?;
+                }
+                draft.add(component, writer.finish()?);
+            }
         }
-        draft.add(component, writer.finish()?);
     }
     Ok(())
 }

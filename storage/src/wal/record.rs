@@ -16,6 +16,7 @@ const HAS_TEXT: u8 = 1;
 const HAS_DENSE: u8 = 2;
 const HAS_TOKENS: u8 = 4;
 const HAS_VECTORS: u8 = 8;
+const DENSE: u8 = 1;
 const SPARSE: u8 = 2;
 
 /// The payload of a batch frame: the number of operations, then each.
@@ -136,6 +137,11 @@ fn put_vectors(out: &mut Vec<u8>, vectors: &Vectors) -> Result<()> {
     for (name, value) in vectors {
         out.put_bytes(name.as_bytes())?;
         match value {
+            VectorValue::Dense(vector) => {
+                out.put_u8(DENSE);
+                out.put_u32(to_u32(vector.len())?);
+                out.extend_from_slice(bytemuck::cast_slice(vector));
+            }
             VectorValue::Sparse(vector) => {
                 out.put_u8(SPARSE);
                 out.put_u32(to_u32(vector.len())?);
@@ -152,6 +158,12 @@ fn read_vectors(reader: &mut Reader<'_>) -> Result<Vectors> {
     for _ in 0..reader.count()? {
         let name = reader.str()?.to_owned();
         let value = match reader.u8()? {
+            DENSE => {
+                let dim = reader.count()?;
+                VectorValue::Dense(bytemuck::allocation::pod_collect_to_vec::<u8, f32>(
+                    reader.bytes(dim * size_of::<f32>())?,
+                ))
+            }
             SPARSE => {
                 let entries = reader.count()?;
                 let numbers = |bytes: &[u8]| bytemuck::allocation::pod_collect_to_vec::<u8, u32>(bytes);
@@ -164,7 +176,7 @@ fn read_vectors(reader: &mut Reader<'_>) -> Result<Vectors> {
                     vector.map_err(|error| reader.corruption("a sparse vector", error.to_string()))?,
                 )
             }
-            other => return Err(reader.corruption("a kind of vector (2)", other.to_string())),
+            other => return Err(reader.corruption("a kind of vector (1 or 2)", other.to_string())),
         };
         vectors.insert(name, value);
     }
@@ -243,7 +255,10 @@ mod tests {
             payload,
             dense: Some(vec![0.1, -2.5]),
             tokens: Some(tokens),
-            vectors: Vectors::from([("splade".to_owned(), VectorValue::Sparse(sparse))]),
+            vectors: Vectors::from([
+                ("splade".to_owned(), VectorValue::Sparse(sparse)),
+                ("title".to_owned(), VectorValue::Dense(vec![0.5, -1.0, 2.0])),
+            ]),
         };
         let bare = Record {
             id: 7.into(),

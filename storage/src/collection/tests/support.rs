@@ -36,15 +36,25 @@ pub(super) fn schema() -> Schema {
             name: "version".to_owned(),
             kind: FieldType::Int,
         }],
-        vectors: vec![VectorSpec {
-            name: "splade".to_owned(),
-            kind: VectorKind::Sparse,
-        }],
+        vectors: vec![
+            VectorSpec {
+                name: "splade".to_owned(),
+                kind: VectorKind::Sparse,
+            },
+            VectorSpec {
+                name: "title".to_owned(),
+                kind: VectorKind::Dense(DenseSpec {
+                    dim: 2,
+                    metric: Metric::L2,
+                    codec: DenseCodec::F32,
+                }),
+            },
+        ],
         ..Schema::default()
     }
 }
 
-/// The sparse vector of a version; some have none.
+/// The named vectors of a version; some have none, or one of the two.
 fn vectors(id: u64, version: u32) -> Vectors {
     if (id + u64::from(version)).is_multiple_of(5) {
         return Vectors::new();
@@ -53,7 +63,12 @@ fn vectors(id: u64, version: u32) -> Vectors {
     let indices = vec![low, 10 + version, 1_000_000 + u32::try_from(id).unwrap()];
     let values = vec![0.5, 1.25, f32::from(u16::try_from(id % 300).unwrap()) + 0.1];
     let vector = SparseVector::new(indices, values).unwrap();
-    Vectors::from([("splade".to_owned(), VectorValue::Sparse(vector))])
+    let mut vectors = Vectors::from([("splade".to_owned(), VectorValue::Sparse(vector))]);
+    if !id.is_multiple_of(4) {
+        let title = vec![f32::from(u16::try_from(id % 500).unwrap()), -1.5];
+        vectors.insert("title".to_owned(), VectorValue::Dense(title));
+    }
+    vectors
 }
 
 /// A document whose every part tells its id and version.

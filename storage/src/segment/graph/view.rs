@@ -33,12 +33,13 @@ const FACTORS: u32 = 8;
 pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
+    component: Component,
     graph: &BuiltGraph,
     codes: &GraphCodes,
     options: GraphOptions,
 ) -> Result<Finished> {
     let rows = graph.levels.len();
-    let path = dir.join(Component::Graph.name());
+    let path = dir.join(component.name());
     let tags = [
         BASE_LINKS,
         BASE_ENDS,
@@ -49,7 +50,7 @@ pub(crate) fn write(
         CODES,
         FACTORS,
     ];
-    let mut writer = ComponentWriter::create(backend, &path, Component::Graph.kind(), &tags)?;
+    let mut writer = ComponentWriter::create(backend, &path, component.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
     let mut links = 0u64;
     for row in all.clone() {

@@ -17,7 +17,7 @@ use crate::segment::{
 };
 
 const DIR: &str = "/c/segments/1";
-const ROWS: u64 = 70;
+const ROWS: u64 = 90;
 
 struct Whole {
     backend: MemoryBackend,
@@ -28,7 +28,7 @@ struct Whole {
 
 fn whole() -> Whole {
     let (backend, schema) = (backend(), schema(DenseCodec::Int8, 2, Some(OriginalCodec::F16)));
-    let (codebook, records) = (codebook(1, 2, 16), records(0..ROWS));
+    let (codebook, records) = (codebook(1, 2, 16), records(100..100 + ROWS));
     write_segment(
         &backend,
         Path::new(DIR),
@@ -101,12 +101,12 @@ impl Whole {
         }
         for field in ["lang", "tags", "year", "price", "open"] {
             let read = |column: Option<ColumnView<'_>>| match column.unwrap() {
-                ColumnView::Keyword(c) => (0..71)
+                ColumnView::Keyword(c) => (0..91)
                     .map(|r| c.terms_of(r).iter().map(|&t| c.term(t).len()).sum::<usize>())
                     .sum(),
-                ColumnView::Int(c) => (0..71).filter_map(|r| c.get(r)).count(),
-                ColumnView::Float(c) => (0..71).filter_map(|r| c.get(r)).count(),
-                ColumnView::Bool(c) => (0..71).filter_map(|r| c.get(r)).count(),
+                ColumnView::Int(c) => (0..91).filter_map(|r| c.get(r)).count(),
+                ColumnView::Float(c) => (0..91).filter_map(|r| c.get(r)).count(),
+                ColumnView::Bool(c) => (0..91).filter_map(|r| c.get(r)).count(),
             };
             segment
                 .column(field)
@@ -149,6 +149,19 @@ impl Whole {
             }
             assert_eq!(tokens, view.num_tokens());
         }
+        if let (Some(named), Some(graph)) = (segment.named(1)?, segment.named_graph(1)) {
+            for row in (0..named.len()).chain([u32::MAX]) {
+                let _ = named.vector(row);
+                for level in 0..=graph.max_level() {
+                    assert!(
+                        graph
+                            .neighbours(level, row)
+                            .iter()
+                            .all(|other| *other < named.len())
+                    );
+                }
+            }
+        }
         if let Some(index) = segment.sparse_index(0) {
             let mut block = SparseBlock::default();
             for dimension in (0..12).chain([u32::MAX - 1, u32::MAX]) {
@@ -172,7 +185,7 @@ impl Whole {
     }
 }
 
-const SOURCES: [Component; 7] = [
+const SOURCES: [Component; 8] = [
     Component::Ids,
     Component::Documents,
     Component::Columns,
@@ -180,6 +193,7 @@ const SOURCES: [Component; 7] = [
     Component::Tokens,
     Component::Original,
     Component::Sparse(0),
+    Component::Vectors(1),
 ];
 
 #[test]
@@ -224,6 +238,7 @@ fn a_damaged_graph_or_list_is_done_without() {
         Component::Ivf,
         Component::Lexical,
         Component::Postings(0),
+        Component::VectorGraph(1),
     ] {
         for change in [
             |b: &mut Vec<u8>| b[70] ^= 8,
@@ -235,6 +250,7 @@ fn a_damaged_graph_or_list_is_done_without() {
             let gone = match damaged {
                 Component::Graph => segment.graph().unwrap().is_none(),
                 Component::Lexical => read(&segment) == read(&whole.open(&whole.backend).unwrap()),
+                Component::VectorGraph(_) => segment.named_graph(1).is_none(),
                 Component::Postings(_) => segment.sparse_index(0).is_none(),
                 _ => segment.ivf().unwrap().is_none(),
             };
@@ -302,7 +318,12 @@ fn every_byte_of_meta_is_guarded() {
 
 /// Every file of the segment.
 fn all() -> Vec<Component> {
-    let of_field = [Component::Sparse(0), Component::Postings(0)];
+    let of_field = [
+        Component::Sparse(0),
+        Component::Postings(0),
+        Component::Vectors(1),
+        Component::VectorGraph(1),
+    ];
     Component::SINGLE.into_iter().chain(of_field).collect()
 }
 

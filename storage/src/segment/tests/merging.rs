@@ -252,7 +252,9 @@ fn a_merge_can_be_cancelled_at_every_stage() {
             Stage::Terms,
             Stage::Tokens,
             Stage::Graph,
-            Stage::Postings
+            Stage::Postings,
+            // Those of the named fields.
+            Stage::Graph
         ]
     );
     for stage in stages {

@@ -28,6 +28,7 @@ use crate::text::LexicalSpec;
 const DENSE_DIM: usize = 12;
 const TOKEN_DIM: usize = 16;
 const SPLADE: &str = "splade";
+const TITLE: &str = "title";
 
 fn pool() -> Arc<ThreadPool> {
     Arc::new(ThreadPoolBuilder::new().num_threads(2).build().unwrap())
@@ -72,10 +73,20 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
             field("open", FieldType::Bool),
         ],
         lexical: Some(LexicalSpec::default()),
-        vectors: vec![VectorSpec {
-            name: SPLADE.to_owned(),
-            kind: VectorKind::Sparse,
-        }],
+        vectors: vec![
+            VectorSpec {
+                name: SPLADE.to_owned(),
+                kind: VectorKind::Sparse,
+            },
+            VectorSpec {
+                name: TITLE.to_owned(),
+                kind: VectorKind::Dense(DenseSpec {
+                    dim: 5,
+                    metric: Metric::InnerProduct,
+                    codec: DenseCodec::F32,
+                }),
+            },
+        ],
         ..Schema::default()
     }
 }
@@ -95,7 +106,7 @@ fn unit_rows(random: &mut SplitMix64, rows: usize, dim: usize) -> Vec<f32> {
     values
 }
 
-/// A sparse vector of a few dimensions, some of them in most documents; every fourth document has none.
+/// A sparse vector of a few dimensions, some of them in most documents; every fourth document has none. And a dense one.
 fn vectors(n: u64, random: &mut SplitMix64) -> Vectors {
     let mut weights = std::collections::BTreeMap::new();
     for _ in 0..random.below(30) {
@@ -110,7 +121,11 @@ fn vectors(n: u64, random: &mut SplitMix64) -> Vectors {
     let vector = SparseVector::new(indices, values).unwrap();
     let there = !n.is_multiple_of(4) && !vector.is_empty();
     let named = there.then(|| (SPLADE.to_owned(), VectorValue::Sparse(vector)));
-    named.into_iter().collect()
+    let title: Vec<f32> = (0..5).map(|_| number(random)).collect();
+    // Of the first hundred all have one, of the others two in three.
+    let there = n < 100 || !n.is_multiple_of(3);
+    let title = there.then(|| (TITLE.to_owned(), VectorValue::Dense(title)));
+    named.into_iter().chain(title).collect()
 }
 
 /// A document that varies in every part with its number.

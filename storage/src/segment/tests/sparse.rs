@@ -22,10 +22,7 @@ fn segment(records: &[Arc<Record>], options: &SegmentOptions) -> Segment {
 fn expected(records: &[Arc<Record>]) -> BTreeMap<u32, Vec<(u32, f32)>> {
     let mut lists: BTreeMap<u32, Vec<(u32, f32)>> = BTreeMap::new();
     for (row, record) in (0..).zip(records) {
-        let vector = record
-            .vectors
-            .get(SPLADE)
-            .map(|VectorValue::Sparse(vector)| vector);
+        let vector = record.vectors.get(SPLADE).and_then(VectorValue::sparse);
         for (dimension, weight) in vector
             .into_iter()
             .flat_map(|v| v.indices().iter().zip(v.values()))
@@ -85,6 +82,7 @@ fn rows_come_back_with_the_weights_that_they_had() {
     let segment = segment(&records, &options(7));
     let rows = segment.sparse(0).unwrap().unwrap();
     assert!(segment.sparse(1).unwrap().is_none() && segment.sparse_index(1).is_none());
+    assert!(segment.named(0).unwrap().is_none() && segment.named_graph(0).is_none());
     for (row, record) in (0..).zip(&records) {
         let vector = rows.vector(row).unwrap().map(VectorValue::Sparse);
         assert_eq!(vector.as_ref(), record.vectors.get(SPLADE));
@@ -93,4 +91,30 @@ fn rows_come_back_with_the_weights_that_they_had() {
     let entries: usize = expected(&records).values().map(Vec::len).sum();
     assert_eq!((rows.len(), rows.entries()), (300, entries as u64));
     assert!(rows.vector(300).unwrap().is_none());
+}
+
+#[test]
+fn dense_vectors_of_a_field_are_those_of_the_rows_that_have_one() {
+    for (from, all) in [(0, true), (200, false)] {
+        let records = records(from..from + 100);
+        let segment = segment(&records, &options(7));
+        let named = segment.named(1).unwrap().unwrap();
+        let there = records
+            .iter()
+            .filter(|r| r.vectors.contains_key(super::TITLE))
+            .count();
+        assert_eq!((named.len() as usize, there == 100), (there, all));
+        assert_eq!(named.documents().is_none(), all);
+        for (row, record) in (0..).zip(&records) {
+            let expected = record.vectors.get(super::TITLE).and_then(VectorValue::dense);
+            assert_eq!(named.vector(row).as_deref(), expected, "row {row}");
+        }
+        assert!(named.vector(100).is_none());
+        let graph = segment.named_graph(1).unwrap();
+        assert_eq!(
+            graph.len(),
+            named.len() as usize,
+            "a graph over those that there are"
+        );
+    }
 }
