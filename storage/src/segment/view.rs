@@ -435,13 +435,16 @@ impl Segment {
                 lexical::verify(&lexical::open(file, self.len(), spec, true)?)
             }
             Component::Vectors(field) => self.named(usize::from(field)).map(drop),
-            Component::VectorGraph(field) => match (
-                self.named_spec(usize::from(field)),
-                self.named(usize::from(field))?,
-            ) {
-                (Some((_, spec)), Some(rows)) => graph::open(file, Some(spec), rows.len(), true).map(drop),
-                _ => Ok(()),
-            },
+            Component::VectorGraph(field) => {
+                let field = usize::from(field);
+                // Vectors that are damaged are told by themselves.
+                match (self.named_spec(field), self.named(field).ok().flatten()) {
+                    (Some((_, spec)), Some(rows)) => {
+                        graph::open(file, Some(spec), rows.len(), true).map(drop)
+                    }
+                    _ => Ok(()),
+                }
+            }
             Component::Sparse(_) => sparse::verify_rows(&sparse::open_rows(file, self.len(), true)?),
             Component::Postings(_) => sparse::verify_index(&sparse::open_index(file, self.len(), true)?),
             Component::Meta => Ok(()),
