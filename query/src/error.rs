@@ -61,8 +61,10 @@ pub enum QueryError {
         /// The deepest nesting allowed.
         limit: usize,
     },
-    /// The filter names a field that the schema does not declare.
-    #[error("the filter names the field `{field}`, which the collection does not declare; {known}")]
+    /// The filter names a field that the schema does not declare and no document has.
+    #[error(
+        "the filter names the field `{field}`, which the collection does not declare and no document has; {known}"
+    )]
     UnknownField {
         /// The name in the filter.
         field: String,
@@ -80,6 +82,12 @@ pub enum QueryError {
         value: String,
         /// What to write instead.
         cure: &'static str,
+    },
+    /// A region of a filter is none.
+    #[error("the filter asks for {reason}")]
+    Geo {
+        /// Its numbers, and what they may be.
+        reason: String,
     },
     /// The limit is 0, or limit and offset reach too deep.
     #[error(

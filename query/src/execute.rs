@@ -160,7 +160,10 @@ fn filter_stage(
         candidates_in: snapshot.len(),
         candidates_out: matches.count(),
         work: if matches.is_filtered() { snapshot.len() } else { 0 },
-        note: request.filter.as_ref().map(ToString::to_string),
+        note: request.filter.as_ref().map(|filter| match matches.note() {
+            Some(note) => format!("{filter}; {note}"),
+            None => filter.to_string(),
+        }),
         ..StageProfile::default()
     });
     Ok(matches)

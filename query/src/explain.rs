@@ -28,6 +28,9 @@ impl fmt::Display for Plan {
                 Count(self.documents)
             )?;
         }
+        if let Some(note) = &self.filter_note {
+            writeln!(f, "  filter: {note}")?;
+        }
         for (i, stage) in self.stages.iter().enumerate() {
             let last = i + 1 == self.stages.len();
             write_stage(f, stage, last)?;

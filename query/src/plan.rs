@@ -191,6 +191,9 @@ pub struct Plan {
     pub documents: u64,
     /// Those of them that the filter lets through.
     pub matching: u64,
+    /// What is worth knowing of how the filter was evaluated: fields that are not indexed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_note: Option<String>,
     /// The stages, in order.
     pub stages: Vec<PlannedStage>,
     /// What was considered and not taken.

@@ -94,6 +94,7 @@ impl Planner<'_> {
             reason,
             documents: self.case.statistics.documents,
             matching: self.case.statistics.matching,
+            filter_note: self.case.statistics.filter_note.clone(),
             stages,
             rejected: self.rejected,
         })

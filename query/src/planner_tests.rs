@@ -10,6 +10,7 @@ fn large() -> Statistics {
     Statistics {
         lexical: None,
         documents: 50_000,
+        filter_note: None,
         matching: 50_000,
         dense: Some(DenseStatistics {
             dim: 384,

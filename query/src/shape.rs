@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use latewood_storage::Snapshot;
+use latewood_storage::{Snapshot, field_of};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -101,7 +101,7 @@ pub(crate) fn group(snapshot: &Snapshot, hits: Vec<Hit>, by: &GroupBy) -> Result
                 None => return Err(QueryError::OtherSnapshot { what: "plan" }),
             },
         };
-        match payload.get(&by.field) {
+        match field_of(&payload, &by.field) {
             None | Some(Value::Null) => kept.push(hit),
             Some(value) => {
                 let count = counts.entry(value.to_string()).or_insert(0);

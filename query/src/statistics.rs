@@ -34,6 +34,8 @@ pub struct Statistics {
     pub text: bool,
     /// Whether the caller gave a reranker.
     pub reranker: bool,
+    /// What is worth knowing of how the filter was evaluated.
+    pub filter_note: Option<String>,
     /// What the token index was tuned to, if it was.
     pub tuned: Option<TunedTable>,
 }
@@ -124,6 +126,7 @@ pub fn statistics(snapshot: &Snapshot, matches: &Matches) -> Result<Statistics, 
     let mut out = Statistics {
         documents: snapshot.len(),
         matching: matches.count(),
+        filter_note: matches.note().map(str::to_owned),
         ..Statistics::default()
     };
     if schema.dense.is_some() {

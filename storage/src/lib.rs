@@ -11,8 +11,10 @@ mod backup;
 mod catalog;
 pub mod checksum;
 mod collection;
+mod datetime;
 mod document;
 mod error;
+mod field;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group_commit;
@@ -49,8 +51,10 @@ pub use collection::{
     CodebookFit, CodebookStats, CodedDocuments, CollectionStore, Finding, OptimizeOptions, OptimizeReport,
     Severity, StorageStats,
 };
+pub use datetime::{format_datetime, parse_datetime};
 pub use document::{DocumentId, Payload, Record, VectorValue, Vectors, vectors_bytes};
 pub use error::{IoContext, RecordFault, Result, StorageError};
+pub use field::{GeoPoint, datetime_of, field_of, geo_of};
 pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
@@ -60,7 +64,7 @@ pub use schema::{
     DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec, VectorKind, VectorSpec,
 };
 pub use segment::{
-    AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GraphSearch,
+    AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GeoColumn, GraphSearch,
     GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NamedRows, NumberColumn,
     Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment, SegmentView,
     SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows, TokensView, Upcoming,

@@ -126,7 +126,7 @@ fn unpooled() -> usize {
 /// A payload field that filters may name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldSpec {
-    /// The key in the payload object.
+    /// The key in the payload object; with dots, keys of objects inside one another.
     pub name: String,
     /// What its values are.
     pub kind: FieldType,
@@ -146,6 +146,10 @@ pub enum FieldType {
     Float,
     /// True or false.
     Bool,
+    /// A moment: RFC 3339 text, kept in microseconds.
+    Datetime,
+    /// A place: an object with `lat` and `lon` in degrees.
+    Geo,
 }
 
 /// Which model made the vectors: its name, a fingerprint of its files, and where it was.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::document::{DocumentId, Record, VectorValue, Vectors};
 use crate::error::{RecordFault, Result, StorageError};
+use crate::field::{datetime_of, field_of, geo_of};
 use crate::operation::Operation;
 use crate::schema::{FieldSpec, FieldType, Schema, VectorKind};
 
@@ -289,7 +290,7 @@ impl Schema {
 
     fn check_payload(&self, record: &Record) -> Result<(), RecordFault> {
         for field in &self.fields {
-            if let Some(value) = record.payload.get(&field.name)
+            if let Some(value) = field_of(&record.payload, &field.name)
                 && !fits(field.kind, value)
             {
                 return Err(wrong_type(field, value));
@@ -384,6 +385,8 @@ fn fits(kind: FieldType, value: &Value) -> bool {
         (FieldType::Int, value) => value.is_i64(),
         (FieldType::Float, value) => value.is_number(),
         (FieldType::Bool, value) => value.is_boolean(),
+        (FieldType::Datetime, value) => datetime_of(value).is_some(),
+        (FieldType::Geo, value) => geo_of(value).is_some(),
     }
 }
 
@@ -393,6 +396,8 @@ fn wrong_type(field: &FieldSpec, value: &Value) -> RecordFault {
         FieldType::Int => "an integer of 64 bits, signed",
         FieldType::Float => "a number",
         FieldType::Bool => "true or false",
+        FieldType::Datetime => "a date or time as RFC 3339 writes it, such as \"2024-05-01T12:30:00Z\"",
+        FieldType::Geo => "a place in degrees, such as {\"lat\": 52.5, \"lon\": 13.4}",
     };
     let mut got = value.to_string();
     if got.len() > 60 {

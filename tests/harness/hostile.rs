@@ -92,6 +92,11 @@ fn record(id: u64, version: u64) -> Record {
         "lang".to_owned(),
         json!(["de", "en", "fr"][usize::try_from(id % 3).unwrap_or(0)]),
     );
+    payload.insert("when".to_owned(), json!(format!("{:04}-05-01", 1900 + id % 200)));
+    payload.insert(
+        "at".to_owned(),
+        json!({ "lat": (id % 90) as f64, "lon": (id % 180) as f64 }),
+    );
     Record {
         id: id.into(),
         text: Some(format!("document {id} in version {version}")),
@@ -134,7 +139,12 @@ fn schema() -> Schema {
             original: Some(OriginalCodec::Int8),
             pool_factor: 1,
         }),
-        fields: vec![field("year", FieldType::Int), field("lang", FieldType::Keyword)],
+        fields: vec![
+            field("year", FieldType::Int),
+            field("lang", FieldType::Keyword),
+            field("when", FieldType::Datetime),
+            field("at", FieldType::Geo),
+        ],
         lexical: Some(LexicalSpec::default()),
         vectors: vec![
             VectorSpec {

@@ -199,7 +199,7 @@ pub(super) struct CreateArgs {
     /// The cross-encoder that reranks: `tiny` (built in), or a model folder
     #[arg(long, value_name = "FOLDER|tiny")]
     pub(super) reranker: Option<String>,
-    /// A payload field that filters may name; TYPE is keyword, int, float or bool
+    /// A payload field to index, for filters, facets and orders; TYPE is keyword, int, float, bool, datetime or geo
     #[arg(long, value_name = "NAME:TYPE", value_parser = field)]
     pub(super) field: Vec<(String, FieldType)>,
 }
@@ -660,9 +660,11 @@ fn field(text: &str) -> Result<(String, FieldType), String> {
         "int" | "i64" => FieldType::Int,
         "float" | "f64" => FieldType::Float,
         "bool" => FieldType::Bool,
+        "datetime" => FieldType::Datetime,
+        "geo" => FieldType::Geo,
         _ => {
             return Err(format!(
-                "expected the type keyword, int, float or bool, got {kind}"
+                "expected the type keyword, int, float, bool, datetime or geo, got {kind}"
             ));
         }
     };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::lexer::{is_keyword, is_word};
+use super::value::write_string;
 use super::{Bounds, Filter, Value};
 
 impl fmt::Display for Filter {
@@ -11,6 +12,27 @@ impl fmt::Display for Filter {
             Self::Eq { field, value } => write!(f, "{} = {value}", Field(field)),
             Self::In { field, values } => write!(f, "{} in ({})", Field(field), Comma(values)),
             Self::Range { field, bounds } => write_range(f, field, bounds),
+            Self::Prefix { field, prefix } => {
+                write!(f, "{} prefix ", Field(field))?;
+                write_string(f, prefix)
+            }
+            Self::GeoRadius {
+                field,
+                lat,
+                lon,
+                metres,
+            } => write!(f, "geo_radius({}, {lat:?}, {lon:?}, {metres:?})", Field(field)),
+            Self::GeoBox {
+                field,
+                south,
+                west,
+                north,
+                east,
+            } => write!(
+                f,
+                "geo_box({}, {south:?}, {west:?}, {north:?}, {east:?})",
+                Field(field)
+            ),
             Self::Exists { field } => write!(f, "exists({})", Field(field)),
             Self::And(filters) => write_group(f, filters, "and", "all"),
             Self::Or(filters) => write_group(f, filters, "or", "any"),

@@ -1,104 +1,147 @@
-//! A predicate over the columns of a segment.
+//! A predicate over the columns of a segment, and over its payloads where there is no column.
 
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
-use latewood_storage::{ColumnView, KeywordColumn, Segment};
+use latewood_storage::{ColumnView, KeywordColumn, NumberColumn, Segment};
 
-use super::Predicate;
-use super::bind::ContainsFloat;
-use super::matches::Bits;
+use super::bits::Bits;
+use super::{Predicate, Test};
 use crate::error::QueryError;
 
-/// The rows that satisfy the predicate, deleted ones included.
-pub(super) fn evaluate(predicate: &Predicate, segment: &Segment) -> Result<Bits, QueryError> {
+/// What is known of the rows of a segment without reading a payload.
+pub(super) struct Known {
+    /// Rows that satisfy the predicate.
+    pub(super) yes: Bits,
+    /// Rows that may, those that do included; `None` where nothing is left open.
+    pub(super) maybe: Option<Bits>,
+}
+
+/// The rows that satisfy the predicate by their columns, deleted ones included.
+pub(super) fn evaluate(predicate: &Predicate, segment: &Segment) -> Result<Known, QueryError> {
     let rows = segment.len();
-    let inner = |predicates: &[Predicate], all: bool| -> Result<Bits, QueryError> {
-        let mut out = if all { Bits::full(rows) } else { Bits::empty(rows) };
-        for predicate in predicates {
-            let bits = evaluate(predicate, segment)?;
-            out = if all { out.and(&bits) } else { out.or(&bits) };
-        }
-        Ok(out)
-    };
     match predicate {
-        Predicate::All(predicates) => inner(predicates, true),
-        Predicate::Any(predicates) => inner(predicates, false),
-        Predicate::Not(negated) => Ok(evaluate(negated, segment)?.not()),
-        Predicate::Keywords { field, .. }
-        | Predicate::KeywordRange { field, .. }
-        | Predicate::Ints { field, .. }
-        | Predicate::IntRange { field, .. }
-        | Predicate::Floats { field, .. }
-        | Predicate::FloatRange { field, .. }
-        | Predicate::Bools { field, .. }
-        | Predicate::Exists { field } => match segment.column(field)? {
-            Some(column) => Ok(leaf(predicate, &column, rows)),
-            None => scan_payloads(predicate, segment),
-        },
-    }
-}
-
-/// A segment without the column: its payloads are read.
-fn scan_payloads(predicate: &Predicate, segment: &Segment) -> Result<Bits, QueryError> {
-    let mut holds = Vec::with_capacity(segment.len() as usize);
-    for row in 0..segment.len() {
-        holds.push(predicate.matches(&segment.payload(row)?));
-    }
-    Ok(Bits::from_rows(segment.len(), |row| holds[row as usize]))
-}
-
-fn leaf(predicate: &Predicate, column: &ColumnView<'_>, rows: u32) -> Bits {
-    let of = |holds: &dyn Fn(u32) -> bool| Bits::from_rows(rows, holds);
-    match (predicate, column) {
-        (Predicate::Keywords { any, .. }, ColumnView::Keyword(column)) => {
-            let mut terms: Vec<u32> = any.iter().filter_map(|word| column.find(word)).collect();
-            terms.sort_unstable();
-            match terms[..] {
-                [] => Bits::empty(rows),
-                [one] => of(&|row| column.terms_of(row).contains(&one)),
-                _ => of(&|row| {
-                    column
-                        .terms_of(row)
-                        .iter()
-                        .any(|term| terms.binary_search(term).is_ok())
-                }),
-            }
-        }
-        (Predicate::KeywordRange { lower, upper, .. }, ColumnView::Keyword(column)) => {
-            let terms = first_term(column, lower)..end_term(column, upper);
-            of(&|row| {
-                column
-                    .terms_of(row)
-                    .iter()
-                    .any(|term| terms.contains(&(*term as usize)))
+        Predicate::All(predicates) => {
+            let full = Known::sure(Bits::full(rows));
+            predicates.iter().try_fold(full, |known, predicate| {
+                Ok(known.join(evaluate(predicate, segment)?, Bits::and))
             })
         }
-        (Predicate::Ints { any, .. }, ColumnView::Int(column)) => {
-            of(&|row| column.get(row).is_some_and(|n| any.contains(&n)))
+        Predicate::Any(predicates) => {
+            let empty = Known::sure(Bits::empty(rows));
+            predicates.iter().try_fold(empty, |known, predicate| {
+                Ok(known.join(evaluate(predicate, segment)?, Bits::or))
+            })
         }
-        (Predicate::IntRange { least, most, .. }, ColumnView::Int(column)) => {
-            of(&|row| column.get(row).is_some_and(|n| (*least..=*most).contains(&n)))
+        Predicate::Not(negated) => {
+            let Known { yes, maybe } = evaluate(negated, segment)?;
+            Ok(match maybe {
+                None => Known::sure(yes.not()),
+                Some(maybe) => Known {
+                    yes: maybe.not(),
+                    maybe: Some(yes.not()),
+                },
+            })
         }
-        (Predicate::Floats { any, .. }, ColumnView::Float(column)) => {
-            of(&|row| column.get(row).is_some_and(|x| any.contains(&x)))
-        }
-        (Predicate::FloatRange { lower, upper, .. }, ColumnView::Float(column)) => of(&|row| {
-            column
-                .get(row)
-                .is_some_and(|x| (*lower, *upper).contains_float(x))
-        }),
-        (Predicate::Bools { any, .. }, ColumnView::Bool(column)) => {
-            of(&|row| column.get(row).is_some_and(|b| any[usize::from(b)]))
-        }
-        (Predicate::Exists { .. }, column) => match column {
-            ColumnView::Keyword(column) => of(&|row| !column.terms_of(row).is_empty()),
-            ColumnView::Int(column) => of(&|row| column.get(row).is_some()),
-            ColumnView::Float(column) => of(&|row| column.get(row).is_some()),
-            ColumnView::Bool(column) => of(&|row| column.get(row).is_some()),
+        Predicate::Declared { field, test } => match segment.column(field)? {
+            Some(column) => Ok(Known::sure(of_column(test, &column, rows))),
+            None => Ok(Known::open(rows)),
         },
+        Predicate::Undeclared { .. } => Ok(Known::open(rows)),
+    }
+}
+
+impl Known {
+    fn sure(yes: Bits) -> Self {
+        Self { yes, maybe: None }
+    }
+
+    fn open(rows: u32) -> Self {
+        Self {
+            yes: Bits::empty(rows),
+            maybe: Some(Bits::full(rows)),
+        }
+    }
+
+    fn join(self, other: Self, how: fn(Bits, &Bits) -> Bits) -> Self {
+        let maybe = match (self.maybe, &other.maybe) {
+            (None, None) => None,
+            (Some(maybe), None) => Some(how(maybe, &other.yes)),
+            (None, Some(maybe)) => Some(how(self.yes.clone(), maybe)),
+            (Some(a), Some(b)) => Some(how(a, b)),
+        };
+        Self {
+            yes: how(self.yes, &other.yes),
+            maybe,
+        }
+    }
+}
+
+fn of_column(test: &Test, column: &ColumnView<'_>, rows: u32) -> Bits {
+    match (test, column) {
+        (Test::Exists, column) => match column {
+            ColumnView::Keyword(column) => Bits::from_rows(rows, |row| !column.terms_of(row).is_empty()),
+            ColumnView::Int(column) | ColumnView::Datetime(column) => of_numbers(column, rows, |_| true),
+            ColumnView::Float(column) => of_numbers(column, rows, |_| true),
+            ColumnView::Bool(column) => Bits::from_rows(rows, |row| column.get(row).is_some()),
+            ColumnView::Geo(column) => Bits::from_rows(rows, |row| column.get(row).is_some()),
+        },
+        (test, ColumnView::Keyword(column)) => of_keywords(test, column, rows),
+        (Test::Ints(any), ColumnView::Int(column)) | (Test::Moments(any), ColumnView::Datetime(column)) => {
+            of_numbers(column, rows, |n| any.contains(&n))
+        }
+        (Test::IntRange(least, most), ColumnView::Int(column))
+        | (Test::MomentRange(least, most), ColumnView::Datetime(column)) => {
+            if least > most {
+                return Bits::empty(rows);
+            }
+            // One comparison instead of two: what lies below wraps round to far above.
+            let width = most.wrapping_sub(*least).cast_unsigned();
+            of_numbers(column, rows, |n| n.wrapping_sub(*least).cast_unsigned() <= width)
+        }
+        (Test::Floats(any), ColumnView::Float(column)) => of_numbers(column, rows, |x| any.contains(&x)),
+        (Test::FloatRange(lower, upper), ColumnView::Float(column)) => {
+            of_numbers(column, rows, |x| (*lower, *upper).contains(&x))
+        }
+        (Test::Bools(any), ColumnView::Bool(column)) => {
+            Bits::from_rows(rows, |row| column.get(row).is_some_and(|b| any[usize::from(b)]))
+        }
+        (Test::Within(area), ColumnView::Geo(column)) => {
+            Bits::from_rows(rows, |row| column.get(row).is_some_and(|at| area.contains(at)))
+        }
         // The schema is fixed, so a column's type is the one that the predicate was bound to.
         _ => Bits::empty(rows),
     }
+}
+
+fn of_numbers<T: Copy>(column: &NumberColumn<'_, T>, rows: u32, holds: impl Fn(T) -> bool) -> Bits {
+    Bits::from_values(rows, column.values(), column.present(), holds)
+}
+
+fn of_keywords(test: &Test, column: &KeywordColumn<'_>, rows: u32) -> Bits {
+    let terms = match test {
+        Test::Keywords(any) => {
+            let mut terms: Vec<u32> = any.iter().filter_map(|word| column.find(word)).collect();
+            terms.sort_unstable();
+            return match terms[..] {
+                [] => Bits::empty(rows),
+                [one] => Bits::from_rows(rows, |row| column.terms_of(row).contains(&one)),
+                _ => Bits::from_rows(rows, |row| {
+                    let of_row = column.terms_of(row);
+                    of_row.iter().any(|term| terms.binary_search(term).is_ok())
+                }),
+            };
+        }
+        Test::KeywordRange(lower, upper) => first_term(column, lower)..end_term(column, upper),
+        Test::KeywordPrefix(prefix) => column.with_prefix(prefix),
+        _ => return Bits::empty(rows),
+    };
+    if terms.is_empty() {
+        return Bits::empty(rows);
+    }
+    Bits::from_rows(rows, |row| {
+        let of_row = column.terms_of(row);
+        of_row.iter().any(|term| terms.contains(&(*term as usize)))
+    })
 }
 
 fn first_term(column: &KeywordColumn<'_>, lower: &Bound<String>) -> usize {

@@ -1,8 +1,10 @@
 //! Which documents of a snapshot can be hits: live, and let through by the filter.
 
-use latewood_storage::Snapshot;
+use latewood_storage::{SegmentView, Snapshot};
 
+use super::bits::Bits;
 use super::evaluate::evaluate;
+use super::undeclared::Undeclared;
 use super::{Filter, Predicate};
 use crate::error::QueryError;
 
@@ -12,6 +14,7 @@ pub struct Matches {
     segments: Vec<SegmentMatches>,
     memtable: Vec<u32>,
     filtered: bool,
+    note: Option<String>,
 }
 
 /// The rows of one segment that can be hits.
@@ -27,18 +30,20 @@ impl Matches {
     /// Evaluates a filter over a snapshot; without one, all live documents match.
     ///
     /// # Errors
-    /// An unknown field, a value of the wrong type, a filter nested too deep, or a segment that cannot be read.
+    /// A field that is not declared and that no document has, a value of the wrong type, a filter nested too deep, or a
+    /// segment that cannot be read.
     pub fn evaluate(snapshot: &Snapshot, filter: Option<&Filter>) -> Result<Self, QueryError> {
         let predicate = filter
             .map(|filter| Predicate::bind(filter, snapshot.schema()))
             .transpose()?;
+        let mut undeclared = predicate.as_ref().and_then(Undeclared::of);
         let mut segments = Vec::with_capacity(snapshot.segments().len());
         for view in snapshot.segments() {
+            let mut bits = match &predicate {
+                Some(predicate) => Some(matching(predicate, view, undeclared.as_mut())?),
+                None => None,
+            };
             let rows = view.segment.len();
-            let mut bits = predicate
-                .as_ref()
-                .map(|p| evaluate(p, &view.segment))
-                .transpose()?;
             if !view.tombstones.is_empty() {
                 let live = bits.get_or_insert_with(|| Bits::full(rows));
                 for dead in view.tombstones.iter() {
@@ -47,21 +52,23 @@ impl Matches {
             }
             segments.push(SegmentMatches::new(rows, bits));
         }
-        let passes = |record: &latewood_storage::Record| match &predicate {
-            Some(predicate) => predicate.matches(&record.payload),
-            None => true,
-        };
-        let mut memtable: Vec<u32> = snapshot
-            .memtable()
-            .iter()
-            .filter(|(_, record)| passes(record))
-            .map(|(slot, _)| slot)
-            .collect();
+        let mut memtable = Vec::new();
+        for (slot, record) in snapshot.memtable().iter() {
+            if let Some(undeclared) = &mut undeclared {
+                undeclared.see(&record.payload);
+            }
+            let passes = predicate.as_ref().is_none_or(|p| p.matches(&record.payload));
+            memtable.extend(passes.then_some(slot));
+        }
         memtable.sort_unstable();
+        if let Some(undeclared) = &mut undeclared {
+            undeclared.check(snapshot)?;
+        }
         Ok(Self {
             segments,
             memtable,
             filtered: filter.is_some(),
+            note: undeclared.map(|undeclared| undeclared.note()),
         })
     }
 
@@ -80,6 +87,11 @@ impl Matches {
         self.filtered
     }
 
+    /// What is worth knowing of how it was evaluated: fields that are not indexed, and how many payloads were read for them.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// How many documents match.
     pub fn count(&self) -> u64 {
         self.segments
@@ -88,6 +100,37 @@ impl Matches {
             .sum::<u64>()
             + self.memtable.len() as u64
     }
+}
+
+/// The rows of a segment that satisfy a predicate. Payloads are read where the columns leave it open.
+fn matching(
+    predicate: &Predicate,
+    view: &SegmentView,
+    undeclared: Option<&mut Undeclared>,
+) -> Result<Bits, QueryError> {
+    let known = evaluate(predicate, &view.segment)?;
+    let mut bits = known.yes;
+    if let Some((maybe, undeclared)) = known.maybe.zip(undeclared) {
+        const RELIEVE: u64 = 1 << 12;
+        let open = maybe.and(&bits.clone().not());
+        let live = open
+            .iter_in(0..view.segment.len())
+            .filter(|row| view.is_live(*row));
+        let mut read = 0u64;
+        view.segment.payloads(live, |row, payload| {
+            read += 1;
+            if read.is_multiple_of(RELIEVE) {
+                view.segment.relieve();
+            }
+            undeclared.see(&payload);
+            if predicate.matches(&payload) {
+                bits.set(row);
+            }
+            true
+        })?;
+        undeclared.count(read);
+    }
+    Ok(bits)
 }
 
 impl SegmentMatches {
@@ -131,8 +174,12 @@ impl SegmentMatches {
 
     /// The matching rows of a range, ascending.
     pub fn iter_in(&self, range: std::ops::Range<u32>) -> impl Iterator<Item = u32> + '_ {
-        let range = range.start..range.end.min(self.rows);
-        range.filter(|ordinal| self.bits.as_ref().is_none_or(|bits| bits.contains(*ordinal)))
+        let all = match self.bits {
+            Some(_) => 0..0,
+            None => range.start..range.end.min(self.rows),
+        };
+        let some = self.bits.iter().flat_map(move |bits| bits.iter_in(range.clone()));
+        all.chain(some)
     }
 
     /// The matching rows, ascending.
@@ -141,90 +188,9 @@ impl SegmentMatches {
     }
 }
 
-/// One bit a row.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bits {
-    rows: u32,
-    words: Vec<u64>,
-}
-
-impl Bits {
-    pub(super) fn empty(rows: u32) -> Self {
-        Self {
-            rows,
-            words: vec![0; rows.div_ceil(64) as usize],
-        }
-    }
-
-    pub(super) fn full(rows: u32) -> Self {
-        Self::empty(rows).not()
-    }
-
-    /// The rows for which `holds` is true.
-    pub(super) fn from_rows(rows: u32, holds: impl Fn(u32) -> bool) -> Self {
-        let mut out = Self::empty(rows);
-        for row in 0..rows {
-            out.words[(row / 64) as usize] |= u64::from(holds(row)) << (row % 64);
-        }
-        out
-    }
-
-    fn contains(&self, row: u32) -> bool {
-        self.words
-            .get((row / 64) as usize)
-            .is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    fn clear(&mut self, row: u32) {
-        if let Some(word) = self.words.get_mut((row / 64) as usize) {
-            *word &= !(1 << (row % 64));
-        }
-    }
-
-    fn count(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
-    }
-
-    pub(super) fn and(mut self, other: &Self) -> Self {
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word &= other;
-        }
-        self
-    }
-
-    pub(super) fn or(mut self, other: &Self) -> Self {
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word |= other;
-        }
-        self
-    }
-
-    pub(super) fn not(mut self) -> Self {
-        for word in &mut self.words {
-            *word = !*word;
-        }
-        if let (Some(last), true) = (self.words.last_mut(), !self.rows.is_multiple_of(64)) {
-            *last &= (1 << (self.rows % 64)) - 1;
-        }
-        self
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bits_count_and_negate_without_touching_rows_that_are_not_there() {
-        for rows in [0, 1, 63, 64, 65, 130] {
-            let even = Bits::from_rows(rows, |row| row % 2 == 0);
-            assert_eq!(even.count(), rows.div_ceil(2));
-            assert_eq!(even.clone().not().count(), rows / 2);
-            assert_eq!(Bits::full(rows).count(), rows);
-            assert_eq!(even.clone().and(&even.clone().not()).count(), 0);
-            assert_eq!(even.clone().or(&even.not()).count(), rows);
-        }
-    }
 
     #[test]
     fn rows_of_a_segment() {

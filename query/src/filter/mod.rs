@@ -3,16 +3,23 @@
 //! A filter is written as text (`section = "python" and year >= 2020`) or built (`Filter::eq("section", "python")`).
 //! A document without the field matches no comparison of it, and so it does match the comparison's negation.
 
+mod area;
 mod bind;
+mod bits;
 mod display;
 mod evaluate;
 mod lexer;
 mod matches;
 mod parse;
+mod test;
+mod undeclared;
+mod untyped;
 mod value;
 
+pub(crate) use area::Area;
 pub(crate) use bind::Predicate;
 pub use matches::{Matches, SegmentMatches};
+pub(crate) use test::Test;
 pub use value::Value;
 
 use std::ops::{Bound, RangeBounds};
@@ -48,6 +55,40 @@ pub enum Filter {
         field: String,
         /// Where it must lie.
         bounds: Bounds,
+    },
+    /// A string begins with this, by its bytes; of an array, one of its strings does.
+    Prefix {
+        /// The payload field.
+        field: String,
+        /// How it begins.
+        prefix: String,
+    },
+    /// The place is at most so many metres from another, on a sphere.
+    #[serde(rename = "geo_radius")]
+    GeoRadius {
+        /// The payload field.
+        field: String,
+        /// Latitude of the centre in degrees, -90 to 90.
+        lat: f64,
+        /// Longitude of the centre in degrees, -180 to 180.
+        lon: f64,
+        /// The radius; at least 0.
+        metres: f64,
+    },
+    /// The place lies in a box of latitudes and longitudes, its edges included. A box whose east is less than its west
+    /// crosses the antimeridian.
+    #[serde(rename = "geo_box")]
+    GeoBox {
+        /// The payload field.
+        field: String,
+        /// The least latitude in degrees.
+        south: f64,
+        /// The longitude at which it begins, going east.
+        west: f64,
+        /// The largest latitude in degrees.
+        north: f64,
+        /// The longitude at which it ends.
+        east: f64,
     },
     /// The field has a value: it is there, not null, and no empty array.
     Exists {
@@ -196,6 +237,58 @@ impl Filter {
         Self::Range {
             field: field.into(),
             bounds,
+        }
+    }
+
+    /// The field is an array that contains the value, or is the value: what [`Filter::eq`] asks as well.
+    pub fn contains(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::eq(field, value)
+    }
+
+    /// The field is an array that contains one of the values: what [`Filter::is_in`] asks as well.
+    pub fn contains_any<V: Into<Value>>(
+        field: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::is_in(field, values)
+    }
+
+    /// The field is an array that contains all of the values.
+    pub fn contains_all<V: Into<Value>>(
+        field: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        let field = field.into();
+        Self::all(values.into_iter().map(|value| Self::eq(field.clone(), value)))
+    }
+
+    /// The field is a string that begins like this, or an array of which one does.
+    pub fn prefix(field: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self::Prefix {
+            field: field.into(),
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The field is a place at most `metres` from (`lat`, `lon`), in degrees.
+    pub fn geo_radius(field: impl Into<String>, (lat, lon): (f64, f64), metres: f64) -> Self {
+        Self::GeoRadius {
+            field: field.into(),
+            lat,
+            lon,
+            metres,
+        }
+    }
+
+    /// The field is a place between (south, west) and (north, east), in degrees; across the antimeridian where east is less
+    /// than west.
+    pub fn geo_box(field: impl Into<String>, (south, west): (f64, f64), (north, east): (f64, f64)) -> Self {
+        Self::GeoBox {
+            field: field.into(),
+            south,
+            west,
+            north,
+            east,
         }
     }
 

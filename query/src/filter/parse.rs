@@ -6,6 +6,10 @@
 //! unary      = "not" unary | primary
 //! primary    = "(" filter ")" | ("all" | "any") "(" [ filter { "," filter } ] ")" | "exists" "(" field ")"
 //!            | field compare value | field [ "not" ] "in" "(" [ value { "," value } ] ")"
+//!            | field [ "not" ] "prefix" string
+//!            | field [ "not" ] "contains" ( value | ( "any" | "all" ) "(" [ value { "," value } ] ")" )
+//!            | "geo_radius" "(" field "," lat "," lon "," metres ")"
+//!            | "geo_box" "(" field "," south "," west "," north "," east ")"
 //!            | value order field [ order value ]
 //! ```
 
@@ -141,6 +145,14 @@ impl Parser {
                 self.expect(&Token::Close, "the closing `)`")?;
                 Ok(Filter::Exists { field })
             }
+            Token::Word(word) if self.at_call() && word.eq_ignore_ascii_case("geo_radius") => {
+                let (field, [lat, lon, metres]) = self.region()?;
+                Ok(Filter::geo_radius(field, (lat, lon), metres))
+            }
+            Token::Word(word) if self.at_call() && word.eq_ignore_ascii_case("geo_box") => {
+                let (field, [south, west, north, east]) = self.region()?;
+                Ok(Filter::geo_box(field, (south, west), (north, east)))
+            }
             Token::Word(word) if is_keyword(&word) && !is_bool(&word) => Err(self.error(CONDITION)),
             Token::Word(word) if !is_bool(&word) => self.comparison(),
             Token::Field(_) => self.comparison(),
@@ -162,6 +174,30 @@ impl Parser {
         }
         self.at += 1;
         Ok(group(filters))
+    }
+
+    /// Whether a parenthesis follows the word, which is then no field.
+    fn at_call(&self) -> bool {
+        matches!(self.tokens.get(self.at + 1), Some((_, Token::Open)))
+    }
+
+    /// `geo_box(field, 1, 2, 3, 4)`.
+    fn region<const N: usize>(&mut self) -> Result<(String, [f64; N]), QueryError> {
+        self.at += 2;
+        let field = self.field()?;
+        let mut numbers = [0.0; N];
+        for number in &mut numbers {
+            self.expect(&Token::Comma, "`,` and a number")?;
+            *number = match *self.peek() {
+                #[expect(clippy::cast_precision_loss, reason = "degrees and metres are small")]
+                Token::Int(n) => n as f64,
+                Token::Float(x) => x,
+                _ => return Err(self.error("a number, of degrees or metres")),
+            };
+            self.at += 1;
+        }
+        self.expect(&Token::Close, "the closing `)`")?;
+        Ok((field, numbers))
     }
 
     fn field(&mut self) -> Result<String, QueryError> {
@@ -189,27 +225,24 @@ impl Parser {
         Ok(value)
     }
 
-    /// `field = value`, `field < value`, `field in (...)`, `field not in (...)`.
+    /// `field = value`, `field < value`, `field in (...)`, `field not in (...)`, `field prefix "a"`, `field contains 1`.
     fn comparison(&mut self) -> Result<Filter, QueryError> {
         let field = self.field()?;
-        if self.eat_word("in") {
-            return Ok(Filter::In {
-                field,
-                values: self.values()?,
-            });
+        if self.eat_word("not") {
+            let filter = self.membership(field)?;
+            return match filter {
+                Ok(filter) => Ok(!filter),
+                Err(_) => Err(self.error("`in`, `contains` or `prefix` after `not`")),
+            };
         }
-        if self.at_word("not") {
-            self.at += 1;
-            if !self.eat_word("in") {
-                return Err(self.error("`in` after `not`"));
-            }
-            return Ok(!Filter::In {
-                field,
-                values: self.values()?,
-            });
-        }
+        let field = match self.membership(field)? {
+            Ok(filter) => return Ok(filter),
+            Err(field) => field,
+        };
         let Token::Operator(operator) = *self.peek() else {
-            return Err(self.error("a comparison (=, !=, <, <=, >, >=, in) after the field"));
+            return Err(
+                self.error("a comparison (=, !=, <, <=, >, >=, in, contains, prefix) after the field")
+            );
         };
         self.at += 1;
         let value = self.value()?;
@@ -221,6 +254,33 @@ impl Parser {
             Operator::Gt => Filter::gt(field, value),
             Operator::Gte => Filter::gte(field, value),
         })
+    }
+
+    /// What `in`, `contains` or `prefix` says of a field; the field itself where none of them follows.
+    fn membership(&mut self, field: String) -> Result<Result<Filter, String>, QueryError> {
+        if self.eat_word("in") {
+            return Ok(Ok(Filter::In {
+                field,
+                values: self.values()?,
+            }));
+        }
+        if self.eat_word("prefix") {
+            let Token::Str(prefix) = self.peek().clone() else {
+                return Err(self.error("a string in quotes, with which the field begins"));
+            };
+            self.at += 1;
+            return Ok(Ok(Filter::Prefix { field, prefix }));
+        }
+        if self.eat_word("contains") {
+            if self.eat_word("any") {
+                return Ok(Ok(Filter::contains_any(field, self.values()?)));
+            }
+            if self.eat_word("all") {
+                return Ok(Ok(Filter::contains_all(field, self.values()?)));
+            }
+            return Ok(Ok(Filter::contains(field, self.value()?)));
+        }
+        Ok(Err(field))
     }
 
     fn values(&mut self) -> Result<Vec<Value>, QueryError> {
@@ -342,6 +402,32 @@ mod tests {
         assert_eq!(Filter::parse("2.5 <= a").unwrap(), Filter::gte("a", 2.5));
         assert_eq!(Filter::parse("`in` = true").unwrap(), Filter::eq("in", true));
         assert_eq!(Filter::parse("a = -1e3").unwrap(), Filter::eq("a", -1000.0));
+        assert_eq!(Filter::parse("a contains 1").unwrap(), Filter::eq("a", 1));
+        assert_eq!(
+            Filter::parse("a contains any (1, 2)").unwrap(),
+            Filter::is_in("a", [1, 2])
+        );
+        assert_eq!(
+            Filter::parse("a not contains ALL (1, 2)").unwrap(),
+            !Filter::all([Filter::eq("a", 1), Filter::eq("a", 2)])
+        );
+        assert_eq!(
+            Filter::parse("a not prefix 'x'").unwrap(),
+            !Filter::prefix("a", "x")
+        );
+        assert_eq!(
+            Filter::parse("Geo_Radius(a, 1, -2.5, 3e3)").unwrap(),
+            Filter::geo_radius("a", (1.0, -2.5), 3000.0)
+        );
+        // Words that only mean something behind a field or before a parenthesis are fields elsewhere.
+        assert_eq!(
+            Filter::parse("contains = 1 and prefix = 2 and geo_box = 3").unwrap(),
+            Filter::all([
+                Filter::eq("contains", 1),
+                Filter::eq("prefix", 2),
+                Filter::eq("geo_box", 3),
+            ])
+        );
     }
 
     #[test]
@@ -363,6 +449,11 @@ mod tests {
         assert_eq!(failure("and").0, 1);
         assert_eq!(failure("a = 1)").0, 6);
         assert_eq!(failure("a = ;").0, 5);
+        assert_eq!(failure("a prefix 1").0, 10);
+        assert_eq!(failure("a contains").0, 11);
+        assert_eq!(failure("a not = 1").0, 7);
+        assert_eq!(failure("geo_radius(a, 1, 2)").0, 19);
+        assert_eq!(failure("geo_box(a, 1, \"x\", 2, 3)").0, 15);
     }
 
     #[test]
@@ -418,6 +509,21 @@ mod tests {
             (field.clone(), prop::collection::vec(value(), 0..4))
                 .prop_map(|(field, values)| Filter::In { field, values }),
             (field.clone(), bounds).prop_map(|(field, bounds)| Filter::Range { field, bounds }),
+            (field.clone(), any::<String>()).prop_map(|(field, prefix)| Filter::prefix(field, prefix)),
+            (field.clone(), -90.0..=90.0, -180.0..=180.0, 0.0..1e7)
+                .prop_map(|(field, lat, lon, metres)| Filter::geo_radius(field, (lat, lon), metres)),
+            (
+                field.clone(),
+                -90.0..=90.0,
+                -180.0..=180.0,
+                -90.0..=90.0,
+                -180.0..=180.0
+            )
+                .prop_map(|(field, south, west, north, east)| Filter::geo_box(
+                    field,
+                    (south, west),
+                    (north, east)
+                )),
             field.prop_map(|field| Filter::Exists { field }),
         ];
         leaf.prop_recursive(6, 40, 4, |inner| {
@@ -442,7 +548,7 @@ mod tests {
         }
 
         #[test]
-        fn no_soup_of_words_panics(words in prop::collection::vec("(a|and|or|not|in|\\(|\\)|,|<|=|1|\"x\"|true|all|exists|`b`)", 0..20)) {
+        fn no_soup_of_words_panics(words in prop::collection::vec("(a|and|or|not|in|\\(|\\)|,|<|=|1|\"x\"|true|all|any|exists|contains|prefix|geo_box|geo_radius|`b`)", 0..20)) {
             drop(Filter::parse(&words.join(" ")));
         }
     }

@@ -31,7 +31,7 @@ impl fmt::Display for Value {
 }
 
 /// Writes a string in double quotes with the escapes that the lexer reads.
-fn write_string(f: &mut fmt::Formatter<'_>, s: &str) -> fmt::Result {
+pub(super) fn write_string(f: &mut fmt::Formatter<'_>, s: &str) -> fmt::Result {
     use fmt::Write;
     f.write_char('"')?;
     for c in s.chars() {

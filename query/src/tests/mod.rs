@@ -4,6 +4,7 @@ mod exhaustive;
 mod filters;
 mod harness;
 mod indexes;
+mod language;
 mod lexical;
 mod named;
 mod shaped;

@@ -327,6 +327,32 @@ impl<'a> Documents<'a> {
         })
     }
 
+    /// Reads the payloads of ascending rows, each block once.
+    pub(crate) fn payloads(
+        self,
+        ordinals: impl Iterator<Item = u32>,
+        mut visit: impl FnMut(u32, Payload) -> bool,
+    ) -> Result<()> {
+        let mut open: Option<(usize, std::ops::Range<u32>, Rows)> = None;
+        for ordinal in ordinals {
+            if !open
+                .as_ref()
+                .is_some_and(|(_, range, _)| range.contains(&ordinal))
+            {
+                let index = self.block_of(ordinal)?;
+                open = Some((index, self.rows_of(index)?, self.block(index)?));
+            }
+            let Some((index, _, rows)) = &open else { continue };
+            let payload = rows
+                .get(ordinal)
+                .and_then(|document| parse_payload(document.payload));
+            if !visit(ordinal, payload.ok_or_else(|| self.bad_row(*index, ordinal))?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every block.
     pub(crate) fn verify(self) -> Result<()> {
         for index in 0..self.blocks()?.len() {

@@ -77,6 +77,8 @@ fn field_number(kind: FieldType) -> u8 {
         FieldType::Int => 1,
         FieldType::Float => 2,
         FieldType::Bool => 3,
+        FieldType::Datetime => 4,
+        FieldType::Geo => 5,
     }
 }
 

@@ -49,7 +49,7 @@ pub use codebook::Codebook;
 pub(crate) use codebook::codebook_number;
 pub use coded::CodedBlock;
 pub(crate) use coded::{CodedSource, write_coded_segment};
-pub use columns::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
+pub use columns::{BoolColumn, ColumnView, GeoColumn, KeywordColumn, NumberColumn};
 pub use component::Component;
 pub use dense::NamedRows;
 pub(crate) use distortion::Distortion;

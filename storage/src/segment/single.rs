@@ -26,7 +26,7 @@ use crate::schema::{FieldSpec, FieldType};
 /// Rows that are looked at one by one at most.
 const ROWS: u32 = 2000;
 /// Columns that are looked at; there must be so many.
-const FIELDS: usize = 2;
+const FIELDS: usize = 4;
 /// No schema has more.
 const MOST_DIM: usize = 1 << 16;
 
@@ -125,6 +125,8 @@ fn read_column(columns: Columns<'_>, index: usize, rows: &Range<u32>) -> Result<
         FieldType::Int,
         FieldType::Float,
         FieldType::Bool,
+        FieldType::Datetime,
+        FieldType::Geo,
     ];
     let read = kinds.map(|kind| read_column_as(columns, index, kind, rows.clone()));
     read.into_iter().reduce(Result::or).unwrap_or(Ok(()))
@@ -145,6 +147,8 @@ fn read_column_as(columns: Columns<'_>, index: usize, kind: FieldType, rows: Ran
         ColumnView::Int(column) => rows.for_each(|row| _ = black_box(column.get(row))),
         ColumnView::Float(column) => rows.for_each(|row| _ = black_box(column.get(row))),
         ColumnView::Bool(column) => rows.for_each(|row| _ = black_box(column.get(row))),
+        ColumnView::Datetime(column) => rows.for_each(|row| _ = black_box(column.get(row))),
+        ColumnView::Geo(column) => rows.for_each(|row| _ = black_box(column.get(row))),
     }
     Ok(())
 }

@@ -183,6 +183,18 @@ impl Segment {
         self.documents()?.payload(ordinal)
     }
 
+    /// Reads the payloads of ascending rows, each block of documents once, until `visit` says no.
+    ///
+    /// # Errors
+    /// Damage to a block of documents that holds one of them.
+    pub fn payloads(
+        &self,
+        ordinals: impl Iterator<Item = u32>,
+        visit: impl FnMut(u32, Payload) -> bool,
+    ) -> Result<()> {
+        self.documents()?.payloads(ordinals, visit)
+    }
+
     /// The dense vectors; `None` when the schema has none.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use super::{Part, words};
 use crate::backend::StorageBackend;
 use crate::document::Payload;
 use crate::error::Result;
+use crate::field::{datetime_of, field_of, geo_of};
 use crate::schema::{FieldSpec, FieldType};
 use crate::segment::component::Component;
 use crate::segment::writer::{ComponentWriter, Finished};
@@ -31,6 +32,8 @@ enum Builder {
     Int(NumberBuilder<i64>),
     Float(NumberBuilder<f64>),
     Bool(NumberBuilder<u8>),
+    Datetime(NumberBuilder<i64>),
+    Geo(NumberBuilder<[f64; 2]>),
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +61,7 @@ impl ColumnsWriter {
     /// Appends the next row.
     pub(crate) fn push(&mut self, payload: &Payload) -> Result<()> {
         for (name, builder) in &mut self.fields {
-            builder.push(self.rows, payload.get(name.as_str()))?;
+            builder.push(self.rows, field_of(payload, name))?;
         }
         self.rows += 1;
         Ok(())
@@ -102,6 +105,8 @@ impl Builder {
             FieldType::Int => Self::Int(NumberBuilder::new()),
             FieldType::Float => Self::Float(NumberBuilder::new()),
             FieldType::Bool => Self::Bool(NumberBuilder::new()),
+            FieldType::Datetime => Self::Datetime(NumberBuilder::new()),
+            FieldType::Geo => Self::Geo(NumberBuilder::new()),
         }
     }
 
@@ -116,6 +121,8 @@ impl Builder {
             Self::Int(b) => b.push(row, value.and_then(Value::as_i64)),
             Self::Float(b) => b.push(row, value.and_then(Value::as_f64)),
             Self::Bool(b) => b.push(row, value.and_then(Value::as_bool).map(u8::from)),
+            Self::Datetime(b) => b.push(row, value.and_then(datetime_of)),
+            Self::Geo(b) => b.push(row, value.and_then(geo_of).map(|at| [at.lat, at.lon])),
         }
     }
 
@@ -127,6 +134,8 @@ impl Builder {
             (Self::Int(b), ColumnView::Int(c)) => b.push(row, c.get(ordinal)),
             (Self::Float(b), ColumnView::Float(c)) => b.push(row, c.get(ordinal)),
             (Self::Bool(b), ColumnView::Bool(c)) => b.push(row, c.get(ordinal).map(u8::from)),
+            (Self::Datetime(b), ColumnView::Datetime(c)) => b.push(row, c.get(ordinal)),
+            (Self::Geo(b), ColumnView::Geo(c)) => b.push(row, c.get(ordinal).map(|at| [at.lat, at.lon])),
             (builder, _) => builder.push(row, None),
         }
     }
@@ -137,6 +146,8 @@ impl Builder {
             Self::Int(b) => Ok(b.finish()),
             Self::Float(b) => Ok(b.finish()),
             Self::Bool(b) => Ok(b.finish()),
+            Self::Datetime(b) => Ok(b.finish()),
+            Self::Geo(b) => Ok(b.finish()),
         }
     }
 }

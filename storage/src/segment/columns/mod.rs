@@ -8,7 +8,7 @@ mod view;
 
 pub(crate) use build::ColumnsWriter;
 pub(crate) use view::Columns;
-pub use view::{BoolColumn, ColumnView, KeywordColumn, NumberColumn};
+pub use view::{BoolColumn, ColumnView, GeoColumn, KeywordColumn, NumberColumn};
 
 /// The sections of a column; its first is `field * PARTS + 1`.
 #[derive(Clone, Copy, Debug)]

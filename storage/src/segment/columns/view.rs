@@ -4,6 +4,7 @@ use bytemuck::AnyBitPattern;
 
 use super::{Part, words};
 use crate::error::Result;
+use crate::field::GeoPoint;
 use crate::schema::{FieldSpec, FieldType};
 use crate::segment::reader::ComponentFile;
 
@@ -18,6 +19,10 @@ pub enum ColumnView<'a> {
     Float(NumberColumn<'a, f64>),
     /// Booleans.
     Bool(BoolColumn<'a>),
+    /// Moments, in microseconds since 1970.
+    Datetime(NumberColumn<'a, i64>),
+    /// Places.
+    Geo(GeoColumn<'a>),
 }
 
 /// Strings: a sorted dictionary of terms, and the terms of each row.
@@ -83,6 +88,21 @@ impl<'a> KeywordColumn<'a> {
         low
     }
 
+    /// The numbers of the terms that begin like this.
+    pub fn with_prefix(&self, prefix: &str) -> std::ops::Range<usize> {
+        let start = self.lower_bound(prefix);
+        let (mut low, mut high) = (start, self.num_terms());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if u32::try_from(middle).is_ok_and(|n| self.term(n).starts_with(prefix)) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        start..low
+    }
+
     /// The numbers of a row's terms, ascending; empty when the row has none.
     pub fn terms_of(&self, row: u32) -> &'a [u32] {
         let row = row as usize;
@@ -105,7 +125,17 @@ pub struct NumberColumn<'a, T> {
     present: &'a [u64],
 }
 
-impl<T: Copy> NumberColumn<'_, T> {
+impl<'a, T: Copy> NumberColumn<'a, T> {
+    /// One value a row; that of a row without one means nothing.
+    pub fn values(&self) -> &'a [T] {
+        self.values
+    }
+
+    /// One bit a row, from the lowest of the first word on: whether it has a value.
+    pub fn present(&self) -> &'a [u64] {
+        self.present
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -133,6 +163,11 @@ impl<T: Copy> NumberColumn<'_, T> {
 pub struct BoolColumn<'a>(NumberColumn<'a, u8>);
 
 impl BoolColumn<'_> {
+    /// One bit a row, from the lowest of the first word on: whether it has a value.
+    pub fn present(&self) -> &[u64] {
+        self.0.present
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -146,6 +181,32 @@ impl BoolColumn<'_> {
     /// The value of a row, if it has one.
     pub fn get(&self, row: u32) -> Option<bool> {
         self.0.get(row).map(|v| v != 0)
+    }
+}
+
+/// Places, at most one a row.
+#[derive(Clone, Copy, Debug)]
+pub struct GeoColumn<'a>(NumberColumn<'a, [f64; 2]>);
+
+impl GeoColumn<'_> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The place of a row, if it has one.
+    pub fn get(&self, row: u32) -> Option<GeoPoint> {
+        self.0.get(row).and_then(|[lat, lon]| GeoPoint::new(lat, lon))
+    }
+
+    /// One bit a row, from the lowest of the first word on: whether it has a place.
+    pub fn present(&self) -> &[u64] {
+        self.0.present
     }
 }
 
@@ -174,6 +235,8 @@ impl<'a> Columns<'a> {
             FieldType::Int => ColumnView::Int(self.numbers(index)?),
             FieldType::Float => ColumnView::Float(self.numbers(index)?),
             FieldType::Bool => ColumnView::Bool(BoolColumn(self.numbers(index)?)),
+            FieldType::Datetime => ColumnView::Datetime(self.numbers(index)?),
+            FieldType::Geo => ColumnView::Geo(GeoColumn(self.numbers(index)?)),
         })
     }
 

@@ -99,7 +99,7 @@ impl Whole {
                 note(error);
             }
         }
-        for field in ["lang", "tags", "year", "price", "open"] {
+        for field in ["lang", "tags", "year", "price", "open", "when", "at"] {
             let read = |column: Option<ColumnView<'_>>| match column.unwrap() {
                 ColumnView::Keyword(c) => (0..91)
                     .map(|r| c.terms_of(r).iter().map(|&t| c.term(t).len()).sum::<usize>())
@@ -107,6 +107,8 @@ impl Whole {
                 ColumnView::Int(c) => (0..91).filter_map(|r| c.get(r)).count(),
                 ColumnView::Float(c) => (0..91).filter_map(|r| c.get(r)).count(),
                 ColumnView::Bool(c) => (0..91).filter_map(|r| c.get(r)).count(),
+                ColumnView::Datetime(c) => (0..91).filter_map(|r| c.get(r)).count(),
+                ColumnView::Geo(c) => (0..91).filter_map(|r| c.get(r)).count(),
             };
             segment
                 .column(field)

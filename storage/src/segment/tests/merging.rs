@@ -211,6 +211,12 @@ fn damaged_columns_come_back_from_the_payloads() {
         panic!()
     };
     assert_eq!(year.get(1), Some(1901));
+    let (Some(ColumnView::Datetime(when)), Some(ColumnView::Geo(at))) =
+        (merged.column("when").unwrap(), merged.column("at").unwrap())
+    else {
+        panic!()
+    };
+    assert!(when.get(1).is_some() && at.get(1).is_some() && at.get(2).is_none());
 }
 
 #[test]

@@ -71,6 +71,9 @@ fn schema(codec: DenseCodec, bits: u8, original: Option<OriginalCodec>) -> Schem
             field("year", FieldType::Int),
             field("price", FieldType::Float),
             field("open", FieldType::Bool),
+            field("when", FieldType::Datetime),
+            field("at", FieldType::Geo),
+            field("maker.name", FieldType::Keyword),
         ],
         lexical: Some(LexicalSpec::default()),
         vectors: vec![
@@ -144,7 +147,11 @@ fn record(n: u64) -> Record {
     });
     let payload = match n % 5 {
         0 => json!({}),
-        1 => json!({ "lang": "de", "tags": ["b", "a", "b"], "year": 1900 + n, "price": 1.5, "open": true }),
+        1 => json!({
+            "lang": "de", "tags": ["b", "a", "b"], "year": 1900 + n, "price": 1.5, "open": true,
+            "when": format!("20{:02}-02-03T04:05:06.5Z", n % 100), "maker": { "name": "Ada" },
+            "at": { "lat": 52.5, "lon": (n % 180) as f64 },
+        }),
         2 => {
             json!({ "lang": "日本語", "tags": [], "year": -5, "price": 3, "open": false, "other": { "deep": [1, null] } })
         }

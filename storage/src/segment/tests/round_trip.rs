@@ -182,6 +182,17 @@ fn columns_hold_what_the_payload_says() {
     let ColumnView::Bool(open) = column("open") else {
         panic!()
     };
+    let (ColumnView::Datetime(when), ColumnView::Geo(at)) = (column("when"), column("at")) else {
+        panic!()
+    };
+    let ColumnView::Keyword(maker) = column("maker.name") else {
+        panic!()
+    };
+    assert_eq!(when.get(1), crate::parse_datetime("2001-02-03T04:05:06.5Z"));
+    assert_eq!(at.get(6), crate::GeoPoint::new(52.5, 6.0));
+    assert_eq!(maker.term(maker.terms_of(11)[0]), "Ada");
+    assert_eq!((maker.with_prefix("A"), maker.with_prefix("B")), (0..1, 1..1));
+    assert_eq!((when.get(2), at.get(0), maker.terms_of(3).len()), (None, None, 0));
     assert!(segment.column("other").unwrap().is_none());
     for (row, record) in (0..).zip(&records) {
         let value = |name: &str| record.payload.get(name);
