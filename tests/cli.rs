@@ -504,3 +504,125 @@ fn a_full_disk_is_an_error() {
     latewood(&["ingest", &db, "own", "--dense", &place.path("dense.npy")]).ok();
     assert!(refused(&["export", &db, "own", "--vectors", "--out", "/dev/full"]).contains("/dev/full"));
 }
+
+#[test]
+fn filters_facets_and_orders() {
+    let place = Workplace::new();
+    let db = place.db();
+    let fields = ["lang:keyword", "year:int", "when:datetime", "at:geo"];
+    let declared = fields.iter().flat_map(|field| ["--field", field]);
+    let create = ["create", &db, "notes", "--encoder", "tiny"];
+    latewood(&create.into_iter().chain(declared).collect::<Vec<_>>()).ok();
+    let lines = place.path("notes.jsonl");
+    let cities = [(52.5, 13.4), (48.9, 2.4), (-18.1, 178.4), (35.7, 139.7)];
+    let text: String = (0..40)
+        .map(|n| {
+            let (lat, lon) = cities[n % 4];
+            let (lang, year, colour) = (["de", "en"][n % 2], 2000 + n % 10, ["red", "blue"][n % 2]);
+            serde_json::json!({
+                "_id": format!("n{n:02}"), "text": format!("note number {n}"), "lang": lang, "year": year,
+                "when": format!("2024-05-{:02}T00:00:00+02:00", n % 20 + 1), "at": { "lat": lat, "lon": lon },
+                "author": { "name": format!("author {}", n % 3) }, "colour": colour,
+            })
+            .to_string()
+                + "\n"
+        })
+        .collect();
+    std::fs::write(&lines, text).unwrap();
+    latewood(&["ingest", &db, "notes", &lines]).ok();
+
+    let scan = |filter: &str| {
+        let scan = ["scan", &db, "notes", "-k", "100", "--filter", filter, "--json"];
+        latewood(&scan).ok().json().as_array().unwrap().len()
+    };
+    assert_eq!(scan("geo_radius(at, 52.52, 13.405, 20000)"), 10);
+    assert_eq!(scan("geo_box(at, -20, 170, -15, -170)"), 10);
+    assert_eq!(scan("when < \"2024-05-02\""), 4);
+    assert_eq!(scan("author.name = \"author 2\" and lang prefix \"d\""), 7);
+
+    let newest = [
+        "scan",
+        &db,
+        "notes",
+        "--order-by",
+        "when:desc",
+        "-k",
+        "2",
+        "--json",
+    ];
+    let newest = latewood(&newest).ok().json();
+    assert_eq!(
+        (&newest[0]["id"], &newest[1]["id"]),
+        (&"n19".into(), &"n39".into())
+    );
+    assert_eq!(latewood(&["scan", &db, "notes"]).ok().stdout.lines().count(), 10);
+
+    let counts = latewood(&[
+        "facets",
+        &db,
+        "notes",
+        "lang",
+        "--filter",
+        "year < 2003",
+        "--json",
+    ])
+    .ok()
+    .json();
+    assert_eq!(
+        counts["values"][0],
+        serde_json::json!({ "value": "de", "count": 8 })
+    );
+    assert_eq!(
+        (&counts["documents"], &counts["missing"]),
+        (&12.into(), &0.into())
+    );
+    let counts = latewood(&["facets", &db, "notes", "colour", "-k", "1"])
+        .ok()
+        .stdout;
+    assert!(counts.contains("20  blue") && !counts.contains("red"), "{counts}");
+    assert!(
+        counts.contains("`colour` is not indexed: 40 payloads read"),
+        "{counts}"
+    );
+
+    let search = [
+        "search",
+        &db,
+        "notes",
+        "note",
+        "--filter",
+        "colour = \"red\"",
+        "--order-by",
+        "year",
+    ];
+    let analyzed = latewood(&[&search[..], &["--analyze"]].concat()).ok().stdout;
+    assert!(
+        analyzed.contains("`colour` is not indexed: 40 payloads read"),
+        "{analyzed}"
+    );
+    let hits = latewood(&[&search[..], &["--json"]].concat()).ok().json();
+    let years: Vec<i64> = hits
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|h| h["payload"]["year"].as_i64())
+        .collect();
+    assert!(years.len() == 10 && years.is_sorted(), "{years:?}");
+    let exact = latewood(&["pairs", &db, "notes", "-k", "3", "--exact", "--json"])
+        .ok()
+        .json();
+    let by_index = latewood(&["pairs", &db, "notes", "-k", "3", "--json"])
+        .ok()
+        .json();
+    assert_eq!(exact.as_array().unwrap().len(), 3);
+    assert_eq!(
+        exact, by_index,
+        "no segment is large enough for a graph: all are scanned"
+    );
+    let refused = latewood(&["facets", &db, "notes", "colr"]);
+    assert!(
+        refused.stderr.contains("`colr`") && refused.stderr.contains("`year`"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -46,6 +46,11 @@ impl Columns {
             .map(|document| mean(&document.to_f32(), dim))
             .collect();
         let asked: Vec<Vec<f32>> = queries.iter().map(|query| mean(query, dim)).collect();
+        Self::of(&means, &asked)
+    }
+
+    /// Of unit vectors. The points are the first queries.
+    pub(crate) fn of(means: &[Vec<f32>], asked: &[Vec<f32>]) -> Self {
         let points = &asked[..POINTS.min(asked.len())];
         let nearest = |query: &Vec<f32>| {
             let scores = points.iter().map(|point| dot(point, query));
@@ -57,7 +62,7 @@ impl Columns {
         let mut random = Random::new(0x0066_696c_7465_7273, 0);
         let drawn: Vec<f32> = means.iter().map(|_| random.unit() as f32).collect();
         Self {
-            documents: documents.len(),
+            documents: means.len(),
             random: places(&drawn),
             near: points
                 .iter()
@@ -72,7 +77,7 @@ impl Columns {
     }
 
     /// Names and values of a document.
-    pub(crate) fn of(&self, document: usize) -> impl Iterator<Item = (String, u64)> {
+    pub(crate) fn values(&self, document: usize) -> impl Iterator<Item = (String, u64)> {
         let columns = std::iter::once(&self.random).chain(&self.near);
         self.names()
             .zip(columns.map(move |places| places[document] as u64))
@@ -137,7 +142,7 @@ mod tests {
         let mut query = vec![0.0; 8];
         query[0] = 1.0;
         let columns = Columns::new(&documents, &[query], 8);
-        let near: Vec<u64> = (0..3).map(|at| columns.of(at).nth(1).unwrap().1).collect();
+        let near: Vec<u64> = (0..3).map(|at| columns.values(at).nth(1).unwrap().1).collect();
         assert_eq!(near, [2, 0, 1]);
         assert_eq!(columns.filter(Kind::Near, 0.5, 0), Filter::lt("near0", 2_i64));
         assert_eq!(columns.filter(Kind::Far, 0.001, 0), Filter::gte("near0", 2_i64));

@@ -1,10 +1,12 @@
-//! Late interaction under filters: whether every match comes, what recall it has, and what it takes.
+//! Late interaction or dense search under filters: whether every match comes, what recall it has, and what it takes.
 //!
 //!     cargo run --release -p latewood-benches --bin filters -- DATA [--limit DOCUMENTS] [--k 1,10,100]
+//!     cargo run --release -p latewood-benches --bin filters -- --dense VECTORS.npy --dense-queries QUERIES.npy [--limit ROWS]
 //!
 //! Filters let a half to a thousandth of the documents through: drawn at random, nearest to the query, or farthest from it.
 
 mod columns;
+mod dense;
 mod table;
 
 use std::path::PathBuf;
@@ -21,7 +23,22 @@ const NAME: &str = "tokens";
 #[derive(Debug, Parser)]
 struct Args {
     /// Folder with documents.npy, doclens.npy, queries.npy
-    data: PathBuf,
+    #[arg(required_unless_present = "dense")]
+    data: Option<PathBuf>,
+    /// Dense vectors instead: rows x dimensions
+    #[arg(
+        long,
+        value_name = "FILE.npy",
+        requires = "dense_queries",
+        conflicts_with = "data"
+    )]
+    dense: Option<PathBuf>,
+    /// Their queries
+    #[arg(long, value_name = "FILE.npy")]
+    dense_queries: Option<PathBuf>,
+    /// Breadths of the graph search
+    #[arg(long, default_value = "50,100,200", value_delimiter = ',')]
+    ef: Vec<usize>,
     /// Only the first so many documents
     #[arg(long, value_name = "DOCUMENTS")]
     limit: Option<usize>,
@@ -47,7 +64,10 @@ struct Args {
 
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
-    let data = Dataset::open(&args.data, args.limit)?;
+    let Some(folder) = &args.data else {
+        return dense::run(&args);
+    };
+    let data = Dataset::open(folder, args.limit)?;
     let (rows, _) = data.queries(args.queries)?;
     let matrices = ask::matrices(&data)?;
     let columns = Columns::new(&matrices, &rows, data.dim());
@@ -64,7 +84,7 @@ fn main() -> Result<(), Failure> {
         let documents = matrices.into_iter().enumerate().map(|(id, matrix)| {
             let document = Document::new(id as u64).tokens(matrix);
             columns
-                .of(id)
+                .values(id)
                 .fold(document, |document, (name, place)| document.field(name, place))
         });
         collection

@@ -69,8 +69,8 @@ mod threads;
 
 pub use cancel::CancelToken;
 pub use collection::{
-    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, PlaidExport,
-    RecallAtTarget, RecallReport, Scroll, Stats, TunedFusion,
+    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, Pair, Pairs, PlaidExport,
+    RecallAtTarget, RecallReport, Scan, Scroll, Stats, TunedFusion,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};
@@ -86,9 +86,9 @@ pub use latewood_codecs::{
     CodecError, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix,
 };
 pub use latewood_query::{
-    CostModel, Filter, Fusion, FusionMethod, FusionWeights, Leg, LexicalQuery, MeasuredRecall, Plan,
-    PlanChoice, PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError, Reranker, StageName,
-    StageProfile, TUNED_TARGETS, TunedEntry, TunedTable, Value,
+    CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod, FusionWeights, Leg, LexicalQuery,
+    MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError,
+    Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable, Value,
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Fusion, GroupBy, LexicalQuery, Plan, PlanChoice, PlanName, Profile, QueryError, QueryRequest,
-    Reranker, Resources, StageName, StageProfile, explain, search,
+    Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile, QueryError,
+    QueryRequest, Reranker, Resources, StageName, StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -172,6 +172,14 @@ impl<'a> Query<'a> {
     pub fn group_by(mut self, field: impl Into<String>, size: usize) -> Self {
         let field = field.into();
         self.request.group_by = Some(GroupBy { field, size });
+        self
+    }
+
+    /// Puts the hits in the order of a payload field instead of that of their scores: the hits are the same, those without
+    /// the field come last. [`Collection::scan`] orders all documents that match.
+    pub fn order_by(mut self, field: impl Into<String>, descending: bool) -> Self {
+        let field = field.into();
+        self.request.order_by = Some(OrderBy { field, descending });
         self
     }
 

@@ -61,10 +61,8 @@ pub enum QueryError {
         /// The deepest nesting allowed.
         limit: usize,
     },
-    /// The filter names a field that the schema does not declare and no document has.
-    #[error(
-        "the filter names the field `{field}`, which the collection does not declare and no document has; {known}"
-    )]
+    /// A filter, an order or a count names a field that the schema does not declare and no document has.
+    #[error("the field `{field}` is not declared by the collection, and no document has it; {known}")]
     UnknownField {
         /// The name in the filter.
         field: String,
@@ -82,6 +80,12 @@ pub enum QueryError {
         value: String,
         /// What to write instead.
         cure: &'static str,
+    },
+    /// Documents are to be ordered or counted by a field of places.
+    #[error("`{field}` holds places, which have no order and are not counted; name a field of another type")]
+    NoOrder {
+        /// The field.
+        field: String,
     },
     /// A region of a filter is none.
     #[error("the filter asks for {reason}")]

@@ -15,6 +15,7 @@ use crate::candidates::maxsim_scan::Precision;
 use crate::candidates::{Scope, dense_scan, graph, maxsim_scan, refine, token_index};
 use crate::cost::CostModel;
 use crate::error::QueryError;
+use crate::field::sort_hits;
 use crate::filter::Matches;
 use crate::hits::{Hit, Outcome};
 use crate::lexical;
@@ -52,11 +53,15 @@ pub fn search(
     cost: &CostModel,
     resources: Resources<'_>,
 ) -> Result<(Plan, Outcome), QueryError> {
-    if request.diversity.is_some() || request.group_by.is_some() {
-        shaped::shaped(snapshot, request, cost, resources)
+    let (plan, mut outcome) = if request.diversity.is_some() || request.group_by.is_some() {
+        shaped::shaped(snapshot, request, cost, resources)?
     } else {
-        ranked(snapshot, request, cost, resources)
+        ranked(snapshot, request, cost, resources)?
+    };
+    if let Some(by) = &request.order_by {
+        outcome.hits = sort_hits(snapshot, outcome.hits, by)?;
     }
+    Ok((plan, outcome))
 }
 
 fn ranked(

@@ -16,6 +16,7 @@ mod error;
 mod estimate;
 mod execute;
 mod explain;
+mod field;
 mod filter;
 mod fusion;
 mod hits;
@@ -23,6 +24,7 @@ mod leg;
 mod lexical;
 mod maxscore;
 mod opening;
+mod pairs;
 mod plan;
 mod plan_name;
 mod planner;
@@ -44,10 +46,12 @@ mod tuning;
 pub use cost::CostModel;
 pub use error::QueryError;
 pub use execute::{Resources, execute, explain, search};
+pub use field::{Facet, FacetCounts, OrderBy, facets, ordered};
 pub use filter::{Bounds, Filter, Limit, MAX_FILTER_DEPTH, Matches, SegmentMatches, Value};
 pub use fusion::{Fusion, FusionMethod, FusionWeights};
 pub use hits::{Hit, Outcome, Position};
 pub use lexical::{BM25_B, BM25_K1, LexicalQuery, MAX_LEXICAL_DEPTH, MAX_QUERY_TERMS};
+pub use pairs::{PositionPair, pairs};
 pub use plan::{
     Estimate, Leg, Plan, PlanChoice, PlanName, PlannedStage, ProbeSettings, Rejected, Stage, StageName,
 };

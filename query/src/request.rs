@@ -5,6 +5,7 @@ use std::time::Duration;
 use latewood_storage::{Schema, VectorKind, VectorValue, Vectors};
 
 use crate::error::QueryError;
+use crate::field::OrderBy;
 use crate::filter::Filter;
 use crate::fusion::Fusion;
 use crate::lexical::LexicalQuery;
@@ -46,6 +47,8 @@ pub struct QueryRequest {
     pub diversity: Option<f64>,
     /// At most so many hits of each value of a payload field.
     pub group_by: Option<GroupBy>,
+    /// The field that the hits are ordered by, once they are found; default: their scores.
+    pub order_by: Option<OrderBy>,
     /// How many hits; at least 1. Default 10.
     pub limit: usize,
     /// How many hits to skip first. Default 0.
@@ -83,6 +86,7 @@ impl Default for QueryRequest {
             fusion: Fusion::default(),
             diversity: None,
             group_by: None,
+            order_by: None,
             limit: 10,
             offset: 0,
             filter: None,

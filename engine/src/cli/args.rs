@@ -66,6 +66,12 @@ pub(super) enum Command {
     Tune(TuneArgs),
     /// Find how rankings are best fused, on judged queries, by cross-validation
     TuneFusion(TuneFusionArgs),
+    /// Count the values of a payload field
+    Facets(FacetsArgs),
+    /// Find the most similar pairs of documents, by their dense vectors
+    Pairs(PairsArgs),
+    /// Print documents that match a filter, in the order of a payload field
+    Scan(ScanArgs),
     /// Documents, tokens, and what each component takes on disk
     Stats(TargetArgs),
     /// Look for damage
@@ -100,6 +106,53 @@ pub(super) struct TargetArgs {
     pub(super) db: PathBuf,
     /// The collection; default: all
     pub(super) collection: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FacetsArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// The payload field, indexed or not
+    pub(super) field: String,
+    /// Only documents that match, for example: section = "python" and installed_kib >= 100
+    #[arg(long, value_name = "EXPR")]
+    pub(super) filter: Option<String>,
+    /// How many values; default: all
+    #[arg(short = 'k', long = "limit", value_name = "N", value_parser = positive)]
+    pub(super) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PairsArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// How many pairs
+    #[arg(short = 'k', long = "limit", default_value_t = 10)]
+    pub(super) limit: usize,
+    /// Score every pair, instead of the ten nearest of each document that the index finds
+    #[arg(long)]
+    pub(super) exact: bool,
+    /// Only documents that match, for example: section = "python" and installed_kib >= 100
+    #[arg(long, value_name = "EXPR")]
+    pub(super) filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScanArgs {
+    #[command(flatten)]
+    pub(super) target: CollectionArgs,
+    /// Only documents that match, for example: section = "python" and installed_kib >= 100
+    #[arg(long, value_name = "EXPR")]
+    pub(super) filter: Option<String>,
+    /// The payload field that they are ordered by, the least first, or with :desc the greatest; default: as they are stored
+    #[arg(long, value_name = "FIELD[:desc]", value_parser = order)]
+    pub(super) order_by: Option<(String, bool)>,
+    /// How many documents
+    #[arg(short = 'k', long = "limit", default_value_t = 10)]
+    pub(super) limit: usize,
+    /// How many documents to skip first
+    #[arg(long, default_value_t = 0)]
+    pub(super) offset: usize,
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +310,9 @@ pub(super) struct TuningArgs {
     /// Hits of each value
     #[arg(long, value_name = "N", value_parser = positive, default_value_t = 1)]
     pub(super) group_size: usize,
+    /// Put the hits in the order of this payload field, the least first, or with :desc the greatest
+    #[arg(long, value_name = "FIELD[:desc]", value_parser = order)]
+    pub(super) order_by: Option<(String, bool)>,
     /// How the rankings of several searches become one; default: rrf
     #[arg(long, value_enum)]
     pub(super) fusion: Option<FusionArg>,
@@ -653,6 +709,19 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A field, and whether the greatest comes first.
+fn order(text: &str) -> Result<(String, bool), String> {
+    let (field, descending) = match text.rsplit_once(':') {
+        Some((field, "desc")) => (field, true),
+        Some((field, "asc")) => (field, false),
+        _ => (text, false),
+    };
+    if field.is_empty() {
+        return Err("expected a field, or FIELD:desc".to_owned());
+    }
+    Ok((field.to_owned(), descending))
+}
+
 fn field(text: &str) -> Result<(String, FieldType), String> {
     let (name, kind) = text.rsplit_once(':').ok_or("expected NAME:TYPE")?;
     let kind = match kind {
@@ -693,6 +762,14 @@ mod tests {
             ("a:b".to_owned(), FieldType::Keyword)
         );
         assert!(field("year").is_err() && field("year:date").is_err() && field(":int").is_err());
+    }
+
+    #[test]
+    fn orders_rise_unless_they_say_otherwise() {
+        assert_eq!(order("year"), Ok(("year".to_owned(), false)));
+        assert_eq!(order("a:b:desc"), Ok(("a:b".to_owned(), true)));
+        assert_eq!(order("year:asc"), Ok(("year".to_owned(), false)));
+        assert!(order(":desc").is_err() && order("").is_err());
     }
 
     #[test]

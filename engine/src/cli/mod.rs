@@ -1,4 +1,4 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | tune | stats | check | repair | backup |
+//! The command line: `latewood create | ingest | search | run | eval | recall | tune | facets | pairs | scan | stats | check | repair | backup |
 //! optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
@@ -10,6 +10,7 @@ mod check;
 mod create;
 mod eval;
 mod export;
+mod facets;
 mod ingest;
 mod latency;
 mod matrices;
@@ -17,11 +18,13 @@ mod measured_queries;
 mod model;
 mod optimize;
 mod output;
+mod pairs;
 mod plaid;
 mod progress;
 mod recall;
 mod repair;
 mod run;
+mod scan;
 mod search;
 mod stages;
 mod stats;
@@ -61,6 +64,9 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Recall(recall) => recall::run(global, recall),
         Command::Tune(tune) => tune::run(global, tune),
         Command::TuneFusion(tune) => tune_fusion::run(global, tune),
+        Command::Facets(facets) => facets::run(global, facets),
+        Command::Pairs(pairs) => pairs::run(global, pairs),
+        Command::Scan(scan) => scan::run(global, scan),
         Command::Stats(target) => stats::run(global, target),
         Command::Check(check) => check::run(global, check),
         Command::Repair(repair) => repair::run(global, repair),

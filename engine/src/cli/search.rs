@@ -95,6 +95,9 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
     if let Some(field) = &tuning.group_by {
         query = query.group_by(field, tuning.group_size);
     }
+    if let Some((field, descending)) = &tuning.order_by {
+        query = query.order_by(field, *descending);
+    }
     if let Some(reranker) = &tuning.reranker {
         query = query.reranker(reranker.as_str());
     }

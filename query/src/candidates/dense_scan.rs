@@ -9,6 +9,8 @@ use crate::top_k::TopK;
 
 /// Rows scored at once, so that their scores stay in the cache until they are looked at.
 const TILE: usize = 256;
+/// How many matching rows ahead of the one that is scored are fetched.
+const AHEAD: usize = 8;
 
 /// What a scan found.
 pub(crate) struct Scanned {
@@ -52,7 +54,15 @@ fn scan_block(query: &DenseQuery, field: &SegmentRows<'_>, block: &Block, top: &
     };
     if !matches.is_all() {
         let mut scored = 0;
+        let mut ahead = matches.iter_in(block.rows.clone());
+        ahead
+            .by_ref()
+            .take(AHEAD)
+            .for_each(|row| rows.prefetch(row as usize));
         for place in matches.iter_in(block.rows.clone()) {
+            if let Some(row) = ahead.next() {
+                rows.prefetch(row as usize);
+            }
             offer(query.score(rows, place as usize), place);
             scored += 1;
         }

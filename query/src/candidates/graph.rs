@@ -1,16 +1,15 @@
 //! Graph search over dense vectors: best-first with a beam, as Malkov and Yashunin describe for HNSW (2016, algorithms 2
-//! and 5), that walks over every row and collects only those that match. It walks by codes of four bits a number; what it
-//! found is scored from the dense vectors.
+//! and 5), by codes of four bits a number; what it found is scored from the dense vectors. Under a filter it walks over the
+//! matching rows alone.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use latewood_codecs::{DenseQuery, DenseRows, Int4Codec, Int4Query};
 use latewood_storage::{GraphSearch, GraphView, Scored, Upcoming};
 
 use super::Scope;
 use super::dense_field::{DenseField, SegmentRows};
+use super::matching_walk::{Ground, MatchingWalk};
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
 use crate::top_k::TopK;
@@ -103,6 +102,7 @@ struct Walk {
 thread_local! {
     // Which rows were seen takes a bit a row; kept from one query of a thread to the next.
     static SEARCH: RefCell<GraphSearch> = RefCell::default();
+    static MATCHING: RefCell<MatchingWalk> = RefCell::default();
 }
 
 fn walk(task: &Task<'_>, query: (&DenseQuery, Option<&Int4Query>), ef: usize) -> Walk {
@@ -134,6 +134,9 @@ const AHEAD: usize = 8;
 
 fn walk_by(task: &Task<'_>, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl Fn(u32)) -> Walk {
     let (graph, mut hops) = (&task.graph, 1);
+    if !task.matches.is_all() && task.matches.count() as usize <= ef.saturating_mul(SCANNED) {
+        return scan(task.matches, ef, score, fetch);
+    }
     let Some(entry) = graph.entry() else {
         let found = Vec::new();
         return Walk { found, hops: 0 };
@@ -147,7 +150,7 @@ fn walk_by(task: &Task<'_>, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl
         nearest = descend(graph, level, nearest, &scored, fetch, &mut hops);
     }
     if !task.matches.is_all() {
-        return beam(task, nearest, ef, &scored, fetch, hops);
+        return walk_matching(task, nearest.row, ef, (score, fetch), hops);
     }
     let reached = Cell::new(hops);
     let found = SEARCH.with_borrow_mut(|search| {
@@ -168,6 +171,36 @@ fn walk_by(task: &Task<'_>, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl
     });
     let hops = reached.get();
     Walk { found, hops }
+}
+
+/// Walks level 0 over the matching rows. Where that takes more scores than rows match, all of those are scored.
+fn walk_matching(
+    task: &Task<'_>,
+    entry: u32,
+    ef: usize,
+    (score, fetch): (&impl Fn(u32) -> f32, &impl Fn(u32)),
+    before: u64,
+) -> Walk {
+    let ground = Ground {
+        graph: &task.graph,
+        matches: task.matches,
+    };
+    let count = task.matches.count() as usize;
+    if count <= ef.saturating_mul(SCANNED_FAR) && ground.is_far(entry) {
+        return scan(task.matches, ef, score, fetch);
+    }
+    let most = u64::from(task.matches.count());
+    let (found, hops) = MATCHING.with_borrow_mut(|walk| walk.walk(&ground, entry, (ef, most), score, fetch));
+    let hops = before + hops;
+    if found.len() >= ef.min(task.matches.count() as usize) {
+        return Walk { found, hops };
+    }
+    // The rows that match hang together too loosely.
+    let scanned = scan(task.matches, ef, score, fetch);
+    Walk {
+        hops: hops + scanned.hops,
+        ..scanned
+    }
 }
 
 /// Walks greedily to the nearest row of a level.
@@ -191,62 +224,46 @@ fn descend(
     }
 }
 
-/// Walks level 0 with a beam of the `ef` best matching rows. It gives up, with what it has, when it has scored more
-/// rows than match: a scan is cheaper then.
-fn beam(
-    task: &Task<'_>,
-    entry: Scored,
-    ef: usize,
-    scored: &impl Fn(u32) -> Scored,
-    fetch: &impl Fn(u32),
-    mut hops: u64,
-) -> Walk {
-    let mut seen = vec![0u64; (task.matches.rows() as usize).div_ceil(64)];
-    let mut visit = |row: u32| match seen.get_mut((row / 64) as usize) {
-        Some(word) => {
-            let bit = 1 << (row % 64);
-            let first = *word & bit == 0;
-            *word |= bit;
-            first
+/// The `ef` best of all matching rows.
+fn scan(matches: &SegmentMatches, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl Fn(u32)) -> Walk {
+    let mut best = TopK::new(ef);
+    let mut rows = [0; TILE];
+    let (mut matching, mut hops) = (matches.iter(), 0);
+    loop {
+        let mut filled = 0;
+        for (place, row) in rows.iter_mut().zip(matching.by_ref()) {
+            *place = row;
+            filled += 1;
         }
-        None => false,
-    };
-    let mut frontier = BinaryHeap::from([entry]);
-    let mut best: BinaryHeap<Reverse<Scored>> = BinaryHeap::with_capacity(ef + 1);
-    visit(entry.row);
-    if task.matches.contains(entry.row) {
-        best.push(Reverse(entry));
-    }
-    let allowed = u64::from(task.matches.count());
-    let mut fresh = Vec::new();
-    while let Some(nearest) = frontier.pop() {
-        let full = best.len() >= ef;
-        if full && best.peek().is_some_and(|worst| nearest < worst.0) {
-            break;
-        }
-        if hops > allowed {
-            best.clear();
-            break;
-        }
-        let rows = task.graph.neighbours(0, nearest.row).iter().copied();
-        fresh.clear();
-        fresh.extend(rows.filter(|row| visit(*row)).inspect(|row| fetch(*row)));
-        hops += fresh.len() as u64;
-        for &row in &fresh {
-            let near = scored(row);
-            if best.len() < ef || best.peek().is_some_and(|worst| near > worst.0) {
-                frontier.push(near);
-                if task.matches.contains(row) {
-                    best.push(Reverse(near));
-                    if best.len() > ef {
-                        best.pop();
-                    }
-                }
+        for (at, &ordinal) in rows[..filled].iter().enumerate() {
+            if let Some(&ahead) = rows[..filled].get(at + AHEAD) {
+                fetch(ahead);
+            }
+            let score = score(ordinal);
+            if score >= best.threshold() {
+                let segment = 0;
+                best.push(score, Position { segment, ordinal });
             }
         }
+        hops += filled as u64;
+        if filled < TILE {
+            break;
+        }
     }
+    let found = best.into_sorted().into_iter();
+    let found = found.map(|near| Scored {
+        score: near.score,
+        row: near.position.ordinal,
+    });
     Walk {
-        found: best.into_iter().map(|near| near.0).collect(),
+        found: found.collect(),
         hops,
     }
 }
+
+/// Rows that a scan of the matches takes from their bitmap at once.
+const TILE: usize = 256;
+/// Up to so many matching rows for each place of the beam, to score all of them takes no longer than to walk.
+const SCANNED: usize = 24;
+/// The same where what matches lies far from the query, and a walk must be wide.
+const SCANNED_FAR: usize = 1024;

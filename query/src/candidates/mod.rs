@@ -4,6 +4,7 @@
 pub(crate) mod dense_field;
 pub(crate) mod dense_scan;
 pub(crate) mod graph;
+mod matching_walk;
 pub(crate) mod maxsim_scan;
 pub(crate) mod probe;
 pub(crate) mod refine;

@@ -63,11 +63,15 @@ impl Area {
             }
             Self::Box { southwest, northeast } => {
                 let (west, east) = (southwest.lon, northeast.lon);
-                let between = if west <= east {
-                    (west..=east).contains(&at.lon)
-                } else {
-                    at.lon >= west || at.lon <= east
+                let between = |lon: f64| {
+                    if west <= east {
+                        (west..=east).contains(&lon)
+                    } else {
+                        lon >= west || lon <= east
+                    }
                 };
+                // 180 degrees east are 180 degrees west.
+                let between = between(at.lon) || at.lon.abs() == 180.0 && between(-at.lon);
                 between && (southwest.lat..=northeast.lat).contains(&at.lat)
             }
         }
@@ -91,6 +95,7 @@ mod tests {
             (at(-18.0, 178.0), true, false),
             (at(-18.0, -179.0), true, false),
             (at(-18.0, 180.0), true, false),
+            (at(-18.0, -180.0), true, false),
             (at(-18.0, 0.0), false, false),
             (at(52.5, 13.4), false, true),
             (at(36.0, 30.0), false, true),

@@ -47,6 +47,17 @@ impl Bits {
         out.cut()
     }
 
+    /// Of words that [`Bits::into_words`] gave for as many rows.
+    pub(super) fn of_words(rows: u32, words: &[u64]) -> Self {
+        let mut out = Self::empty(rows);
+        out.words.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+        out.cut()
+    }
+
+    pub(super) fn into_words(self) -> Vec<u64> {
+        self.words
+    }
+
     pub(super) fn contains(&self, row: u32) -> bool {
         self.words
             .get((row / 64) as usize)

@@ -36,11 +36,15 @@ impl Matches {
         let predicate = filter
             .map(|filter| Predicate::bind(filter, snapshot.schema()))
             .transpose()?;
+        let key = filter.map(ToString::to_string);
         let mut undeclared = predicate.as_ref().and_then(Undeclared::of);
         let mut segments = Vec::with_capacity(snapshot.segments().len());
         for view in snapshot.segments() {
             let mut bits = match &predicate {
-                Some(predicate) => Some(matching(predicate, view, undeclared.as_mut())?),
+                Some(predicate) => {
+                    let key = key.as_deref().filter(|_| undeclared.is_none());
+                    Some(matching((predicate, key), view, undeclared.as_mut())?)
+                }
                 None => None,
             };
             let rows = view.segment.len();
@@ -102,12 +106,18 @@ impl Matches {
     }
 }
 
-/// The rows of a segment that satisfy a predicate. Payloads are read where the columns leave it open.
+/// The rows of a segment that satisfy a predicate, which are kept under the key if there is one. Payloads are read where the
+/// columns leave it open.
 fn matching(
-    predicate: &Predicate,
+    (predicate, key): (&Predicate, Option<&str>),
     view: &SegmentView,
     undeclared: Option<&mut Undeclared>,
 ) -> Result<Bits, QueryError> {
+    if let Some(key) = key {
+        let make = || Ok::<_, QueryError>(evaluate(predicate, &view.segment)?.yes.into_words());
+        let words = view.segment.bitmap(key, make)?;
+        return Ok(Bits::of_words(view.segment.len(), &words));
+    }
     let known = evaluate(predicate, &view.segment)?;
     let mut bits = known.yes;
     if let Some((maybe, undeclared)) = known.maybe.zip(undeclared) {
@@ -180,6 +190,15 @@ impl SegmentMatches {
         };
         let some = self.bits.iter().flat_map(move |bits| bits.iter_in(range.clone()));
         all.chain(some)
+    }
+
+    /// About so many matching rows, from all over the segment: the first from each of as many places.
+    pub(crate) fn spread(&self, count: u32) -> impl Iterator<Item = u32> + '_ {
+        let width = self.rows.div_ceil(count.max(1)).max(1);
+        (0..count).filter_map(move |at| {
+            let start = at.saturating_mul(width);
+            self.iter_in(start..start.saturating_add(width)).next()
+        })
     }
 
     /// The matching rows, ascending.

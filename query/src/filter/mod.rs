@@ -20,6 +20,8 @@ pub(crate) use area::Area;
 pub(crate) use bind::Predicate;
 pub use matches::{Matches, SegmentMatches};
 pub(crate) use test::Test;
+pub(crate) use undeclared::Undeclared;
+pub(crate) use untyped::compare_whole;
 pub use value::Value;
 
 use std::ops::{Bound, RangeBounds};

@@ -7,7 +7,7 @@ use super::bind::unknown_field;
 use crate::error::QueryError;
 
 /// The undeclared fields of a filter, and whether a payload had them.
-pub(super) struct Undeclared {
+pub(crate) struct Undeclared {
     /// Compared fields: one that no document has is taken for a mistake.
     compared: Vec<(String, bool)>,
     /// Fields of `exists` alone, which asks just that.
@@ -17,8 +17,17 @@ pub(super) struct Undeclared {
 }
 
 impl Undeclared {
+    /// One field, whose values are looked at.
+    pub(crate) fn field(name: &str) -> Self {
+        Self {
+            compared: vec![(name.to_owned(), false)],
+            asked: Vec::new(),
+            payloads: 0,
+        }
+    }
+
     /// Those of a predicate; `None` when it has none.
-    pub(super) fn of(predicate: &Predicate) -> Option<Self> {
+    pub(crate) fn of(predicate: &Predicate) -> Option<Self> {
         let mut found = Self {
             compared: Vec::new(),
             asked: Vec::new(),
@@ -46,7 +55,7 @@ impl Undeclared {
     }
 
     /// Notes which fields a payload has; false once all have been seen.
-    pub(super) fn see(&mut self, payload: &Payload) -> bool {
+    pub(crate) fn see(&mut self, payload: &Payload) -> bool {
         let mut missing = false;
         for (field, seen) in &mut self.compared {
             *seen = *seen || field_of(payload, field).is_some();
@@ -56,7 +65,7 @@ impl Undeclared {
     }
 
     /// Counts payloads that were read.
-    pub(super) fn count(&mut self, payloads: u64) {
+    pub(crate) fn count(&mut self, payloads: u64) {
         self.payloads += payloads;
     }
 
@@ -64,7 +73,7 @@ impl Undeclared {
     ///
     /// # Errors
     /// [`QueryError::UnknownField`] for one that none has.
-    pub(super) fn check(&mut self, snapshot: &Snapshot) -> Result<(), QueryError> {
+    pub(crate) fn check(&mut self, snapshot: &Snapshot) -> Result<(), QueryError> {
         if self.compared.iter().all(|(_, seen)| *seen) {
             return Ok(());
         }
@@ -90,7 +99,7 @@ impl Undeclared {
     }
 
     /// What a plan and a profile say of them.
-    pub(super) fn note(&self) -> String {
+    pub(crate) fn note(&self) -> String {
         let compared = self.compared.iter().map(|(field, _)| field);
         let asked = self
             .asked

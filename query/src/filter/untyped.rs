@@ -74,7 +74,7 @@ fn whole(n: &Number) -> Option<i128> {
 }
 
 /// A float compared with an integer of at most 65 bits, without rounding the integer.
-fn compare_whole(x: f64, n: i128) -> Option<Ordering> {
+pub(crate) fn compare_whole(x: f64, n: i128) -> Option<Ordering> {
     // Above 2^100 no such integer is.
     const BEYOND: f64 = 1.267_650_600_228_229_4e30;
     if x.is_nan() {

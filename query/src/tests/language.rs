@@ -82,14 +82,14 @@ fn payload(random: &mut Random) -> Json {
     out
 }
 
-struct Made {
-    fixture: Fixture,
-    payloads: Vec<Json>,
-    deleted: Vec<u64>,
+pub(super) struct Made {
+    pub(super) fixture: Fixture,
+    pub(super) payloads: Vec<Json>,
+    pub(super) deleted: Vec<u64>,
 }
 
 /// Two segments and a memtable, with documents deleted in each.
-fn made() -> &'static Made {
+pub(super) fn made() -> &'static Made {
     static MADE: OnceLock<Made> = OnceLock::new();
     MADE.get_or_init(|| {
         let random = &mut Random::new(77);
@@ -135,7 +135,7 @@ fn elements(value: &Json) -> Vec<&Json> {
 }
 
 /// Seconds since the 30th of April 2024 of a moment that [`moment`] writes, or a date in May.
-fn seconds(text: &str) -> i64 {
+pub(super) fn seconds(text: &str) -> i64 {
     let at = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
     let zone = match text.get(19..) {
         Some("+02:00") => 7_200,

@@ -22,6 +22,7 @@ mod guard;
 mod header;
 mod ids;
 mod ivf;
+mod kept;
 mod lexical;
 mod merge;
 mod meta;

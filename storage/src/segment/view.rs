@@ -15,6 +15,7 @@ use super::documents::Documents;
 use super::graph::{self, GraphView};
 use super::ids::Ids;
 use super::ivf::{self, IvfView};
+use super::kept::KeptBitmaps;
 use super::lexical::{self, LexicalIndex, LexicalView};
 use super::meta::{Beside, Layout, SegmentMeta};
 use super::origin::Origin;
@@ -37,6 +38,8 @@ pub struct Segment {
     schema: Schema,
     codebook: Option<Arc<Codebook>>,
     files: BTreeMap<Component, Slot>,
+    /// Rows that filters have let through before.
+    kept: KeptBitmaps,
     /// Stands in for a lexical index that is damaged.
     lexical: OnceLock<Result<LexicalIndex>>,
 }
@@ -106,6 +109,7 @@ impl Segment {
             schema: schema.clone(),
             codebook,
             files,
+            kept: KeptBitmaps::default(),
             lexical: OnceLock::new(),
         })
     }
@@ -361,6 +365,19 @@ impl Segment {
             Some(field) => Columns::new(file, self.len()).get(index, field),
             None => Err(file.corruption(0, format!("a field {index} of the schema"), "none")),
         }
+    }
+
+    /// One bit a row, made by `make` or, where it was made under this key before and is still kept, as it was then. A segment
+    /// never changes, so that it cannot be out of date; up to 2 MiB are kept, those that were asked for last.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn bitmap<E>(
+        &self,
+        key: &str,
+        make: impl FnOnce() -> std::result::Result<Vec<u64>, E>,
+    ) -> std::result::Result<Arc<[u64]>, E> {
+        self.kept.get(key, make)
     }
 
     /// Bytes on disk, by component.
