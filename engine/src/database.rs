@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use latewood_query::{CostModel, TunedTable};
+use latewood_query::{BreadthTable, CostModel, TunedTable};
 use latewood_storage::{BackupReport, StorageError, Store};
 
 use crate::collection::{CheckReport, Collection};
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) costs: Mutex<HashMap<String, CostModel>>,
     /// What the collections were tuned to, as far as it was asked for.
     pub(crate) tuned: Mutex<HashMap<String, Option<Arc<TunedTable>>>>,
+    /// The same of the graphs over dense vectors.
+    pub(crate) breadths: Mutex<HashMap<String, Option<Arc<BreadthTable>>>>,
 }
 
 impl Database {
@@ -60,6 +62,7 @@ impl Database {
                 read_only: options.read_only,
                 costs: Mutex::default(),
                 tuned: Mutex::default(),
+                breadths: Mutex::default(),
             }),
         })
     }
@@ -106,6 +109,11 @@ impl Database {
             .remove(name);
         self.shared
             .tuned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        self.shared
+            .breadths
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);

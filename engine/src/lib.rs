@@ -86,9 +86,10 @@ pub use latewood_codecs::{
     CodecError, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix,
 };
 pub use latewood_query::{
-    CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod, FusionWeights, Leg, LexicalQuery,
-    MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError, QuerySource, RerankError,
-    Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable, Value,
+    BreadthEntry, BreadthTable, CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod, FusionWeights,
+    Leg, LexicalQuery, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError,
+    QuerySource, RerankError, Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable,
+    Value,
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,

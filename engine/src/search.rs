@@ -250,16 +250,17 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Breadth of the graph search; more finds more and takes longer.
+    /// Breadth of the graph search; more finds more and takes longer. Default: what [`Query::recall`] was measured to need.
     pub fn ef_search(mut self, ef_search: usize) -> Self {
         self.request.ef_search = Some(ef_search);
         self
     }
 
-    /// The share of the exhaustive answer over the same codes that late interaction is to find: above 0, at most 1; 1
+    /// The share of the exhaustive answer over the same codes that an index is to find: above 0, at most 1; 1
     /// scans everything. The token index opens as wide as it was measured to need for that (see
-    /// [`Collection::tune`]); [`Query::n_probe`] and [`Query::candidates`] win over it. Default: 0.99 in a collection
-    /// that has been tuned, which `optimize` does.
+    /// [`Collection::tune`]), and the graph is walked as broadly ([`Collection::tune_dense`]); [`Query::n_probe`],
+    /// [`Query::candidates`] and [`Query::ef_search`] win over it. Default: 0.99 in a collection that has been tuned, which
+    /// `optimize` does.
     pub fn recall(mut self, recall: f64) -> Self {
         self.request.recall = Some(recall);
         self
@@ -328,9 +329,11 @@ impl<'a> Query<'a> {
             ..
         } = self.prepare()?;
         let tuned = self.collection.tuned_table();
+        let breadths = self.collection.breadth_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
             tuned: tuned.as_deref(),
+            breadths: breadths.as_deref(),
             pool: None,
         };
         Ok(explain(
@@ -352,9 +355,11 @@ impl<'a> Query<'a> {
         } = self.prepare()?;
         let pool = self.collection.shared.threads.pool()?;
         let tuned = self.collection.tuned_table();
+        let breadths = self.collection.breadth_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
             tuned: tuned.as_deref(),
+            breadths: breadths.as_deref(),
             pool,
         };
         let cost = self.collection.cost_model();

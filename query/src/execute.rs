@@ -29,7 +29,7 @@ use crate::sparse;
 use crate::statistics::{Statistics, first_text, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
-use crate::tuning::TunedTable;
+use crate::tuning::{BreadthTable, TunedTable};
 use units::Units;
 
 /// What a query may use beside the snapshot.
@@ -39,6 +39,8 @@ pub struct Resources<'a> {
     pub reranker: Option<&'a dyn Reranker>,
     /// What the token index was tuned to, for the recall that is asked.
     pub tuned: Option<&'a TunedTable>,
+    /// What the graph walk was tuned to, for the same.
+    pub breadths: Option<&'a BreadthTable>,
     /// Threads to score on; without a pool, or with one of a single thread, the query runs on the caller's thread.
     pub pool: Option<&'a ThreadPool>,
 }
@@ -150,6 +152,7 @@ fn counted(
         text: request.text.is_some() && first_text(snapshot)?,
         reranker: resources.reranker.is_some(),
         tuned: resources.tuned.cloned(),
+        breadths: resources.breadths.cloned(),
         ..counts
     })
 }

@@ -10,6 +10,7 @@
 //! [`search`] does all five. Nothing here writes, and nothing here runs a model but the caller's [`Reranker`].
 #![forbid(unsafe_code)]
 
+mod breadth;
 mod candidates;
 mod cost;
 mod error;
@@ -67,5 +68,6 @@ pub use statistics::{
     DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics, statistics,
 };
 pub use tuning::{
-    Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned, TunedEntry, TunedTable, tune,
+    BreadthEntry, BreadthTable, Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned,
+    TunedBreadth, TunedEntry, TunedTable, tune, tune_breadth,
 };

@@ -3,6 +3,7 @@
 //! Two questions are answered, each by the first rule that has an answer: which stages run (unless the caller named
 //! them), and whether the first stage scans or searches an index. A third asks if a rerank is worth adding.
 
+use crate::breadth::{Breadth, Walk};
 use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
@@ -501,18 +502,25 @@ impl Planner<'_> {
     }
 
     fn dense_stage(&mut self, field: Option<&str>, keep: usize) -> Option<PlannedStage> {
-        let request = self.case.request;
-        let dense = match field {
-            None => self.case.statistics.dense.as_ref()?,
-            Some(field) => self.case.statistics.vectors.get(field)?,
+        let (request, statistics) = (self.case.request, self.case.statistics);
+        // Named fields are not tuned yet.
+        let (dense, table) = match field {
+            None => (statistics.dense.as_ref()?, statistics.breadths.as_ref()),
+            Some(field) => (statistics.vectors.get(field)?, None),
         };
-        let ef_search = request
-            .ef_search
-            .unwrap_or_else(|| keep.saturating_mul(2).max(100))
-            .max(keep);
+        let walk = Walk {
+            request,
+            dense,
+            table,
+            filtered: statistics.matching < statistics.documents,
+        };
+        let Breadth { ef_search, note } = walk.breadth(keep);
         let scan = self.case.dense_scan(dense);
         let index = (dense.graphs > 0).then(|| self.case.dense_graph(dense, ef_search));
-        let access = self.access(keep, scan, index, "graph");
+        let access = Access {
+            everything: walk.only_everything(),
+            ..self.access(keep, scan, index, "graph")
+        };
         let (scan, graph) = match field.map(str::to_owned) {
             None => (Stage::DenseScan, Stage::DenseGraph { ef_search }),
             Some(field) => {
@@ -520,7 +528,12 @@ impl Planner<'_> {
                 (scan, Stage::VectorGraph { field, ef_search })
             }
         };
-        Some(self.first_stage(scan, graph, access, keep))
+        let mut stage = self.first_stage(scan, graph, access, keep);
+        let walks = matches!(stage.stage, Stage::DenseGraph { .. } | Stage::VectorGraph { .. });
+        if let Some(note) = note.filter(|_| walks) {
+            stage.reason = format!("{}; {note}", stage.reason);
+        }
+        Some(stage)
     }
 
     fn maxsim_stage(&mut self, keep: usize) -> Option<PlannedStage> {

@@ -34,6 +34,7 @@ fn large() -> Statistics {
         vectors: std::collections::BTreeMap::new(),
         text: true,
         reranker: true,
+        breadths: None,
         tuned: None,
     }
 }

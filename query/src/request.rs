@@ -59,7 +59,7 @@ pub struct QueryRequest {
     pub plan: PlanChoice,
     /// Search exhaustively, over the best vectors stored.
     pub exact: bool,
-    /// Beam of the graph search; default max(100, 2 x the candidates wanted).
+    /// Beam of the graph search; default by the recall asked for, or max(100, 2 x the candidates wanted) where nothing is tuned.
     pub ef_search: Option<usize>,
     /// The share of the exhaustive answer over the same codes that the token index is to find, above 0 and at most 1;
     /// 1 scans everything. It is turned into settings by the table that the collection was tuned with; `n_probe` and

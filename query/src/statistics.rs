@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::candidates::dense_field::dense_spec;
 use crate::error::QueryError;
 use crate::filter::Matches;
-use crate::tuning::TunedTable;
+use crate::tuning::{BreadthTable, TunedTable};
 
 /// Counts of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Statistics {
     pub filter_note: Option<String>,
     /// What the token index was tuned to, if it was.
     pub tuned: Option<TunedTable>,
+    /// What the graph walk was tuned to, if it was.
+    #[serde(default)]
+    pub breadths: Option<BreadthTable>,
 }
 
 /// Counts of the lexical index.
@@ -117,7 +120,7 @@ impl Statistics {
     }
 }
 
-/// Counts a snapshot, given what its filter leaves. `text`, `reranker` and `tuned` are left for the caller to set.
+/// Counts a snapshot, given what its filter leaves. `text`, `reranker`, `tuned` and `breadths` are left for the caller to set.
 ///
 /// # Errors
 /// When a segment cannot be read.

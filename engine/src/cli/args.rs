@@ -452,6 +452,10 @@ pub(super) struct TuneArgs {
     pub(super) target: CollectionArgs,
     #[command(flatten)]
     pub(super) queries: MeasuredQueriesArgs,
+    /// Tune the graph over the dense vectors; a collection without token matrices needs no telling. Queries: an .npy file
+    /// of queries x dimensions, or texts
+    #[arg(long)]
+    pub(super) dense: bool,
     #[command(flatten)]
     pub(super) models: ModelArgs,
 }
@@ -462,6 +466,10 @@ pub(super) struct RecallArgs {
     pub(super) target: CollectionArgs,
     #[command(flatten)]
     pub(super) queries: MeasuredQueriesArgs,
+    /// Measure the graph over the dense vectors; a collection without token matrices needs no telling. Queries: an .npy file
+    /// of queries x dimensions, or texts
+    #[arg(long)]
+    pub(super) dense: bool,
     /// The depth of recall@k
     #[arg(short = 'k', long = "k", default_value_t = 10, value_parser = positive)]
     pub(super) k: usize,

@@ -3,7 +3,7 @@
 use super::args::MeasuredQueriesArgs;
 use super::matrices::read_matrices;
 use super::output::Failure;
-use crate::import::read_queries;
+use crate::import::{NpyReader, read_queries};
 use crate::{Collection, QueryTokens};
 
 /// The queries of the file that was named, if one was; an error where the collection has no token matrices.
@@ -29,6 +29,38 @@ pub(super) fn given(
         let encoder = collection.encoder()?;
         for query in read_queries(path)?.into_iter().take(limit) {
             queries.extend(encoder.encode_query(&query.text)?.tokens.map(QueryTokens::from));
+        }
+    }
+    Ok(Some(queries))
+}
+
+/// The dense vectors of the queries of the file that was named, if one was; an error where the collection has none.
+pub(super) fn given_dense(
+    args: &MeasuredQueriesArgs,
+    collection: &Collection,
+) -> Result<Option<Vec<Vec<f32>>>, Failure> {
+    if collection.schema().dense.is_none() {
+        return Err(Failure::Said(
+            format!("the collection {} has no dense vectors", collection.name()),
+            "leave --dense out to measure late interaction",
+        ));
+    }
+    let Some(path) = &args.queries else {
+        return Ok(None);
+    };
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let mut queries: Vec<Vec<f32>> = Vec::new();
+    if path.extension().is_some_and(|extension| extension == "npy") {
+        let mut reader = NpyReader::open(path)?;
+        while reader.remaining() > 0 && queries.len() < limit {
+            let mut vector = Vec::with_capacity(reader.row_len());
+            reader.read_f32(1, &mut vector)?;
+            queries.push(vector);
+        }
+    } else {
+        let encoder = collection.encoder()?;
+        for query in read_queries(path)?.into_iter().take(limit) {
+            queries.extend(encoder.encode_query(&query.text)?.dense);
         }
     }
     Ok(Some(queries))

@@ -16,23 +16,32 @@ const SEED: u64 = 0x7265_6361_6c6c;
 
 pub(super) fn run(global: &Global, args: &RecallArgs) -> Result<(), Failure> {
     let collection = super::open_to_read(global, &args.target, &args.models, Some(1))?;
-    let queries = match measured_queries::given(&args.queries, &collection)? {
-        Some(queries) => queries,
-        None => collection.pseudo_queries(args.queries.limit.unwrap_or(QUERIES), SEED)?,
-    };
-    if queries.is_empty() {
-        return Err(measured_queries::none());
-    }
     let targets = if args.targets.is_empty() {
         TUNED_TARGETS.as_slice()
     } else {
         &args.targets
     };
     let bar = progress::bar(global, "recall", Some(0));
-    let report = collection.measure_recall(&queries, args.k, targets, |done, all| {
+    let tell = |done, all| {
         bar.set_length(all);
         bar.set_position(done);
-    });
+    };
+    let made = args.queries.limit.unwrap_or(QUERIES);
+    let report = if args.dense || collection.schema().tokens.is_none() {
+        let queries = match measured_queries::given_dense(&args.queries, &collection)? {
+            Some(queries) => queries,
+            None => collection.pseudo_vectors(made, SEED)?,
+        };
+        some(&queries)?;
+        collection.measure_dense_recall(&queries, args.k, targets, tell)
+    } else {
+        let queries = match measured_queries::given(&args.queries, &collection)? {
+            Some(queries) => queries,
+            None => collection.pseudo_queries(made, SEED)?,
+        };
+        some(&queries)?;
+        collection.measure_recall(&queries, args.k, targets, tell)
+    };
     bar.finish_and_clear();
     let report = report?;
     if global.json {
@@ -40,6 +49,13 @@ pub(super) fn run(global: &Global, args: &RecallArgs) -> Result<(), Failure> {
     } else {
         print(as_text(&report, args.queries.queries.as_deref()))
     }
+}
+
+fn some<T>(queries: &[T]) -> Result<(), Failure> {
+    if queries.is_empty() {
+        return Err(measured_queries::none());
+    }
+    Ok(())
 }
 
 fn as_text(report: &RecallReport, queries: Option<&Path>) -> String {
@@ -77,10 +93,11 @@ fn line(row: &RecallAtTarget) -> String {
     let original = row
         .original
         .map_or_else(String::new, |measured| format!("  {measured}"));
-    let settings = row.settings.map_or_else(
-        || "scan of everything".to_owned(),
-        |settings| settings.to_string(),
-    );
+    let settings = match (row.settings, row.ef_search) {
+        (Some(settings), _) => settings.to_string(),
+        (None, Some(ef_search)) => format!("ef_search {ef_search}"),
+        (None, None) => "scan of everything".to_owned(),
+    };
     format!(
         "{:>7}  {}{original}  {:>8.3}  {:>8.3}  {settings}",
         row.target, row.recall, row.p50_milliseconds, row.p95_milliseconds

@@ -88,7 +88,7 @@ impl Collection {
 
     /// Brings the collection into its best shape: trains the codebook, merges everything into one segment, builds the
     /// indexes, reclaims the space of deleted documents, [calibrates](Self::calibrate) the planner, and
-    /// [tunes](Self::tune) the token index. Readers and writers go on meanwhile.
+    /// [tunes](Self::tune) the token index and [the graph](Self::tune_dense). Readers and writers go on meanwhile.
     ///
     /// `progress` may break it off; the collection stays as it was then, or, in the last step, as it was tuned before.
     pub fn optimize(
@@ -104,6 +104,7 @@ impl Collection {
         let optimize = begun.elapsed();
         self.calibrate()?;
         self.tune_after(optimize, &progress)?;
+        self.tune_dense_after(optimize, &progress)?;
         Ok(done)
     }
 

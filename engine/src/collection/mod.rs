@@ -17,6 +17,7 @@ mod scan;
 mod scroll;
 mod stats;
 mod tune;
+mod tune_dense;
 mod tune_fusion;
 mod write;
 

@@ -71,6 +71,36 @@ pub(super) fn pseudo_queries(snapshot: &Snapshot, count: usize, seed: u64) -> Re
     Ok(queries)
 }
 
+/// How far a dense query lies on the way from the document that it was made of to another one.
+const TOWARDS_ANOTHER: f32 = 0.3;
+
+/// Dense vectors between those of two documents each, as many as asked for, or none in a collection without them. The same seed
+/// makes the same of the same snapshot.
+pub(super) fn pseudo_vectors(snapshot: &Snapshot, count: usize, seed: u64) -> Result<Vec<Vec<f32>>, Error> {
+    if snapshot.schema().dense.is_none() {
+        return Ok(Vec::new());
+    }
+    let matches = Matches::evaluate(snapshot, None)?;
+    let sources = sample(&matches, count * 2, &mut Random(seed));
+    let mut queries = Vec::with_capacity(count);
+    for pair in sources.chunks(2) {
+        let mut vectors = Vec::with_capacity(pair.len());
+        for &at in pair {
+            vectors.extend(record_at(snapshot, at)?.and_then(|record| record.dense));
+        }
+        let [near, far] = &vectors[..] else {
+            continue;
+        };
+        let between = |(near, far): (&f32, &f32)| near + TOWARDS_ANOTHER * (far - near);
+        let query: Vec<f32> = near.iter().zip(far).map(between).collect();
+        // Opposite vectors meet in the middle of nowhere.
+        if query.iter().any(|number| *number != 0.0) {
+            queries.push(query);
+        }
+    }
+    Ok(queries)
+}
+
 /// Places drawn with repetition, in random order.
 fn sample(matches: &Matches, count: usize, random: &mut Random) -> Vec<Position> {
     let total = usize::try_from(matches.count()).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! How much of the exhaustive answer the token index finds, and how fast.
+//! How much of the exhaustive answer the token index and the graph find, and how fast.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use latewood_storage::DocumentId;
 use serde::Serialize;
 
 use super::Collection;
-use super::pseudo_queries::pseudo_queries;
+use super::pseudo_queries::{pseudo_queries, pseudo_vectors};
 use crate::error::Error;
 use crate::search::{Hit, Query, QueryTokens};
 
@@ -35,6 +35,8 @@ pub struct RecallAtTarget {
     pub target: f64,
     /// Settings of the token index; none where everything was scanned.
     pub settings: Option<ProbeSettings>,
+    /// Breadth of the walk over the graph; none where everything was scanned.
+    pub ef_search: Option<usize>,
     /// Recall against the exhaustive answer over the same codes.
     pub recall: MeasuredRecall,
     /// Recall against the exhaustive answer over the original tokens, where they are kept.
@@ -75,37 +77,76 @@ impl Collection {
         targets: &[f64],
         progress: impl Fn(u64, u64),
     ) -> Result<RecallReport, Error> {
-        if queries.is_empty() {
-            return Err(QueryError::NothingToSearch.into());
-        }
         let keeps_original = self
             .schema()
             .tokens
             .as_ref()
             .is_some_and(|tokens| tokens.original.is_some());
-        let searches = queries.len() * (targets.len() + 1 + usize::from(keeps_original));
+        let query = |at: usize| {
+            self.query()
+                .tokens(queries[at].clone())
+                .plan(PlanName::MAXSIM)
+                .limit(k)
+                .with_payload(false)
+        };
+        self.measure_targets(queries.len(), &query, keeps_original, k, targets, &progress)
+    }
+
+    /// The same for dense vectors: how much of what a scan finds the graph does.
+    ///
+    /// # Errors
+    /// No query; a recall or k out of range; a collection without dense vectors; what a query is refused for.
+    pub fn measure_dense_recall(
+        &self,
+        queries: &[Vec<f32>],
+        k: usize,
+        targets: &[f64],
+        progress: impl Fn(u64, u64),
+    ) -> Result<RecallReport, Error> {
+        let query = |at: usize| {
+            self.query()
+                .dense(queries[at].clone())
+                .plan(PlanName::DENSE)
+                .limit(k)
+                .with_payload(false)
+        };
+        self.measure_targets(queries.len(), &query, false, k, targets, &progress)
+    }
+
+    /// Dense vectors made of documents of the collection, each on the way from one to another. Another seed makes others;
+    /// `tune_dense` uses one of its own.
+    pub fn pseudo_vectors(&self, count: usize, seed: u64) -> Result<Vec<Vec<f32>>, Error> {
+        pseudo_vectors(&*self.snapshot()?, count, seed)
+    }
+
+    fn measure_targets<'c>(
+        &'c self,
+        queries: usize,
+        query: &dyn Fn(usize) -> Query<'c>,
+        keeps_original: bool,
+        k: usize,
+        targets: &[f64],
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<RecallReport, Error> {
+        if queries == 0 {
+            return Err(QueryError::NothingToSearch.into());
+        }
+        let searches = queries * (targets.len() + 1 + usize::from(keeps_original));
         let done = std::cell::Cell::new(0_u64);
         let tick = || {
             done.set(done.get() + 1);
             progress(done.get(), searches as u64);
         };
-        let query = |tokens: &QueryTokens| {
-            self.query()
-                .tokens(tokens.clone())
-                .plan(PlanName::MAXSIM)
-                .limit(k)
-                .with_payload(false)
-        };
         // Touches the files once: what is measured is a collection in use.
-        query(&queries[0]).recall(1.0).run()?;
-        let mut truths = Vec::with_capacity(queries.len());
-        let mut scans = Vec::with_capacity(queries.len());
-        for tokens in queries {
-            let (hits, time) = timed(query(tokens).recall(1.0))?;
+        query(0).recall(1.0).run()?;
+        let mut truths = Vec::with_capacity(queries);
+        let mut scans = Vec::with_capacity(queries);
+        for at in 0..queries {
+            let (hits, time) = timed(query(at).recall(1.0))?;
             scans.push(time);
             tick();
             let original = if keeps_original {
-                let (hits, _) = timed(query(tokens).exact(true))?;
+                let (hits, _) = timed(query(at).exact(true))?;
                 tick();
                 Some(ids(hits))
             } else {
@@ -118,10 +159,10 @@ impl Collection {
         }
         let mut rows = Vec::with_capacity(targets.len() + 1);
         for &target in targets.iter().filter(|target| **target != 1.0) {
-            let settings = settings_of(query(&queries[0]).recall(target))?;
+            let settings = settings_of(query(0).recall(target))?;
             let (mut answers, mut times) = (Vec::new(), Vec::new());
-            for tokens in queries {
-                let (hits, time) = timed(query(tokens).recall(target))?;
+            for at in 0..queries {
+                let (hits, time) = timed(query(at).recall(target))?;
                 answers.push(ids(hits));
                 times.push(time);
                 tick();
@@ -129,14 +170,14 @@ impl Collection {
             rows.push(row(target, settings, &answers, &truths, times));
         }
         let answers: Vec<Vec<DocumentId>> = truths.iter().map(|truth| truth.codes.clone()).collect();
-        rows.push(row(1.0, None, &answers, &truths, scans));
+        rows.push(row(1.0, Settings::default(), &answers, &truths, scans));
         let snapshot = self.snapshot()?;
         Ok(RecallReport {
             collection: self.name().to_owned(),
             documents: snapshot.len(),
             tokens: snapshot.num_tokens(),
             k,
-            queries: queries.len(),
+            queries,
             targets: rows,
         })
     }
@@ -152,18 +193,27 @@ fn ids(hits: Vec<Hit>) -> Vec<DocumentId> {
     hits.into_iter().map(|hit| hit.id).collect()
 }
 
-fn settings_of(query: Query<'_>) -> Result<Option<ProbeSettings>, Error> {
-    Ok(
-        match query.explain()?.stages.first().map(|planned| &planned.stage) {
-            Some(Stage::MaxsimIndex(settings)) => Some(*settings),
-            _ => None,
-        },
-    )
+/// The settings of the index that a query would search; none of them where it scans everything.
+#[derive(Clone, Copy, Default)]
+struct Settings {
+    token_index: Option<ProbeSettings>,
+    ef_search: Option<usize>,
+}
+
+fn settings_of(query: Query<'_>) -> Result<Settings, Error> {
+    let plan = query.explain()?;
+    let mut settings = Settings::default();
+    match plan.stages.first().map(|planned| &planned.stage) {
+        Some(Stage::MaxsimIndex(token_index)) => settings.token_index = Some(*token_index),
+        Some(Stage::DenseGraph { ef_search }) => settings.ef_search = Some(*ef_search),
+        _ => {}
+    }
+    Ok(settings)
 }
 
 fn row(
     target: f64,
-    settings: Option<ProbeSettings>,
+    settings: Settings,
     answers: &[Vec<DocumentId>],
     truths: &[Truth],
     mut times: Vec<Duration>,
@@ -183,7 +233,8 @@ fn row(
     };
     RecallAtTarget {
         target,
-        settings,
+        settings: settings.token_index,
+        ef_search: settings.ef_search,
         recall: against(&|truth| Some(truth.codes.clone())).unwrap_or_default(),
         original: against(&|truth| truth.original.clone()),
         p50_milliseconds: percentile(50),

@@ -22,7 +22,7 @@ pub(super) const QUERIES: usize = 400;
 /// What their generator begins with.
 pub(super) const SEED: u64 = 0x7475_6e65;
 /// Time for taking more queries, unless an eighth of the optimize is more.
-const BUDGET: Duration = Duration::from_secs(5);
+pub(super) const BUDGET: Duration = Duration::from_secs(5);
 
 impl Collection {
     /// Measures the token index and keeps, for each of seven recalls from 0.80 to 0.999, the cheapest settings that are

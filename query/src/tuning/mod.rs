@@ -5,6 +5,7 @@
 //! every setting of the grid finds and costs; for each target the cheapest is kept whose 95% interval begins at the target
 //! or above.
 
+mod breadth;
 mod grid;
 mod interval;
 mod prices;
@@ -19,6 +20,7 @@ use latewood_codecs::MaxSimQuery;
 use latewood_storage::Snapshot;
 use rayon::ThreadPool;
 
+pub use breadth::{BreadthEntry, BreadthTable, TunedBreadth, tune_breadth};
 pub use interval::{Found, MeasuredRecall};
 pub use table::{QuerySource, TUNED_TARGETS, TunedEntry, TunedTable};
 
