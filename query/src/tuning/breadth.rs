@@ -228,7 +228,11 @@ mod tests {
         let of = |query: usize| {
             let found = |at: usize| {
                 let all = u32::try_from(at + 3).unwrap().min(10);
-                let found = if (query + 1) % hard == 0 { all / 2 } else { all };
+                let found = if (query + 1).is_multiple_of(hard) {
+                    all / 2
+                } else {
+                    all
+                };
                 Found { found, of: 10 }
             };
             (0..LADDER.len()).map(found).collect()
