@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::CollectionStore;
 use super::fit::{raw_tokens, segment_tokens};
-use super::policy::{Merge, choose, facts, settle, should_train, tidy_up};
+use super::policy::{Merge, choose, facts, facts_with_graphs, settle, should_train, tidy_up};
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
 use crate::segment::{Codebook, Progress, ProgressFn, TrainingSet};
@@ -108,7 +108,7 @@ impl CollectionStore {
         trained: Option<&Arc<Codebook>>,
         retrain: bool,
     ) -> Vec<Merge> {
-        let facts = facts(pinned);
+        let facts = facts_with_graphs(pinned);
         let newest = trained.or(pinned.codebook()).map(|codebook| codebook.id);
         let tokens = self.schema.tokens.as_ref();
         let lossless = tokens.is_some_and(|tokens| tokens.original.is_some());

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::schema::VectorKind;
+use crate::segment::{GRAPH_MIN_ROWS, Segment};
 use crate::snapshot::Snapshot;
 
 /// Segments that a collection may have before the smallest are merged.
@@ -47,6 +49,15 @@ pub(super) struct Facts {
     pub(super) raw_tokens: u64,
     /// What its tokens are coded with.
     pub(super) codebook: Option<u64>,
+    /// Whether dense vectors are known to have no graph that they would get if the segment were written anew.
+    pub(super) lacks_graph: bool,
+}
+
+impl Facts {
+    /// Whether writing it anew would do it good.
+    fn is_untidy(&self, newest: Option<u64>) -> bool {
+        self.live < self.rows || self.lacks_graph || (self.raw_tokens > 0 && newest.is_some())
+    }
 }
 
 /// Segments to make one of.
@@ -58,7 +69,25 @@ pub(super) struct Merge {
     pub(super) codebook: Option<u64>,
 }
 
-/// The facts of each segment.
+/// Whether a graph over dense vectors is missing: flushes build none for a few rows, and a damaged one is as good as none.
+fn lacks_graph(segment: &Segment) -> bool {
+    let schema = segment.schema();
+    let own = schema.dense.is_some()
+        && segment.len() as usize >= GRAPH_MIN_ROWS
+        && segment.graph().is_ok_and(|graph| graph.is_none());
+    let named = |(field, kind): (usize, &VectorKind)| {
+        let large = |rows: usize| rows >= GRAPH_MIN_ROWS;
+        matches!(kind, VectorKind::Dense(_))
+            && segment
+                .named(field)
+                .is_ok_and(|rows| rows.is_some_and(|rows| large(rows.len() as usize)))
+            && segment.named_graph(field).is_none()
+    };
+    let kinds = schema.vectors.iter().map(|spec| &spec.kind);
+    own || kinds.enumerate().any(named)
+}
+
+/// The facts of each segment, as far as they cost nothing.
 pub(super) fn facts(snapshot: &Snapshot) -> Vec<Facts> {
     let facts = snapshot.segments().iter().map(|view| {
         let codebook = view.segment.codebook_id();
@@ -71,9 +100,19 @@ pub(super) fn facts(snapshot: &Snapshot) -> Vec<Facts> {
                 view.segment.num_tokens()
             },
             codebook,
+            lacks_graph: false,
         }
     });
     facts.collect()
+}
+
+/// The same, with a look at the graphs, which reads them if nobody has yet.
+pub(super) fn facts_with_graphs(snapshot: &Snapshot) -> Vec<Facts> {
+    let mut all = facts(snapshot);
+    for (facts, view) in all.iter_mut().zip(snapshot.segments()) {
+        facts.lacks_graph = lacks_graph(&view.segment);
+    }
+    all
 }
 
 /// Segments, by index, by what they are or would be coded with.
@@ -173,12 +212,11 @@ pub(super) fn settle(segments: &[Facts], newest: Option<u64>, graph: bool) -> Op
     Some(Merge { segments, codebook })
 }
 
-/// Each group of segments that is not in its best shape: one segment without deleted rows or raw tokens.
+/// Each group of segments that is not in its best shape: one segment without deleted rows or raw tokens, with
+/// its graphs.
 pub(super) fn tidy_up(segments: &[Facts], newest: Option<u64>) -> Vec<Merge> {
     let untidy = |group: &[usize]| match group {
-        [only] => segments
-            .get(*only)
-            .is_some_and(|facts| facts.live < facts.rows || (facts.raw_tokens > 0 && newest.is_some())),
+        [only] => segments.get(*only).is_some_and(|facts| facts.is_untidy(newest)),
         _ => true,
     };
     let mut groups = groups(segments, newest);
@@ -232,6 +270,7 @@ mod tests {
             live: rows,
             raw_tokens: 0,
             codebook: Some(1),
+            lacks_graph: false,
         }
     }
 
@@ -368,6 +407,12 @@ mod tests {
         assert_eq!(settle(&[clean(1000)], Some(1), false), None);
         assert_eq!(settle(&[], Some(1), false), None);
         assert!(tidy_up(&[clean(3)], Some(1)).is_empty() && tidy_up(&[deleted(999)], Some(1)).len() == 1);
+        let without = Facts {
+            lacks_graph: true,
+            ..clean(1000)
+        };
+        assert_eq!(tidy_up(&[without], Some(1)).len(), 1, "a flush builds none");
+        assert_eq!(settle(&[without], Some(1), true), None);
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) use lexical::IndexBuilder;
 pub use lexical::{Lengths, LexicalIndex, LexicalView, Positions, Postings, PostingsBlock, TermInfo};
 pub use merge::{Remap, merge_segments};
 pub(crate) use meta::{Beside, SegmentMeta};
+pub(crate) use options::GRAPH_MIN_ROWS;
 pub use options::{Progress, ProgressFn, SegmentInfo, SegmentOptions, Stage};
 pub use origin::Origin;
 pub(crate) use packing::unpack as unpack_postings;

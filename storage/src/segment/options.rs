@@ -10,6 +10,9 @@ use super::graph::GraphOptions;
 use super::origin::Origin;
 use crate::error::{Result, StorageError};
 
+/// Rows from which on a graph is built over dense vectors: below, scanning them is as fast.
+pub(crate) const GRAPH_MIN_ROWS: usize = 1_000;
+
 /// How a segment is written.
 #[derive(Clone, Debug)]
 pub struct SegmentOptions {
@@ -41,7 +44,7 @@ impl SegmentOptions {
         Self {
             id,
             pool,
-            graph_min_rows: 1_000,
+            graph_min_rows: GRAPH_MIN_ROWS,
             graph: GraphOptions::default(),
             seed: 0x1a7e_300d,
             memory_bytes: 256 << 20,

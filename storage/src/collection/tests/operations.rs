@@ -193,6 +193,29 @@ fn optimize_leaves_one_segment_without_deleted_rows() {
 }
 
 #[test]
+fn optimize_builds_the_graph_that_one_load_left_out() {
+    let backend = MemoryBackend::default();
+    let (_store, c) = create(&backend);
+    c.bulk((0..1500).map(|id| record(id, 1)).collect(), QUIET)
+        .unwrap();
+    let graph = || {
+        let snapshot = c.snapshot();
+        assert_eq!(snapshot.segments().len(), 1);
+        snapshot.segments()[0].segment.graph().unwrap().is_some()
+    };
+    assert!(!graph());
+    c.optimize(&OptimizeOptions::default()).unwrap();
+    assert!(graph());
+    let before = c.snapshot().segments()[0].segment.id();
+    c.optimize(&OptimizeOptions::default()).unwrap();
+    assert_eq!(
+        c.snapshot().segments()[0].segment.id(),
+        before,
+        "nothing is left to do"
+    );
+}
+
+#[test]
 fn optimize_trains_a_codebook_and_documents_still_match() {
     let backend = MemoryBackend::default();
     let (_store, c) = create(&backend);
