@@ -142,6 +142,12 @@ pub enum Error {
         /// Why not, and what to do.
         reason: String,
     },
+    /// Advice that cannot be given.
+    #[error("cannot advise: {reason}")]
+    Advise {
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// The threads of the database cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

@@ -62,6 +62,7 @@ mod model_source;
 pub mod models;
 mod named_vector;
 mod options;
+mod random;
 mod registry;
 mod schema;
 mod search;
@@ -69,8 +70,9 @@ mod threads;
 
 pub use cancel::CancelToken;
 pub use collection::{
-    Batch, CheckReport, Collection, Documents, ModelStats, OptimizeProgress, Page, Pair, Pairs, PlaidExport,
-    RecallAtTarget, RecallReport, Scan, Scroll, Stats, TunedFusion,
+    Advice, AdviseOptions, Answer, Batch, CheckReport, Collection, Comparison, Documents, Figures,
+    ModelStats, OptimizeProgress, Page, Pair, Pairs, PlaidExport, RecallAtTarget, RecallReport, Scan, Scroll,
+    Stats, StorageBill, TunedFusion,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};

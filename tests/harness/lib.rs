@@ -12,4 +12,5 @@ pub mod power_loss;
 pub mod random;
 pub mod readers;
 pub mod reseal;
+pub mod simulated;
 pub mod words;

@@ -66,6 +66,8 @@ pub(super) enum Command {
     Tune(TuneArgs),
     /// Find how rankings are best fused, on judged queries, by cross-validation
     TuneFusion(TuneFusionArgs),
+    /// Say whether a rerank and late interaction pay, and to which depth, by judged queries
+    Advise(super::advise::AdviseArgs),
     /// Count the values of a payload field
     Facets(FacetsArgs),
     /// Find the most similar pairs of documents, by their dense vectors

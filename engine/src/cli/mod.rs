@@ -1,9 +1,10 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | tune | facets | pairs | scan | stats | check | repair | backup |
+//! The command line: `latewood create | ingest | search | run | eval | recall | tune | advise | facets | pairs | scan | stats | check | repair | backup |
 //! optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.
 
+mod advise;
 mod args;
 mod backup;
 mod check;
@@ -64,6 +65,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Recall(recall) => recall::run(global, recall),
         Command::Tune(tune) => tune::run(global, tune),
         Command::TuneFusion(tune) => tune_fusion::run(global, tune),
+        Command::Advise(advise) => advise::run(global, advise),
         Command::Facets(facets) => facets::run(global, facets),
         Command::Pairs(pairs) => pairs::run(global, pairs),
         Command::Scan(scan) => scan::run(global, scan),

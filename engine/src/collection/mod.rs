@@ -1,5 +1,9 @@
 //! A collection: the handle, its models, and single reads.
 
+mod advise;
+mod advise_rerank;
+mod advise_settings;
+mod advise_storage;
 mod batch;
 mod calibrate;
 mod catalog;
@@ -27,6 +31,8 @@ use std::sync::Arc;
 use latewood_query::{Filter, Matches, Reranker};
 use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
 
+pub use advise::{Advice, AdviseOptions, Answer, Comparison, Figures};
+pub use advise_storage::StorageBill;
 pub use batch::Batch;
 pub use documents::Documents;
 pub(crate) use documents::{payload_at, text_at};

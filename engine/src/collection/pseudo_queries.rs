@@ -11,6 +11,7 @@ use latewood_storage::Snapshot;
 
 use super::documents::{positions, record_at};
 use crate::error::Error;
+use crate::random::Random;
 
 /// Neighbouring tokens that are taken from a document.
 const RUN: usize = 4;
@@ -23,31 +24,6 @@ const COSINE: f32 = 0.8;
 /// The same of a repeated token.
 const REPEATED_COSINE: f32 = 0.95;
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform in `0..bound`, as nearly as matters here; 0 when the bound is 0.
-    fn below(&mut self, bound: usize) -> usize {
-        let wide = u128::from(self.next()) * bound as u128;
-        usize::try_from(wide >> 64).unwrap_or(0)
-    }
-
-    /// Between -1 and 1, of variance 1/3.
-    fn float(&mut self) -> f32 {
-        let bits = u16::try_from(self.next() >> 48).unwrap_or(0);
-        f32::from(bits) / 32_768.0 - 1.0
-    }
-}
-
 /// Token matrices row by row, as many as asked for, or none in a collection without token matrices. The same seed makes
 /// the same queries of the same snapshot.
 pub(super) fn pseudo_queries(snapshot: &Snapshot, count: usize, seed: u64) -> Result<Vec<Vec<f32>>, Error> {
@@ -55,7 +31,7 @@ pub(super) fn pseudo_queries(snapshot: &Snapshot, count: usize, seed: u64) -> Re
         return Ok(Vec::new());
     };
     let matches = Matches::evaluate(snapshot, None)?;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let sources = sample(&matches, count * DOCUMENTS, &mut random);
     let mut queries = Vec::with_capacity(count);
     for sources in sources.chunks(DOCUMENTS) {
@@ -81,7 +57,7 @@ pub(super) fn pseudo_vectors(snapshot: &Snapshot, count: usize, seed: u64) -> Re
         return Ok(Vec::new());
     }
     let matches = Matches::evaluate(snapshot, None)?;
-    let sources = sample(&matches, count * 2, &mut Random(seed));
+    let sources = sample(&matches, count * 2, &mut Random::new(seed));
     let mut queries = Vec::with_capacity(count);
     for pair in sources.chunks(2) {
         let mut vectors = Vec::with_capacity(pair.len());
@@ -170,7 +146,7 @@ mod tests {
 
     #[test]
     fn tokens_are_turned_by_the_angle_that_is_meant() {
-        let random = &mut Random(1);
+        let random = &mut Random::new(1);
         let token = unit(3, 128);
         for meant in [COSINE, REPEATED_COSINE] {
             let cosines: Vec<f32> = (0..200).map(|_| turned(&token, meant, random)[3]).collect();
@@ -184,7 +160,7 @@ mod tests {
     #[test]
     fn a_query_has_runs_of_every_document_and_repeats_some_of_their_tokens() {
         let documents: Vec<Vec<f32>> = (0..DOCUMENTS).map(|d| unit(d, 64).repeat(20)).collect();
-        let query = query_of(&documents, 64, &mut Random(2));
+        let query = query_of(&documents, 64, &mut Random::new(2));
         let tokens: Vec<&[f32]> = query.chunks_exact(64).collect();
         assert_eq!(tokens.len(), 32);
         let (runs, repeated) = tokens.split_at(RUN * DOCUMENTS);
@@ -196,7 +172,7 @@ mod tests {
         let mut repeats: Vec<usize> = runs.iter().map(|token| times(token)).collect();
         repeats.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(repeats, REPEATS);
-        let short = query_of(&[unit(0, 64)], 64, &mut Random(2));
+        let short = query_of(&[unit(0, 64)], 64, &mut Random::new(2));
         assert_eq!(
             short.len(),
             (1 + REPEATS[0]) * 64,

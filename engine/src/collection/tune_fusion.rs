@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::evaluation::{Judgments, Measures};
 
 /// Candidates of each search.
-const DEPTH: usize = 100;
+pub(super) const DEPTH: usize = 100;
 /// The share of the weight that the second search gets.
 const SHARES: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
@@ -137,7 +137,7 @@ impl Collection {
 }
 
 /// Every fusion that is tried; the first is what runs without tuning.
-fn candidates(legs: &[Leg]) -> Vec<Fusion> {
+pub(super) fn candidates(legs: &[Leg]) -> Vec<Fusion> {
     let methods = [
         FusionMethod::RRF,
         FusionMethod::ReciprocalRank { k: 10.0 },
