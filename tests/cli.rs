@@ -164,6 +164,49 @@ fn from_text_to_judged_hits() {
         assert!(number(row, "p95_ms") >= number(row, "p50_ms"));
     }
 
+    let advise = |more: &[&str]| {
+        let (queries, qrels) = (shipped("queries.jsonl"), shipped("qrels.tsv"));
+        let given = [
+            "advise",
+            &db,
+            "packages",
+            "--queries",
+            &queries,
+            "--qrels",
+            &qrels,
+            "--depths",
+            "10",
+        ];
+        latewood(&[&given[..], more].concat())
+    };
+    let advice = advise(&["--json"]).ok().json();
+    assert_eq!((&advice["queries"], &advice["worth"]), (&60.into(), &0.01.into()));
+    for question in ["rerank", "late_interaction"] {
+        let measured = &advice[question]["measured"];
+        let answers = ["use", "skip", "inconclusive"];
+        assert!(
+            answers.contains(&measured["verdict"]["answer"].as_str().unwrap()),
+            "{measured}"
+        );
+        assert!(number(&measured["gain"], "low") <= number(&measured["gain"], "high"));
+        assert!(number(&measured["baseline"], "milliseconds") > 0.0);
+    }
+    assert_eq!(advice["storage"]["bits"].as_array().unwrap().len(), 3);
+    let text = advise(&["--worth", "0.5"]).ok().stdout;
+    assert!(
+        text.contains("rerank: skip it") && text.contains("late interaction: skip it"),
+        "{text}"
+    );
+    assert!(text.contains("bytes a document: dense"), "{text}");
+    let refused = advise(&["--worth", "2"]);
+    assert!(
+        refused
+            .stderr
+            .contains("cannot advise: the gain worth paying for is 2"),
+        "{}",
+        refused.stderr
+    );
+
     let out = place.path("run.txt");
     let ran = latewood(&[
         "run",

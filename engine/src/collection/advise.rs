@@ -118,6 +118,18 @@ impl Answer {
         }
     }
 
+    /// What the verdict says to use, with its depth if it is a rerank; none for any other verdict.
+    #[must_use]
+    pub fn used(&self) -> Option<&Figures> {
+        match self {
+            Self::Measured(comparison) => match comparison.judged.verdict {
+                Verdict::Use { option } => comparison.options.get(option),
+                _ => None,
+            },
+            Self::NotMeasured { .. } => None,
+        }
+    }
+
     pub(super) fn not_measured(reason: impl Into<String>) -> Self {
         Self::NotMeasured {
             reason: reason.into(),

@@ -32,7 +32,6 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Judged {
     /// The answer.
-    #[serde(flatten)]
     pub verdict: Verdict,
     /// The gain on queries that took no part in choosing baseline and option, and its 95% interval.
     pub gain: Paired,
