@@ -23,6 +23,8 @@ pub(super) const QUERIES: usize = 400;
 pub(super) const SEED: u64 = 0x7475_6e65;
 /// Time for taking more queries, unless an eighth of the optimize is more.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
+/// As much more for each token in the index: a query's exhaustive answer takes time in proportion to them.
+const BUDGET_PER_TOKEN: Duration = Duration::from_micros(1);
 
 impl Collection {
     /// Measures the token index and keeps, for each of seven recalls from 0.80 to 0.999, the cheapest settings that are
@@ -30,8 +32,8 @@ impl Collection {
     /// interval that begins there or above. [`Query::recall`](crate::Query::recall) then chooses among them.
     ///
     /// Give token matrices of queries like those that will come; all of them are measured. With none, queries are made of
-    /// documents of the collection, as many as five seconds allow. `optimize` ends with that, so this is for queries of
-    /// one's own; a table from such queries is kept until the collection has twice the tokens or another codebook.
+    /// documents of the collection, as many as five seconds and one more for each million tokens allow. `optimize` ends
+    /// with that, so this is for queries of one's own; a table from such queries is kept until the collection has twice the tokens or another codebook.
     ///
     /// `None`: there is no token index, or scanning everything is as fast.
     ///
@@ -97,8 +99,10 @@ impl Collection {
         budget: Duration,
         progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
     ) -> Result<Option<TunedTable>, Error> {
+        let tokens = self.token_statistics()?.map_or(0, |now| now.indexed_tokens);
+        let more = BUDGET_PER_TOKEN.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX));
         let queries = pseudo_queries(&*self.snapshot()?, QUERIES, SEED)?;
-        self.tune_with(&queries, QuerySource::Documents, budget, progress)
+        self.tune_with(&queries, QuerySource::Documents, budget + more, progress)
     }
 
     fn tune_with(
