@@ -1,5 +1,5 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | tune | advise | facets | pairs | scan | stats | check | repair | backup |
-//! optimize | export | import-plaid | export-plaid | model`.
+//! The command line: `latewood create | ingest | search | run | eval | recall | tune | tune-fusion | advise | facets | pairs |
+//! scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.

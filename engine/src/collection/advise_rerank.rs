@@ -33,7 +33,9 @@ pub(super) fn rerank_advice(
     let reranker = match &options.reranker {
         Some(source) => collection.shared.models.add_reranker(source)?,
         None if collection.schema().reranker.is_none() => {
-            return Ok(Answer::not_measured("the collection has no reranker: name one"));
+            return Ok(Answer::not_measured(
+                "the collection has no reranker: name one by --reranker or AdviseOptions::reranker",
+            ));
         }
         None => collection.reranker()?,
     };

@@ -33,7 +33,8 @@ impl Collection {
     ///
     /// Give token matrices of queries like those that will come; all of them are measured. With none, queries are made of
     /// documents of the collection, as many as five seconds and one more for each million tokens allow. `optimize` ends
-    /// with that, so this is for queries of one's own; a table from such queries is kept until the collection has twice the tokens or another codebook.
+    /// with that, so this is for queries of one's own; a table from such queries is kept until the collection has twice
+    /// the tokens or another codebook.
     ///
     /// `None`: there is no token index, or scanning everything is as fast.
     ///

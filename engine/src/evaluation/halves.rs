@@ -42,13 +42,13 @@ impl Halves {
     pub fn choices(&self, table: &Table) -> Vec<usize> {
         self.chooses
             .iter()
-            .map(|half| best(table, |query| half[query], 0.0))
+            .map(|half| best(table, takes(half), 0.0))
             .collect()
     }
 
     /// For each query the mean difference over the splits in which its half did not choose: the option that the other half
-    /// chose less the baseline that it chose. `options` are those that stand beside a baseline; a later option is
-    /// chosen only where it is better than those before it by more than `margin`. The second value is the mean gain that the
+    /// chose less the baseline that it chose. `options` are those that stand beside a baseline; the first
+    /// within `margin` of the best is chosen. The second value is the mean gain that the
     /// choosing halves saw, which is too high.
     #[must_use]
     pub fn held_out<'a>(
@@ -61,11 +61,11 @@ impl Halves {
         let (mut sums, mut counts) = (vec![0.0; queries], vec![0.0; queries]);
         let mut seen = (0.0, 0.0);
         for half in &self.chooses {
-            let baseline = best(baselines, |query| half[query], 0.0);
+            let baseline = best(baselines, takes(half), 0.0);
             let table = options(baseline);
-            let option = best(table, |query| half[query], margin);
+            let option = best(table, takes(half), margin);
             for query in 0..queries {
-                let difference = table[option][query] - baselines[baseline][query];
+                let difference = at(table, option, query) - at(baselines, baseline, query);
                 if half[query] {
                     seen = (seen.0 + difference, seen.1 + 1.0);
                 } else {
@@ -101,6 +101,20 @@ pub fn best(table: &Table, taken: impl Fn(usize) -> bool, margin: f64) -> usize 
     let means: Vec<f64> = table.iter().map(mean).collect();
     let most = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     means.iter().position(|&mean| mean >= most - margin).unwrap_or(0)
+}
+
+/// A query's measure under a setting; 0 where the table has none.
+fn at(table: &Table, setting: usize, query: usize) -> f64 {
+    table
+        .get(setting)
+        .and_then(|row| row.get(query))
+        .copied()
+        .unwrap_or(0.0)
+}
+
+/// Whether a query belongs to a half; one that was never split belongs to none.
+fn takes(half: &[bool]) -> impl Fn(usize) -> bool {
+    |query| half.get(query).copied().unwrap_or(false)
 }
 
 #[cfg(test)]

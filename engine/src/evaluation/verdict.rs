@@ -48,6 +48,9 @@ pub struct Judged {
 /// first option within half of `worth` of the best one, and the other half measures their difference; the differences of each
 /// query are averaged, and the mean over queries has a bootstrap interval.
 ///
+/// The first baseline says how many queries there are: what another row lacks of them counts as 0 where it is measured, and
+/// what it has beyond them is left out.
+///
 /// `Use` if the interval begins above 0 and the gain is `worth` at least; `Skip` if the interval ends below `worth`.
 ///
 /// ```
@@ -148,5 +151,15 @@ mod tests {
         assert_eq!(alone.verdict, Verdict::Use { option: 0 });
         let judged = judge(&vec![untuned, tuned], |_| &option, 0.01, 1);
         assert_eq!((judged.verdict, judged.baseline), (Verdict::Skip, 1));
+    }
+
+    #[test]
+    fn tables_that_lack_what_they_should_have_count_as_zero() {
+        let baseline: Table = vec![vec![0.5; 30]];
+        for options in [Table::new(), vec![vec![]], vec![vec![0.5; 7]]] {
+            let judged = judge(&baseline, |_| &options, 0.01, 1);
+            assert_eq!(judged.verdict, Verdict::Skip, "{options:?}");
+        }
+        assert_eq!(judge(&Table::new(), |_| &baseline, 0.01, 1).gain.queries, 0);
     }
 }
