@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile, QueryError,
+    Actuals, Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile, QueryError,
     QueryRequest, Reranker, Resources, StageName, StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
@@ -123,6 +123,14 @@ pub struct Analysis {
     pub profile: Profile,
     /// The hits.
     pub hits: Vec<Hit>,
+}
+
+impl std::fmt::Display for Analysis {
+    /// The plan beside what it took, as a tree.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { plan, profile, .. } = self;
+        Actuals { plan, profile }.fmt(f)
+    }
 }
 
 impl<'a> Query<'a> {

@@ -4,7 +4,7 @@ mod shaped;
 mod units;
 mod words;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use latewood_codecs::{DenseQuery, MaxSimQuery};
 use latewood_storage::{Snapshot, VectorValue};
@@ -61,7 +61,16 @@ pub fn search(
         ranked(snapshot, request, cost, resources)?
     };
     if let Some(by) = &request.order_by {
+        let (begun, hits) = (Instant::now(), outcome.hits.len() as u64);
         outcome.hits = sort_hits(snapshot, outcome.hits, by)?;
+        let stage = StageProfile {
+            name: "order".to_owned(),
+            candidates_in: hits,
+            candidates_out: hits,
+            note: Some(format!("by `{}`", by.field)),
+            ..StageProfile::default()
+        };
+        outcome.profile.add_since(begun, stage);
     }
     Ok((plan, outcome))
 }
@@ -200,38 +209,21 @@ impl Run<'_> {
         let mut found = Vec::new();
         let mut legs = Vec::new();
         let mut reranked = 0;
-        for planned in &plan.stages {
-            let keep = planned.candidates_out;
-            let (leg, candidates) = match &planned.stage {
-                Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
-                Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
-                Stage::DenseScan => (Leg::Dense, self.dense(None, None, keep)?),
-                Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(None, Some(*ef_search), keep)?),
-                Stage::VectorScan { field } => {
-                    (Leg::Vector(field.clone()), self.dense(Some(field), None, keep)?)
-                }
-                Stage::VectorGraph { field, ef_search } => (
-                    Leg::Vector(field.clone()),
-                    self.dense(Some(field), Some(*ef_search), keep)?,
-                ),
-                Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
-                Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),
-                Stage::Fuse(fusion) => {
-                    found = self.fuse(fusion, &legs, keep);
-                    continue;
-                }
-                Stage::Rescore => {
-                    self.rescore(&mut found, keep)?;
-                    continue;
-                }
+        for (number, planned) in plan.stages.iter().enumerate() {
+            let first = self.watch.ended();
+            let ranked = match &planned.stage {
                 Stage::Rerank { depth, deadline_ms } => {
                     let budget = deadline_ms.map(Duration::from_millis);
                     reranked = self.rerank(&mut found, *depth, budget)?;
-                    continue;
+                    None
                 }
+                stage => self.run_stage(stage, planned.candidates_out, &mut found, &legs)?,
             };
-            found.clone_from(&candidates);
-            legs.push((leg, candidates));
+            if let Some((leg, candidates)) = ranked {
+                found.clone_from(&candidates);
+                legs.push((leg, candidates));
+            }
+            self.watch.belong(first, number);
         }
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;
@@ -239,6 +231,38 @@ impl Run<'_> {
             hits,
             profile: self.watch.finish(),
         })
+    }
+
+    /// Runs a stage: the candidates of a search, or `None` where `found` was ranked anew.
+    fn run_stage(
+        &mut self,
+        stage: &Stage,
+        keep: usize,
+        found: &mut Vec<Scored>,
+        legs: &[(Leg, Vec<Scored>)],
+    ) -> Result<Option<(Leg, Vec<Scored>)>, QueryError> {
+        Ok(Some(match stage {
+            Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
+            Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
+            Stage::DenseScan => (Leg::Dense, self.dense(None, None, keep)?),
+            Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(None, Some(*ef_search), keep)?),
+            Stage::VectorScan { field } => (Leg::Vector(field.clone()), self.dense(Some(field), None, keep)?),
+            Stage::VectorGraph { field, ef_search } => (
+                Leg::Vector(field.clone()),
+                self.dense(Some(field), Some(*ef_search), keep)?,
+            ),
+            Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
+            Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),
+            Stage::Fuse(fusion) => {
+                *found = self.fuse(fusion, legs, keep);
+                return Ok(None);
+            }
+            Stage::Rescore => {
+                self.rescore(found, keep)?;
+                return Ok(None);
+            }
+            Stage::Rerank { .. } => return Ok(None),
+        }))
     }
 
     /// Dense candidates: through the graphs when a beam is given, the other segments and the memtable by a scan.

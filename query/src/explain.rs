@@ -35,19 +35,20 @@ impl fmt::Display for Plan {
             let last = i + 1 == self.stages.len();
             write_stage(f, stage, last)?;
         }
-        if !self.rejected.is_empty() {
-            writeln!(f, "rejected")?;
-        }
-        for (i, rejected) in self.rejected.iter().enumerate() {
-            let branch = if i + 1 == self.rejected.len() {
-                "└─"
-            } else {
-                "├─"
-            };
-            write_rejected(f, rejected, branch)?;
-        }
-        Ok(())
+        write_all_rejected(f, &self.rejected)
     }
+}
+
+/// What was not taken, each with its estimate and the reason.
+pub(crate) fn write_all_rejected(f: &mut fmt::Formatter<'_>, rejected: &[Rejected]) -> fmt::Result {
+    if !rejected.is_empty() {
+        writeln!(f, "rejected")?;
+    }
+    for (i, one) in rejected.iter().enumerate() {
+        let last = i + 1 == rejected.len();
+        write_rejected(f, one, if last { "└─" } else { "├─" })?;
+    }
+    Ok(())
 }
 
 fn write_stage(f: &mut fmt::Formatter<'_>, stage: &PlannedStage, last: bool) -> fmt::Result {

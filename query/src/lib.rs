@@ -10,6 +10,7 @@
 //! [`search`] does all five. Nothing here writes, and nothing here runs a model but the caller's [`Reranker`].
 #![forbid(unsafe_code)]
 
+mod actuals;
 mod breadth;
 mod candidates;
 mod cost;
@@ -44,6 +45,7 @@ mod token_scorer;
 mod top_k;
 mod tuning;
 
+pub use actuals::Actuals;
 pub use cost::CostModel;
 pub use error::QueryError;
 pub use execute::{Resources, execute, explain, search};

@@ -35,6 +35,18 @@ pub struct StageProfile {
     pub work: u64,
     /// What else is worth knowing, such as a fallback and its reason.
     pub note: Option<String>,
+    /// Which stage of the plan it is a part of, counted from 0; none of what belongs to every plan, such as the filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned: Option<usize>,
+}
+
+impl Profile {
+    /// Adds a stage that began at `begun` and ends now, after the total was taken.
+    pub(crate) fn add_since(&mut self, begun: Instant, mut stage: StageProfile) {
+        stage.microseconds = begun.elapsed().as_secs_f64() * 1e6;
+        self.total_microseconds += stage.microseconds;
+        self.stages.push(stage);
+    }
 }
 
 impl fmt::Display for Profile {
@@ -88,6 +100,17 @@ impl Stopwatch {
         stage.microseconds = now.duration_since(self.stage).as_secs_f64() * 1e6;
         self.stage = now;
         self.profile.stages.push(stage);
+    }
+
+    /// How many stages have ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.profile.stages.len()
+    }
+
+    /// The stages from the `first` on are parts of this one of the plan.
+    pub(crate) fn belong(&mut self, first: usize, planned: usize) {
+        let stages = self.profile.stages.iter_mut().skip(first);
+        stages.for_each(|stage| stage.planned = Some(planned));
     }
 
     pub(crate) fn finish(mut self) -> Profile {

@@ -55,7 +55,11 @@ pub(super) enum Command {
     /// Add documents: JSON lines as BEIR has them, or arrays of vectors; run again to go on after an interruption
     Ingest(IngestArgs),
     /// Search a collection for a text
-    Search(SearchArgs),
+    Search(super::search::SearchArgs),
+    /// Print the plan of a query: its stages, what each should take and why, and what was rejected
+    Explain(super::explain::ExplainArgs),
+    /// Run a query, and print what each stage of its plan took beside what was estimated; it runs once before, so that models are loaded
+    Analyze(super::explain::ExplainArgs),
     /// Run a file of queries into a TREC run file, and measure latency
     Run(RunArgs),
     /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency
@@ -336,39 +340,6 @@ pub(super) struct TuningArgs {
     /// Only documents that match, for example: section = "python" and installed_kib >= 100
     #[arg(long, value_name = "EXPR")]
     pub(super) filter: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SearchArgs {
-    #[command(flatten)]
-    pub(super) target: CollectionArgs,
-    /// What is asked
-    pub(super) text: String,
-    /// What bm25 looks for, where it is more than any word of TEXT: words, "phrases", +must, -not, AND, OR, NOT, ( )
-    #[arg(long, value_name = "QUERY")]
-    pub(super) lexical: Option<String>,
-    /// Vectors for named fields: a JSON object such as {"splade": {"indices": [7, 900], "values": [1.5, 0.2]}}
-    #[arg(long, value_name = "JSON", value_parser = named_vectors)]
-    pub(super) vectors: Option<NamedVectors>,
-    /// How many hits
-    #[arg(short = 'k', long = "limit", default_value_t = 10)]
-    pub(super) limit: usize,
-    /// How many hits to skip first
-    #[arg(long, default_value_t = 0)]
-    pub(super) offset: usize,
-    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; dense:NAME, sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
-    #[arg(long, default_value = "auto", value_parser = plan)]
-    pub(super) plan: PlanChoice,
-    #[command(flatten)]
-    pub(super) tuning: TuningArgs,
-    /// Print the plan and why; without --analyze, do not run it
-    #[arg(long)]
-    pub(super) explain: bool,
-    /// Run it, and print the plan and what each stage did
-    #[arg(long)]
-    pub(super) analyze: bool,
-    #[command(flatten)]
-    pub(super) models: ModelArgs,
 }
 
 #[derive(Debug, Args)]
@@ -672,7 +643,7 @@ fn weights(text: &str) -> Result<FusionWeights, String> {
     Ok(weights)
 }
 
-fn plan(text: &str) -> Result<PlanChoice, String> {
+pub(super) fn plan(text: &str) -> Result<PlanChoice, String> {
     text.parse()
         .map_err(|e: latewood_query::QueryError| e.to_string())
 }
@@ -680,7 +651,7 @@ fn plan(text: &str) -> Result<PlanChoice, String> {
 /// Vectors for named fields.
 pub(super) type NamedVectors = BTreeMap<String, NamedVector>;
 
-fn named_vectors(text: &str) -> Result<NamedVectors, String> {
+pub(super) fn named_vectors(text: &str) -> Result<NamedVectors, String> {
     serde_json::from_str(text).map_err(|error| {
         format!("expected an object of vectors by field, as {{\"splade\": {{\"indices\": [7], \"values\": [1.5]}}}}: {error}")
     })

@@ -1,5 +1,5 @@
-//! The command line: `latewood create | ingest | search | run | eval | recall | tune | tune-fusion | advise | facets | pairs |
-//! scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
+//! The command line: `latewood create | ingest | search | explain | analyze | run | eval | recall | tune | tune-fusion |
+//! advise | facets | pairs | scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
 //! text or with `--json`; progress and errors go to standard error.
@@ -10,6 +10,8 @@ mod backup;
 mod check;
 mod create;
 mod eval;
+mod explain;
+mod explain_chart;
 mod export;
 mod facets;
 mod ingest;
@@ -29,6 +31,7 @@ mod scan;
 mod search;
 mod stages;
 mod stats;
+mod svg;
 mod tune;
 mod tune_fusion;
 
@@ -60,6 +63,8 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Create(create) => create::run(global, create),
         Command::Ingest(ingest) => ingest::run(global, ingest),
         Command::Search(search) => search::run(global, search),
+        Command::Explain(explain) => explain::explain(global, explain),
+        Command::Analyze(analyze) => explain::analyze(global, analyze),
         Command::Run(run) => run::run(global, run),
         Command::Eval(eval) => eval::run(global, eval),
         Command::Recall(recall) => recall::run(global, recall),

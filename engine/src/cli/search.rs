@@ -3,27 +3,86 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{FusionArg, Global, SearchArgs, TuningArgs};
+use super::args::{
+    CollectionArgs, FusionArg, Global, ModelArgs, NamedVectors, TuningArgs, named_vectors, plan,
+};
 use super::output::{Failure, print, print_json};
-use crate::{Fusion, FusionMethod, Hit, Query};
+use crate::error::Error;
+use crate::{Collection, Fusion, FusionMethod, Hit, PlanChoice, Query};
+
+/// A query as it stands on the command line.
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    target: CollectionArgs,
+    /// What is asked
+    text: String,
+    /// What bm25 looks for, where it is more than any word of TEXT: words, "phrases", +must, -not, AND, OR, NOT, ( )
+    #[arg(long, value_name = "QUERY")]
+    lexical: Option<String>,
+    /// Vectors for named fields: a JSON object such as {"splade": {"indices": [7, 900], "values": [1.5, 0.2]}}
+    #[arg(long, value_name = "JSON", value_parser = named_vectors)]
+    vectors: Option<NamedVectors>,
+    /// How many hits
+    #[arg(short = 'k', long = "limit", default_value_t = 10)]
+    limit: usize,
+    /// How many hits to skip first
+    #[arg(long, default_value_t = 0)]
+    pub(super) offset: usize,
+    /// auto, dense, maxsim, dense+maxsim, bm25, bm25+maxsim; dense:NAME, sparse:NAME; fused: bm25/dense, bm25/maxsim, bm25/sparse:NAME, ...; each with +rerank
+    #[arg(long, default_value = "auto", value_parser = plan)]
+    plan: PlanChoice,
+    #[command(flatten)]
+    tuning: TuningArgs,
+    #[command(flatten)]
+    models: ModelArgs,
+}
+
+impl QueryArgs {
+    pub(super) fn open(&self, global: &Global) -> Result<Collection, Error> {
+        super::open_to_read(global, &self.target, &self.models, None)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn query<'a>(&self, collection: &'a Collection) -> Query<'a> {
+        let query = collection
+            .query()
+            .text(&self.text)
+            .plan(self.plan.clone())
+            .limit(self.limit)
+            .offset(self.offset);
+        let mut query = tuned(query, &self.tuning).with_text(true);
+        if let Some(lexical) = &self.lexical {
+            query = query.lexical(lexical.as_str());
+        }
+        for (name, vector) in self.vectors.iter().flatten() {
+            query = query.named_vector(name, vector.clone());
+        }
+        query
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    #[command(flatten)]
+    query: QueryArgs,
+    /// Print the plan and why; without --analyze, do not run it
+    #[arg(long)]
+    explain: bool,
+    /// Run it, and print the plan and what each stage did
+    #[arg(long)]
+    analyze: bool,
+}
 
 pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
-    let collection = super::open_to_read(global, &args.target, &args.models, None)?;
-    let query = collection
-        .query()
-        .text(&args.text)
-        .plan(args.plan.clone())
-        .limit(args.limit)
-        .offset(args.offset);
-    let mut query = tuned(query, &args.tuning).with_text(true);
-    if let Some(lexical) = &args.lexical {
-        query = query.lexical(lexical.as_str());
-    }
-    for (name, vector) in args.vectors.iter().flatten() {
-        query = query.named_vector(name, vector.clone());
-    }
+    let collection = args.query.open(global)?;
+    let (query, offset) = (args.query.query(&collection), args.query.offset);
     if args.explain || args.analyze {
         // A reader does not see what the writer measured: the estimates shall be those of this machine all the same.
         collection.calibrate()?;
@@ -42,18 +101,13 @@ pub(super) fn run(global: &Global, args: &SearchArgs) -> Result<(), Failure> {
         return if global.json {
             print_json(&analysis.hits)
         } else {
-            print(as_text(&analysis.hits, args.offset))
+            print(as_text(&analysis.hits, offset))
         };
     }
     if global.json {
         return print_json(&analysis);
     }
-    print(format!(
-        "{}\n{}\n{}",
-        analysis.plan,
-        analysis.profile,
-        as_text(&analysis.hits, args.offset)
-    ))
+    print(format!("{analysis}\n{}", as_text(&analysis.hits, offset)))
 }
 
 fn fusion(tuning: &TuningArgs) -> Fusion {
@@ -107,7 +161,7 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
     }
 }
 
-fn as_text(hits: &[Hit], offset: usize) -> String {
+pub(super) fn as_text(hits: &[Hit], offset: usize) -> String {
     if hits.is_empty() {
         return "no document matches\n".to_owned();
     }

@@ -29,7 +29,9 @@ pub(super) fn shaped(
     let window = request.window();
     let first = window.saturating_mul(DEPTH).clamp(LEAST, MAX_WINDOW);
     let mut depth = first;
+    let asked = Instant::now();
     loop {
+        let shallower = asked.elapsed();
         let inner = QueryRequest {
             limit: depth,
             offset: 0,
@@ -59,18 +61,27 @@ pub(super) fn shaped(
             .skip(request.offset)
             .take(request.limit)
             .collect();
-        let microseconds = begun.elapsed().as_secs_f64() * 1e6;
         let note = notes.join(", ");
         plan.reason = format!("{}; of the first {depth}, {note}", plan.reason);
-        outcome.profile.total_microseconds += microseconds;
-        outcome.profile.stages.push(StageProfile {
+        if depth > first {
+            let microseconds = shallower.as_secs_f64() * 1e6;
+            outcome.profile.total_microseconds += microseconds;
+            let stage = StageProfile {
+                name: "shallower searches".to_owned(),
+                microseconds,
+                note: Some(format!("the first {first} had too few groups")),
+                ..StageProfile::default()
+            };
+            outcome.profile.stages.insert(0, stage);
+        }
+        let stage = StageProfile {
             name: "shape".to_owned(),
             candidates_in: found as u64,
             candidates_out: outcome.hits.len() as u64,
-            microseconds,
             note: Some(note),
             ..StageProfile::default()
-        });
+        };
+        outcome.profile.add_since(begun, stage);
         return Ok((plan, outcome));
     }
 }
