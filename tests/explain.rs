@@ -241,3 +241,149 @@ fn drawings_are_well_formed_whatever_was_asked() {
     ]);
     assert!(ran.code == Some(1) && ran.stderr.contains("a.svg"), "{ran:?}");
 }
+
+fn maxsim_of(explanation: &latewood::HitExplanation) -> (Option<usize>, f32) {
+    let stages = explanation.path.stages.iter();
+    let scored = stages.rev().find(|stage| {
+        use latewood::StageName::{MaxsimIndex, MaxsimScan, Rescore};
+        matches!(stage.stage.name(), MaxsimScan | MaxsimIndex | Rescore)
+    });
+    let scored = scored.unwrap();
+    (scored.rank, scored.score.unwrap())
+}
+
+#[test]
+fn matches_sum_to_the_score_of_the_stage() {
+    let (_folder, _, notes) = notes();
+    let question = "which birds hunt at night";
+    let check = |plan: &str| {
+        let query = || notes.query().text(question).plan(plan).limit(5);
+        for (rank, hit) in query().run().unwrap().into_iter().enumerate() {
+            let explanation = query().explain_hit(hit.id.clone()).unwrap();
+            let (ranked, score) = maxsim_of(&explanation);
+            assert_eq!((ranked, score), (Some(rank + 1), hit.score), "{plan}");
+            let alignment = explanation.path.alignment.as_ref().unwrap();
+            let sum: f32 = alignment.matches.iter().map(|one| one.score).sum();
+            assert!(
+                (sum - hit.score).abs() < 1e-4 && sum == alignment.score,
+                "{sum}, {}",
+                hit.score
+            );
+            let names = explanation.query_tokens.unwrap();
+            assert_eq!(names.len(), alignment.matches.len());
+            assert!(names.contains(&"night".to_owned()), "{names:?}");
+            assert_eq!(
+                explanation.document_tokens.unwrap().len(),
+                alignment.document_tokens
+            );
+        }
+    };
+    check("maxsim");
+    check("dense+maxsim");
+    // In residual codes the stage scores what the codes stand for.
+    let more =
+        (0..400_u64).map(|n| Document::new(n).text(format!("note {n} of the day {} and night", n * 7)));
+    notes.upsert_many(more).unwrap();
+    notes.optimize(|_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert!(notes.stats().unwrap().raw_tokens == 0);
+    check("maxsim");
+    let owl = notes
+        .query()
+        .text(question)
+        .plan("maxsim")
+        .explain_hit("owl")
+        .unwrap();
+    let names = (owl.query_tokens.unwrap(), owl.document_tokens.unwrap());
+    let night = names.0.iter().position(|name| name == "night").unwrap();
+    let matched = owl.path.alignment.unwrap().matches[night].document_token;
+    assert_eq!(names.1[matched], "night");
+}
+
+#[test]
+fn what_is_no_hit_is_explained_too() {
+    let (_folder, _, notes) = notes();
+    let query = || {
+        notes
+            .query()
+            .text("birds hunt at night")
+            .plan("dense+maxsim+rerank")
+            .limit(1)
+    };
+    let last = query().limit(5).run().unwrap().pop().unwrap().id;
+    let explanation = query().filter("kind != \"log\"").explain_hit("wal").unwrap();
+    assert!(!explanation.path.matches_filter);
+    assert!(explanation.path.stages.iter().all(|stage| stage.rank.is_none()));
+    assert!(
+        explanation.path.alignment.is_some(),
+        "its tokens are compared all the same"
+    );
+    let stages = query().limit(5).explain_hit(last).unwrap().path.stages;
+    assert_eq!(
+        (stages.len(), stages[2].rank, stages[2].candidates),
+        (3, Some(5), 5)
+    );
+    let error = query().explain_hit("gnu").unwrap_err();
+    assert!(error.to_string().contains("no document gnu") && error.hint().is_some());
+    let words = notes
+        .query()
+        .text("hunt")
+        .plan("bm25")
+        .explain_hit("gcc")
+        .unwrap();
+    assert!(words.path.alignment.is_none() && words.path.stages[0].rank.is_none());
+}
+
+#[test]
+fn a_hit_is_explained_on_the_command_line_and_as_a_page() {
+    let (folder, db, notes) = notes();
+    drop(notes);
+    let file = folder.path().join("hit.html");
+    let html = file.to_str().unwrap();
+    let command = [
+        "explain-hit",
+        &db,
+        "notes",
+        MARKUP,
+        "fox",
+        "--plan",
+        "maxsim",
+        "--html",
+        html,
+    ];
+    let text = latewood(&command).ok().stdout;
+    for part in [
+        "document fox, plan maxsim\n",
+        "  maxsim scan      rank ",
+        "MaxSim ",
+        "script[",
+        "what each token",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains('\u{1b}'), "colours are for terminals: {text}");
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        !page.contains("<script") && page.contains("&lt;script&gt;"),
+        "{page}"
+    );
+    let xml = page.strip_prefix("<!DOCTYPE html>\n").unwrap();
+    let xml = Xml::parse(xml).unwrap_or_else(|e| panic!("{e}: {page}"));
+    let outside = xml.descendants().flat_map(|node| node.attributes());
+    assert!(
+        outside
+            .into_iter()
+            .all(|one| one.name() != "src" && one.name() != "href")
+    );
+    let json = latewood(&[&command[..], &["--json"]].concat()).ok().json();
+    let matches = json["alignment"]["matches"].as_array().unwrap();
+    let sum: f64 = matches.iter().map(|one| one["score"].as_f64().unwrap()).sum();
+    assert!(
+        (sum - json["stages"][0]["score"].as_f64().unwrap()).abs() < 1e-4,
+        "{json}"
+    );
+    let ran = latewood(&["explain-hit", &db, "notes", "owls", "7"]);
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("no document 7"),
+        "{ran:?}"
+    );
+}

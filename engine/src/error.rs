@@ -102,6 +102,14 @@ pub enum Error {
         /// The other model.
         given: Box<ModelIdentity>,
     },
+    /// The collection has no such document.
+    #[error("the collection {collection} has no document {id}")]
+    NoDocument {
+        /// The collection.
+        collection: String,
+        /// The document.
+        id: DocumentId,
+    },
     /// The collection has no such model.
     #[error("the collection {collection} has no {role}")]
     NoModel {
@@ -182,6 +190,9 @@ impl Error {
             }
             Self::ModelUnavailable { .. } => {
                 Some("give the folder where the same model is now, or the runtime that it needs")
+            }
+            Self::NoDocument { .. } => {
+                Some("give the id of a document that is stored; `latewood scan` prints some with their ids")
             }
             Self::Cancelled { .. } => Some("run it again to go on where it stopped"),
             Self::Write { .. } => Some("check the path, its permissions and the space on the disk"),

@@ -55,6 +55,7 @@ mod document;
 mod encode;
 mod error;
 pub mod evaluation;
+mod explain_hit;
 mod export;
 pub mod import;
 mod ingest;
@@ -77,6 +78,7 @@ pub use collection::{
 pub use database::Database;
 pub use document::{Document, TokenRows};
 pub use error::Error;
+pub use explain_hit::HitExplanation;
 pub use ingest::{Ingest, IngestProgress, IngestReport};
 pub use model_source::{EncoderSource, RerankerSource};
 pub use named_vector::NamedVector;
@@ -88,10 +90,10 @@ pub use latewood_codecs::{
     CodecError, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix,
 };
 pub use latewood_query::{
-    BreadthEntry, BreadthTable, CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod, FusionWeights,
-    Leg, LexicalQuery, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings, Profile, QueryError,
-    QuerySource, RerankError, Reranker, StageName, StageProfile, TUNED_TARGETS, TunedEntry, TunedTable,
-    Value,
+    Alignment, BreadthEntry, BreadthTable, CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod,
+    FusionWeights, HitPath, Leg, LexicalQuery, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings,
+    Profile, QueryError, QuerySource, RerankError, Reranker, StageName, StageProfile, StageRank,
+    TUNED_TARGETS, TokenMatch, TunedEntry, TunedTable, Value,
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,

@@ -39,7 +39,7 @@ use crate::named_vector::{NamedVector, into_values};
 #[must_use = "a query does nothing before run(), explain() or analyze()"]
 #[derive(Clone, Debug)]
 pub struct Query<'a> {
-    collection: &'a Collection,
+    pub(crate) collection: &'a Collection,
     request: QueryRequest,
     tokens: Option<QueryTokens>,
     vectors: BTreeMap<String, NamedVector>,
@@ -399,7 +399,7 @@ impl<'a> Query<'a> {
     }
 
     /// The request with its vectors made and its models loaded.
-    fn prepare(&self) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(&self) -> Result<Prepared, Error> {
         let mut request = self.request.clone();
         request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
         if let Some(lexical) = self.lexical.clone() {
@@ -517,11 +517,11 @@ impl<'a> Query<'a> {
     }
 }
 
-struct Prepared {
-    snapshot: Arc<Snapshot>,
-    request: QueryRequest,
-    reranker: Option<Arc<dyn Reranker>>,
-    encoded: Option<Duration>,
+pub(crate) struct Prepared {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) request: QueryRequest,
+    pub(crate) reranker: Option<Arc<dyn Reranker>>,
+    pub(crate) encoded: Option<Duration>,
 }
 
 fn microseconds(time: Duration) -> f64 {

@@ -1,5 +1,6 @@
 //! Plan x snapshot -> hits: the only place that knows all stages.
 
+mod explain_hit;
 mod shaped;
 mod units;
 mod words;
@@ -30,6 +31,7 @@ use crate::statistics::{Statistics, first_text, statistics};
 use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, TopK};
 use crate::tuning::{BreadthTable, TunedTable};
+pub use explain_hit::{HitPath, StageRank, explain_hit};
 use units::Units;
 
 /// What a query may use beside the snapshot.
@@ -96,7 +98,7 @@ fn ranked(
         resources,
         watch,
     }
-    .run(&plan)?;
+    .run(&plan, |_, _| ())?;
     Ok((plan, outcome))
 }
 
@@ -135,7 +137,7 @@ pub fn execute(
         resources,
         watch,
     }
-    .run(plan)
+    .run(plan, |_, _| ())
 }
 
 fn counted(
@@ -205,7 +207,8 @@ impl<'a> Run<'a> {
 }
 
 impl Run<'_> {
-    fn run(mut self, plan: &Plan) -> Result<Outcome, QueryError> {
+    /// Runs the stages; `seen` is told the candidates that each of them left.
+    fn run(mut self, plan: &Plan, mut seen: impl FnMut(&Stage, &[Scored])) -> Result<Outcome, QueryError> {
         let mut found = Vec::new();
         let mut legs = Vec::new();
         let mut reranked = 0;
@@ -224,6 +227,7 @@ impl Run<'_> {
                 legs.push((leg, candidates));
             }
             self.watch.belong(first, number);
+            seen(&planned.stage, &found);
         }
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod actuals;
+mod alignment;
 mod breadth;
 mod candidates;
 mod cost;
@@ -46,9 +47,10 @@ mod top_k;
 mod tuning;
 
 pub use actuals::Actuals;
+pub use alignment::{Alignment, TokenMatch};
 pub use cost::CostModel;
 pub use error::QueryError;
-pub use execute::{Resources, execute, explain, search};
+pub use execute::{HitPath, Resources, StageRank, execute, explain, explain_hit, search};
 pub use field::{Facet, FacetCounts, OrderBy, facets, ordered};
 pub use filter::{Bounds, Filter, Limit, MAX_FILTER_DEPTH, Matches, SegmentMatches, Value};
 pub use fusion::{Fusion, FusionMethod, FusionWeights};

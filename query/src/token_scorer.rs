@@ -269,6 +269,45 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
+    /// The tokens that [`exact`](Self::exact) scores, row after row; none of a document that has none.
+    pub(crate) fn rows(&self, position: Position) -> Vec<f32> {
+        let segment = position.segment as usize;
+        let Some(view) = self.segments.get(segment) else {
+            let record = self.snapshot.memtable().get(position.ordinal);
+            let tokens = record.and_then(|record| record.tokens.as_ref());
+            return tokens.map_or_else(Vec::new, |tokens| {
+                tokens.as_f16().iter().map(|number| number.to_f32()).collect()
+            });
+        };
+        let Some(view) = view else {
+            return Vec::new();
+        };
+        if let Some(Some(original)) = self.originals.get(segment) {
+            let range = view.range(position.ordinal);
+            let mut rows = vec![0.0; range.len() * self.query.dim()];
+            original.slice(range).decode(0, &mut rows);
+            return rows;
+        }
+        match (view.rows, self.residual(position)) {
+            (TokenRows::Residual { codebook, .. }, Some((_, rows))) => self.reconstruction(codebook, rows),
+            _ => {
+                let tokens = view.raw(position.ordinal).unwrap_or_default();
+                tokens.iter().map(|number| number.to_f32()).collect()
+            }
+        }
+    }
+
+    fn reconstruction(&self, codebook: &Codebook, rows: ResidualRows<'_>) -> Vec<f32> {
+        let (dim, bytes) = (self.query.dim(), codebook.codec.residual_bytes());
+        let mut decoded = vec![0.0; rows.len() * dim];
+        let residuals = rows.residuals.chunks_exact(bytes);
+        for ((at, residual), out) in residuals.enumerate().zip(decoded.chunks_exact_mut(dim)) {
+            let factor = rows.factors[at];
+            codebook.codec.decode(rows.codes.get(at), residual, factor, out);
+        }
+        decoded
+    }
+
     /// MaxSim over the reconstructed tokens. It needs no centroid scores.
     fn reconstructed(&self, codebook: &Codebook, rows: ResidualRows<'_>) -> f32 {
         let (dim, bytes) = (self.query.dim(), codebook.codec.residual_bytes());

@@ -60,6 +60,8 @@ pub(super) enum Command {
     Explain(super::explain::ExplainArgs),
     /// Run a query, and print what each stage of its plan took beside what was estimated; it runs once before, so that models are loaded
     Analyze(super::explain::ExplainArgs),
+    /// Say why a document is where it is among the hits: its rank in each stage, and which token matched which
+    ExplainHit(super::explain_hit::ExplainHitArgs),
     /// Run a file of queries into a TREC run file, and measure latency
     Run(RunArgs),
     /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency

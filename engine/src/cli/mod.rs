@@ -1,4 +1,4 @@
-//! The command line: `latewood create | ingest | search | explain | analyze | run | eval | recall | tune | tune-fusion |
+//! The command line: `latewood create | ingest | search | explain | analyze | explain-hit | run | eval | recall | tune | tune-fusion |
 //! advise | facets | pairs | scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
 //!
 //! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
@@ -12,8 +12,10 @@ mod create;
 mod eval;
 mod explain;
 mod explain_chart;
+mod explain_hit;
 mod export;
 mod facets;
+mod heat_map;
 mod ingest;
 mod latency;
 mod matrices;
@@ -65,6 +67,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Search(search) => search::run(global, search),
         Command::Explain(explain) => explain::explain(global, explain),
         Command::Analyze(analyze) => explain::analyze(global, analyze),
+        Command::ExplainHit(explain) => explain_hit::run(global, explain),
         Command::Run(run) => run::run(global, run),
         Command::Eval(eval) => eval::run(global, eval),
         Command::Recall(recall) => recall::run(global, recall),

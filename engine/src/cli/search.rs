@@ -19,6 +19,7 @@ pub(super) struct QueryArgs {
     #[command(flatten)]
     target: CollectionArgs,
     /// What is asked
+    #[arg(value_name = "QUERY")]
     text: String,
     /// What bm25 looks for, where it is more than any word of TEXT: words, "phrases", +must, -not, AND, OR, NOT, ( )
     #[arg(long, value_name = "QUERY")]

@@ -215,6 +215,13 @@ impl OnnxEncoder {
         encoding
     }
 
+    /// The tokens whose vectors are given.
+    fn names(&self, query: bool, input: &Input) -> Vec<String> {
+        let kept = self.kept(query, input).into_iter();
+        let ids = kept.filter_map(|at| input.ids.get(at));
+        ids.map(|id| self.model.tokenizer.name(*id)).collect()
+    }
+
     /// The positions of a query's or document's ids whose vectors are given, for comparison with a reference.
     pub(crate) fn kept(&self, query: bool, input: &Input) -> Vec<usize> {
         match &self.head {
@@ -283,6 +290,16 @@ impl TextEncoder for OnnxEncoder {
             Head::Sentence(settings) => settings.max_length,
             Head::Colbert(settings) => settings.document_length,
         }
+    }
+
+    fn query_tokens(&self, text: &str) -> Option<Vec<String>> {
+        let input = self.query_input(text).ok()?;
+        Some(self.names(true, &input))
+    }
+
+    fn document_tokens(&self, text: &str) -> Option<Vec<String>> {
+        let input = self.document_input(text).ok()?;
+        Some(self.names(false, &input))
     }
 
     fn notes(&self) -> Vec<String> {

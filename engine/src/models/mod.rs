@@ -93,6 +93,16 @@ pub trait TextEncoder: Send + Sync {
     /// Tokens of a document that the model reads, markers included; the rest is cut.
     fn max_document_tokens(&self) -> usize;
 
+    /// The tokens behind the rows of [`encode_query`](Self::encode_query)'s matrix, as text, for explanations. Default: not known.
+    fn query_tokens(&self, _text: &str) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The tokens behind the rows of a document's matrix, as text, for explanations. Default: not known.
+    fn document_tokens(&self, _text: &str) -> Option<Vec<String>> {
+        None
+    }
+
     /// What a user should know about this model's vectors, one sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()

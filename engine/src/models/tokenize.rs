@@ -106,6 +106,12 @@ impl TextTokenizer {
             .map(i64::from)
     }
 
+    /// The token of an id, as the vocabulary writes it; the id itself where it has none.
+    pub(crate) fn name(&self, id: i64) -> String {
+        let token = u32::try_from(id).ok().and_then(|id| self.inner.id_to_token(id));
+        token.unwrap_or_else(|| id.to_string())
+    }
+
     /// The ids of those words that are tokens, sorted.
     pub(crate) fn ids(&self, words: &[String]) -> Vec<i64> {
         let mut ids: Vec<_> = words
