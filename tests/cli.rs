@@ -162,7 +162,18 @@ fn from_text_to_judged_hits() {
         );
         assert!(number(row, "recall@100") >= number(row, "recall@10"));
         assert!(number(row, "p95_ms") >= number(row, "p50_ms"));
+        assert!(
+            number(row, "bytes") > 600.0 && number(row, "flops") > 600.0,
+            "{row}"
+        );
+        let beaten = rows.iter().any(|other| {
+            let (quick, good) = (number(other, "p50_ms"), number(other, "ndcg@10"));
+            let (p50, ndcg) = (number(row, "p50_ms"), number(row, "ndcg@10"));
+            quick <= p50 && good >= ndcg && (quick < p50 || good > ndcg)
+        });
+        assert_eq!(row["pareto"], !beaten, "{rows:?}");
     }
+    assert!(number(&rows[2], "bytes") > number(&rows[0], "bytes"));
 
     let advise = |more: &[&str]| {
         let (queries, qrels) = (shipped("queries.jsonl"), shipped("qrels.tsv"));

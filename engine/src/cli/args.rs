@@ -64,7 +64,7 @@ pub(super) enum Command {
     ExplainHit(super::explain_hit::ExplainHitArgs),
     /// Run a file of queries into a TREC run file, and measure latency
     Run(RunArgs),
-    /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency
+    /// Judge plans: nDCG@10, MRR@10, recall@10 and @100, latency, bytes and operations, and which are on the Pareto front
     Eval(EvalArgs),
     /// Measure how much of the exhaustive answer the token index finds, and how fast
     Recall(RecallArgs),
