@@ -176,7 +176,10 @@ fn explain_and_analyze_tell_the_same_story() {
     assert_eq!(plan.name, PlanName::DENSE_MAXSIM_RERANK);
     assert!(plan.to_string().contains("rerank"));
     let analysis = query().analyze().unwrap();
-    assert_eq!(analysis.plan, plan);
+    // What was spent before, and so the estimate of all, is another time's.
+    let mut again = analysis.plan.clone();
+    (again.beside, again.spent_microseconds) = (plan.beside, plan.spent_microseconds);
+    assert_eq!(again, plan);
     assert_eq!(analysis.hits.len(), 3);
     let names: Vec<&str> = analysis
         .profile

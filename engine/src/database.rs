@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use latewood_query::{BreadthTable, CostModel, TunedTable};
+use latewood_query::{BreadthTable, CostModel, QualityTable, TunedTable};
 use latewood_storage::{BackupReport, StorageError, Store};
 
 use crate::collection::{CheckReport, Collection};
@@ -32,7 +32,9 @@ pub(crate) struct Shared {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) read_only: bool,
     /// The cost models of the collections, as far as they were asked for.
-    pub(crate) costs: Mutex<HashMap<String, CostModel>>,
+    pub(crate) costs: Mutex<HashMap<String, Arc<CostModel>>>,
+    /// How well the plans of each collection were measured to rank.
+    pub(crate) qualities: Mutex<HashMap<String, Option<Arc<QualityTable>>>>,
     /// What the collections were tuned to, as far as it was asked for.
     pub(crate) tuned: Mutex<HashMap<String, Option<Arc<TunedTable>>>>,
     /// The same of the graphs over dense vectors.
@@ -61,6 +63,7 @@ impl Database {
                 memory_budget_bytes: options.memory_budget_bytes,
                 read_only: options.read_only,
                 costs: Mutex::default(),
+                qualities: Mutex::default(),
                 tuned: Mutex::default(),
                 breadths: Mutex::default(),
             }),
@@ -104,6 +107,11 @@ impl Database {
     pub fn drop_collection(&self, name: &str) -> Result<(), Error> {
         self.shared
             .costs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        self.shared
+            .qualities
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);

@@ -1,5 +1,7 @@
 //! Why a document is where it is among the hits of a query.
 
+use std::time::Instant;
+
 use latewood_query::{HitPath, Position, Resources};
 use latewood_storage::{DocumentId, Place, Snapshot};
 use serde::Serialize;
@@ -32,7 +34,7 @@ impl Query<'_> {
     /// As [`Query::run`], and an id that no document has.
     pub fn explain_hit(self, id: impl Into<DocumentId>) -> Result<HitExplanation, Error> {
         let id = id.into();
-        let collection = self.collection;
+        let (collection, begun) = (self.collection, Instant::now());
         let Prepared {
             snapshot,
             request,
@@ -44,11 +46,15 @@ impl Query<'_> {
             return Err(Error::NoDocument { collection, id });
         };
         let (tuned, breadths) = (collection.tuned_table(), collection.breadth_table());
+        let qualities = collection.quality_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
             tuned: tuned.as_deref(),
             breadths: breadths.as_deref(),
             pool: collection.shared.threads.pool()?,
+            qualities: qualities.as_deref(),
+            spent: begun.elapsed(),
+            reads_per_hit: 0,
         };
         let cost = collection.cost_model();
         let path = latewood_query::explain_hit(&snapshot, &request, &cost, resources, position)?;

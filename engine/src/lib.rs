@@ -90,10 +90,11 @@ pub use latewood_codecs::{
     CodecError, DenseCodec, Metric, OriginalCodec, SparseVector, TokenCodec, TokenMatrix,
 };
 pub use latewood_query::{
-    Alignment, BreadthEntry, BreadthTable, CostModel, Facet, FacetCounts, Filter, Fusion, FusionMethod,
-    FusionWeights, HitPath, Leg, LexicalQuery, MeasuredRecall, Plan, PlanChoice, PlanName, ProbeSettings,
-    Profile, QueryError, QuerySource, RerankError, Reranker, StageName, StageProfile, StageRank,
-    TUNED_TARGETS, TokenMatch, TunedEntry, TunedTable, Value,
+    Alignment, BreadthEntry, BreadthTable, Correction, Corrections, CostModel, Estimate, Facet, FacetCounts,
+    Filter, Fusion, FusionMethod, FusionWeights, HitPath, Leg, LexicalQuery, MeasuredRecall, Plan,
+    PlanChoice, PlanName, ProbeSettings, Profile, Quality, QualityTable, QueryError, QuerySource,
+    RerankError, Reranker, StageName, StageProfile, StageRank, TUNED_TARGETS, TokenMatch, TunedEntry,
+    TunedTable, Value,
 };
 pub use latewood_storage::{
     BackupReport, CodebookFit, CodebookStats, DiskBackend, DocumentId, Durability, FieldType, Finding,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use latewood_query::{
-    Actuals, Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile, QueryError,
-    QueryRequest, Reranker, Resources, StageName, StageProfile, explain, search,
+    Actuals, CostModel, Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile,
+    QueryError, QueryRequest, Reranker, Resources, StageName, StageProfile, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -121,6 +121,9 @@ pub struct Analysis {
     pub plan: Plan,
     /// What each stage really did; the times add up to the whole.
     pub profile: Profile,
+    /// What was given up for the budget, by the plan and while it ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<String>,
     /// The hits.
     pub hits: Vec<Hit>,
 }
@@ -299,6 +302,15 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// How long the query may take, from the call to the hits; one query of twenty may take up to a tenth more. Where that is
+    /// not enough for the best plan, quality is given up in this order: the rerank's depth, the rerank, candidates scored anew,
+    /// recall, and then, unless a plan is named, the searches. Where the plans were judged ([`Collection::tune_plans`]), the one
+    /// that ranks best of those that fit is taken instead. [`Analysis::cut`] says what was given up.
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.request.budget = Some(budget);
+        self
+    }
+
     /// Reranks with this model instead of the collection's own.
     pub fn reranker(mut self, reranker: impl Into<RerankerSource>) -> Self {
         self.reranker = Some(reranker.into());
@@ -330,49 +342,61 @@ impl<'a> Query<'a> {
 
     /// The plan that would run, its estimates, its reasons, and the plans that were rejected.
     pub fn explain(self) -> Result<Plan, Error> {
+        self.collection.calibrate_once();
+        let begun = Instant::now();
         let Prepared {
             snapshot,
             request,
             reranker,
+            cut,
             ..
         } = self.prepare()?;
         let tuned = self.collection.tuned_table();
         let breadths = self.collection.breadth_table();
+        let qualities = self.collection.quality_table();
         let resources = Resources {
             reranker: reranker.as_deref(),
             tuned: tuned.as_deref(),
             breadths: breadths.as_deref(),
             pool: None,
+            qualities: qualities.as_deref(),
+            spent: begun.elapsed(),
+            reads_per_hit: self.reads_per_hit(),
         };
-        Ok(explain(
-            &snapshot,
-            &request,
-            &self.collection.cost_model(),
-            resources,
-        )?)
+        let mut plan = explain(&snapshot, &request, &self.collection.cost_model(), resources)?;
+        plan.cut.splice(0..0, cut);
+        Ok(plan)
     }
 
     /// Runs the query and says what each stage did.
     pub fn analyze(self) -> Result<Analysis, Error> {
+        if self.request.budget.is_some() {
+            self.collection.calibrate_once();
+        }
         let begun = Instant::now();
         let Prepared {
             snapshot,
             request,
             reranker,
             encoded,
+            mut cut,
         } = self.prepare()?;
         let pool = self.collection.shared.threads.pool()?;
         let tuned = self.collection.tuned_table();
         let breadths = self.collection.breadth_table();
+        let qualities = self.collection.quality_table();
+        let cost = self.collection.cost_model();
+        let prepared = begun.elapsed();
         let resources = Resources {
             reranker: reranker.as_deref(),
             tuned: tuned.as_deref(),
             breadths: breadths.as_deref(),
             pool,
+            qualities: qualities.as_deref(),
+            spent: prepared,
+            reads_per_hit: self.reads_per_hit(),
         };
-        let cost = self.collection.cost_model();
-        let prepared = begun.elapsed();
-        let (plan, outcome) = search(&snapshot, &request, &cost, resources)?;
+        let (mut plan, outcome) = search(&snapshot, &request, &cost, resources)?;
         let searched = begun.elapsed();
         let hits = self.read_hits(&snapshot, outcome.hits)?;
         let stage = |name: &str, time: Duration, hits: u64| StageProfile {
@@ -395,7 +419,25 @@ impl<'a> Query<'a> {
             stages,
             total_microseconds: microseconds(begun.elapsed()),
         };
-        Ok(Analysis { plan, profile, hits })
+        if request.diversity.is_none() && request.group_by.is_none() {
+            let text = request.text.as_deref();
+            let encoded = text.zip(encoded).map(|(text, time)| (text, microseconds(time)));
+            self.collection.learn(&plan, &profile, encoded);
+        }
+        plan.cut.splice(0..0, cut.iter().cloned());
+        cut.clone_from(&plan.cut);
+        cut.extend(outcome.cut);
+        Ok(Analysis {
+            plan,
+            profile,
+            cut,
+            hits,
+        })
+    }
+
+    /// Blocks that are read for each hit.
+    fn reads_per_hit(&self) -> u32 {
+        u32::from(self.text) + u32::from(self.payload != PayloadSelection::None)
     }
 
     /// The request with its vectors made and its models loaded.
@@ -422,13 +464,39 @@ impl<'a> Query<'a> {
                 name,
                 reason: source.to_string(),
             })?;
-        let encoded = self.encode(&mut request, &snapshot)?;
+        let mut cut = Vec::new();
+        let encoded = match self.too_long_to_encode(&request, &snapshot) {
+            Some(why) => {
+                cut.push(why);
+                None
+            }
+            None => self.encode(&mut request, &snapshot)?,
+        };
         let reranker = self.find_reranker(&request, &snapshot)?;
         Ok(Prepared {
             snapshot,
             request,
             reranker,
             encoded,
+            cut,
+        })
+    }
+
+    /// Why the text is not encoded, where encoding alone would take the budget and words can be looked up instead.
+    fn too_long_to_encode(&self, request: &QueryRequest, snapshot: &Snapshot) -> Option<String> {
+        let (budget, text) = (request.budget?, request.text.as_ref()?);
+        let given = request.dense.is_some() || request.tokens.is_some() || !request.vectors.is_empty();
+        let schema = snapshot.schema();
+        if request.plan != PlanChoice::Auto || given || schema.encoder.is_none() || schema.lexical.is_none() {
+            return None;
+        }
+        let cost = self.collection.cost_model();
+        let takes = cost.encode(text) * cost.corrections.headroom(CostModel::ENCODE);
+        (takes > 0.9 * microseconds(budget)).then(|| {
+            format!(
+                "the query is not encoded, which would take up to {:.1} ms: its words alone decide",
+                takes / 1e3
+            )
         })
     }
 
@@ -522,6 +590,8 @@ pub(crate) struct Prepared {
     pub(crate) request: QueryRequest,
     pub(crate) reranker: Option<Arc<dyn Reranker>>,
     pub(crate) encoded: Option<Duration>,
+    /// What the budget did not allow so far.
+    pub(crate) cut: Vec<String>,
 }
 
 fn microseconds(time: Duration) -> f64 {

@@ -39,6 +39,11 @@ pub enum QueryError {
         /// The largest number.
         most: usize,
     },
+    /// The time that the query may take is none.
+    #[error(
+        "a budget of 0 was given; it must be longer, and without one the query takes what its plan takes"
+    )]
+    Budget,
     /// The diversity asked for is no share.
     #[error(
         "diversity is {got}; it must be from 0, where only what differs counts, to 1, where only the score does"

@@ -1,7 +1,7 @@
 //! What each way of running a stage should take: statistics x cost model.
 
 use crate::cost::CostModel;
-use crate::plan::{Estimate, ProbeSettings};
+use crate::plan::{Estimate, PARTS, ProbeSettings, StageName};
 use crate::request::QueryRequest;
 use crate::statistics::{DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics};
 
@@ -43,6 +43,55 @@ impl Estimator<'_> {
             .map_or(0.0, |(tokens, dim)| (tokens.len() / (*dim).max(1)) as f64)
     }
 
+    /// An estimate from its parts, each corrected by what queries really took.
+    fn corrected(&self, stage: StageName, parts: &[f64], sum: Estimate) -> Estimate {
+        self.corrected_by(&stage.to_string(), parts, sum)
+    }
+
+    fn corrected_by(&self, name: &str, given: &[f64], sum: Estimate) -> Estimate {
+        let mut parts = [0.0; PARTS];
+        for (part, given) in parts.iter_mut().zip(given) {
+            *part = *given;
+        }
+        Estimate {
+            microseconds: self.cost.corrections.estimate(name, &parts),
+            parts,
+            ..sum
+        }
+    }
+
+    /// What the query takes beside its stages, what it already took included.
+    pub(crate) fn beside(&self) -> Estimate {
+        let hits = (self.request.limit as f64).min(self.matching());
+        let reads = hits * f64::from(self.statistics.reads_per_hit);
+        let cost = self.cost;
+        let parts = [cost.query, hits * cost.hit, reads * cost.text_read];
+        let sum = Estimate {
+            bytes: (reads * 1_000.0) as u64,
+            ..Estimate::default()
+        };
+        let estimate = self.corrected_by(CostModel::BESIDE, &parts, sum);
+        Estimate {
+            microseconds: estimate.microseconds + self.statistics.spent_microseconds,
+            ..estimate
+        }
+    }
+
+    /// Making one ranking of several.
+    pub(crate) fn fuse(&self, candidates: u64) -> Estimate {
+        let parts = [self.cost.stage, candidates as f64 * self.cost.candidate];
+        self.corrected(StageName::Fuse, &parts, Estimate::default())
+    }
+
+    /// What a stage takes for going through documents, at the constants.
+    fn walked(&self) -> f64 {
+        if self.statistics.matching < self.statistics.documents {
+            self.statistics.documents as f64 * self.cost.filter_row
+        } else {
+            0.0
+        }
+    }
+
     fn matching(&self) -> f64 {
         self.statistics.matching as f64
     }
@@ -52,33 +101,57 @@ impl Estimator<'_> {
             microseconds: rows * dense.dim as f64 / 1_000.0 * self.cost.dense_row_per_1000_dims,
             bytes: (rows * dense.row_bytes as f64) as u64,
             flops: (2.0 * rows * dense.dim as f64) as u64,
+            ..Estimate::default()
         }
     }
 
     /// Scoring every matching dense row.
     pub(crate) fn dense_scan(&self, dense: &DenseStatistics) -> Estimate {
-        self.dense_rows(dense, self.matching())
+        let rows = self.dense_rows(dense, self.matching());
+        let parts = [
+            self.cost.stage,
+            rows.microseconds,
+            self.walked(),
+            self.matching() * self.cost.candidate,
+        ];
+        self.corrected(StageName::DenseScan, &parts, rows)
     }
 
     /// Looking up the words of the query.
-    pub(crate) fn bm25(&self, lexical: &LexicalStatistics) -> Estimate {
+    pub(crate) fn bm25(&self, lexical: &LexicalStatistics, keep: usize) -> Estimate {
         let postings = lexical.postings as f64;
-        Estimate {
-            microseconds: 5.0 + postings * self.cost.term_posting,
+        let sum = Estimate {
             bytes: (postings * 1.5) as u64,
             flops: lexical.postings.saturating_mul(5),
-        }
+            ..Estimate::default()
+        };
+        let parts = [
+            self.cost.stage,
+            postings * self.cost.term_posting,
+            self.walked(),
+            keep as f64 * self.cost.candidate,
+            // Whole blocks of documents are passed over by their best scores.
+            self.statistics.documents as f64 * self.cost.filter_row / 16.0,
+        ];
+        self.corrected(StageName::Bm25, &parts, sum)
     }
 
     /// Looking up the dimensions of a sparse vector.
     pub(crate) fn sparse(&self, sparse: &SparseStatistics) -> Estimate {
         let postings = sparse.postings as f64;
         let others = sparse.others as f64 * self.statistics.selectivity();
-        Estimate {
-            microseconds: 5.0 + (postings + others * SPARSE_ROW) * self.cost.sparse_posting,
+        let sum = Estimate {
             bytes: (postings * 2.0 + others * SPARSE_ROW * 6.0) as u64,
             flops: (2.0 * postings) as u64,
-        }
+            ..Estimate::default()
+        };
+        let parts = [
+            self.cost.stage,
+            postings * self.cost.sparse_posting,
+            others * SPARSE_ROW * self.cost.sparse_posting,
+            self.walked(),
+        ];
+        self.corrected(StageName::Sparse, &parts, sum)
     }
 
     /// Searching the graphs; under a filter a step also reads the links of rows that do not match, but no more rows are
@@ -92,8 +165,16 @@ impl Estimator<'_> {
             microseconds: hops * self.cost.graph_hop * (0.5 + dense.dim as f64 / 768.0),
             bytes: (hops * (dense.row_bytes as f64 + 4.0)) as u64,
             flops: (2.0 * hops * dense.dim as f64) as u64,
+            ..Estimate::default()
         };
-        graph + self.dense_rows(dense, dense.other_rows as f64 * selectivity)
+        let others = self.dense_rows(dense, dense.other_rows as f64 * selectivity);
+        let parts = [
+            self.cost.stage,
+            graph.microseconds,
+            others.microseconds,
+            self.walked(),
+        ];
+        self.corrected(StageName::DenseGraph, &parts, graph + others)
     }
 
     fn pairs(&self, tokens: &TokenStatistics, pairs: f64, unit: f64, bytes_per_token: usize) -> Estimate {
@@ -102,6 +183,7 @@ impl Estimator<'_> {
             microseconds: pairs * unit * tokens.dim as f64 / 128.0,
             bytes: (pairs / query_tokens * bytes_per_token as f64) as u64,
             flops: (2.0 * pairs * tokens.dim as f64) as u64,
+            ..Estimate::default()
         }
     }
 
@@ -123,7 +205,20 @@ impl Estimator<'_> {
         } else {
             (self.cost.maxsim_pair, tokens.code_bytes)
         };
-        self.centroids(tokens) + self.pairs(tokens, pairs, unit, bytes) + self.whole_tokens(tokens)
+        let (centroids, codes, whole) = (
+            self.centroids(tokens),
+            self.pairs(tokens, pairs, unit, bytes),
+            self.whole_tokens(tokens),
+        );
+        let parts = [
+            self.cost.stage,
+            centroids.microseconds,
+            codes.microseconds,
+            whole.microseconds,
+            self.matching() * self.cost.matrix,
+            self.walked(),
+        ];
+        self.corrected(StageName::MaxsimScan, &parts, centroids + codes + whole)
     }
 
     /// Searching the posting lists.
@@ -151,6 +246,7 @@ impl Estimator<'_> {
             microseconds: postings * self.cost.posting,
             bytes: (postings * 2.0) as u64,
             flops: postings as u64,
+            ..Estimate::default()
         };
         let matching = tokens.indexed_documents as f64 * self.statistics.selectivity();
         let mean = tokens.tokens_per_document();
@@ -159,20 +255,43 @@ impl Estimator<'_> {
             microseconds: interactions * self.cost.interaction_pair,
             bytes: (interactions * 4.0) as u64,
             flops: interactions as u64,
+            ..Estimate::default()
         };
-        let refined = scored.min(probe.candidates as f64).min(matching) * mean * query_tokens;
-        self.centroids(tokens)
-            + postings
-            + interactions
-            + self.pairs(tokens, refined, self.cost.refined_pair, tokens.code_bytes)
-            + self.whole_tokens(tokens)
+        let scored = scored.min(probe.candidates as f64).min(matching);
+        let refined = scored * mean * query_tokens;
+        let refined = self.pairs(tokens, refined, self.cost.refined_pair, tokens.code_bytes);
+        let (centroids, whole) = (self.centroids(tokens), self.whole_tokens(tokens));
+        let parts = [
+            self.cost.stage + centroids.microseconds,
+            postings.microseconds,
+            interactions.microseconds,
+            (probe.candidates as f64).min(matching) * self.cost.candidate + self.walked(),
+            refined.microseconds + whole.microseconds,
+            scored * self.cost.matrix,
+        ];
+        let sum = centroids + postings + interactions + refined + whole;
+        self.corrected(StageName::MaxsimIndex, &parts, sum)
     }
 
     /// Scoring candidates anew by MaxSim over the best tier.
     pub(crate) fn rescore(&self, tokens: &TokenStatistics, candidates: usize) -> Estimate {
         let documents = (candidates as f64).min(self.matching());
         let pairs = documents * tokens.tokens_per_document() * self.query_tokens();
-        self.pairs(tokens, pairs, self.cost.exact_pair, tokens.best_bytes)
+        let scored = self.pairs(tokens, pairs, self.cost.exact_pair, tokens.best_bytes);
+        // Original tokens are scored without the centroids.
+        let in_codes = tokens.best_bytes == tokens.code_bytes;
+        let centroids = if in_codes {
+            self.centroids(tokens)
+        } else {
+            Estimate::default()
+        };
+        let parts = [
+            self.cost.stage,
+            scored.microseconds,
+            documents * self.cost.matrix,
+            centroids.microseconds,
+        ];
+        self.corrected(StageName::Rescore, &parts, scored)
     }
 
     /// Reading `depth` documents with a cross-encoder.
@@ -188,15 +307,23 @@ impl Estimator<'_> {
         } else {
             16.0
         };
-        let microseconds = documents * (self.cost.text_read + (read + query) * self.cost.rerank_token);
+        let parts = [
+            self.cost.stage,
+            documents * self.cost.text_read,
+            documents * (read + query) * self.cost.rerank_token,
+        ];
+        let sum = Estimate {
+            bytes: (documents * read * 6.0) as u64,
+            ..Estimate::default()
+        };
+        let estimate = self.corrected(StageName::Rerank, &parts, sum);
         let deadline = self
             .request
             .rerank_deadline
             .map_or(f64::INFINITY, |d| d.as_secs_f64() * 1e6);
         Estimate {
-            microseconds: microseconds.min(deadline),
-            bytes: (documents * read * 6.0) as u64,
-            flops: 0,
+            microseconds: estimate.microseconds.min(deadline),
+            ..estimate
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::lexical;
 use crate::plan::{Leg, Plan, PlanChoice, ProbeSettings, Stage, StageName};
 use crate::planner::{last_vector_stage, plan};
 use crate::profile::{StageProfile, Stopwatch};
+use crate::quality::QualityTable;
 use crate::request::QueryRequest;
 use crate::rerank::{read_texts, rerank};
 use crate::reranker::Reranker;
@@ -43,6 +44,12 @@ pub struct Resources<'a> {
     pub tuned: Option<&'a TunedTable>,
     /// What the graph walk was tuned to, for the same.
     pub breadths: Option<&'a BreadthTable>,
+    /// How well each plan was measured to rank.
+    pub qualities: Option<&'a QualityTable>,
+    /// What the query has taken so far: its text encoded, its models loaded.
+    pub spent: Duration,
+    /// Blocks of texts or payloads that the caller reads for each hit.
+    pub reads_per_hit: u32,
     /// Threads to score on; without a pool, or with one of a single thread, the query runs on the caller's thread.
     pub pool: Option<&'a ThreadPool>,
 }
@@ -86,7 +93,12 @@ fn ranked(
     let mut watch = Stopwatch::start();
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
-    let plan = plan(request, &counted(snapshot, request, &matches, resources)?, cost)?;
+    let spent = micros(resources.spent) + watch.elapsed();
+    let plan = plan(
+        request,
+        &counted(snapshot, request, &matches, resources, spent)?,
+        cost,
+    )?;
     watch.stage(StageProfile {
         name: "plan".to_owned(),
         ..StageProfile::default()
@@ -96,6 +108,7 @@ fn ranked(
         request,
         matches: &matches,
         resources,
+        until: until(&plan, resources.spent, watch.begun()),
         watch,
     }
     .run(&plan, |_, _| ())?;
@@ -113,8 +126,14 @@ pub fn explain(
     resources: Resources<'_>,
 ) -> Result<Plan, QueryError> {
     request.validate(snapshot.schema())?;
+    let begun = Instant::now();
     let matches = Matches::evaluate(snapshot, request.filter.as_ref())?;
-    plan(request, &counted(snapshot, request, &matches, resources)?, cost)
+    let spent = micros(resources.spent + begun.elapsed());
+    plan(
+        request,
+        &counted(snapshot, request, &matches, resources, spent)?,
+        cost,
+    )
 }
 
 /// Runs a plan made for this snapshot and request.
@@ -135,6 +154,7 @@ pub fn execute(
         request,
         matches: &matches,
         resources,
+        until: until(plan, resources.spent, watch.begun()),
         watch,
     }
     .run(plan, |_, _| ())
@@ -145,11 +165,12 @@ fn counted(
     request: &QueryRequest,
     matches: &Matches,
     resources: Resources<'_>,
+    spent_microseconds: f64,
 ) -> Result<Statistics, QueryError> {
     let mut counts = statistics(snapshot, matches)?;
     let wants_words = match &request.plan {
         PlanChoice::Named(name) => name.uses_words(),
-        PlanChoice::Auto => request.dense.is_none() && request.tokens.is_none(),
+        PlanChoice::Auto => request.budget.is_some() || request.dense.is_none() && request.tokens.is_none(),
     };
     if let (Some(lexical), Some(words), true) = (&mut counts.lexical, request.words(), wants_words) {
         lexical.postings = lexical::postings(snapshot, &words)?;
@@ -162,10 +183,31 @@ fn counted(
     Ok(Statistics {
         text: request.text.is_some() && first_text(snapshot)?,
         reranker: resources.reranker.is_some(),
+        spent_microseconds,
+        reads_per_hit: resources.reads_per_hit,
+        qualities: resources.qualities.cloned(),
         tuned: resources.tuned.cloned(),
         breadths: resources.breadths.cloned(),
         ..counts
     })
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// When a rerank must have begun its last pair for the budget to be kept: what comes after it, and the pair itself, take
+/// time as well.
+fn until(plan: &Plan, spent: Duration, begun: Instant) -> Option<Instant> {
+    let budget = plan.budget?;
+    let pair = plan.stages.iter().find_map(|stage| match stage.stage {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        Stage::Rerank { depth, .. } => Some(stage.estimate.microseconds / depth.max(1) as f64),
+        _ => None,
+    })?;
+    let reserve = 1.5 * pair + plan.beside.microseconds - plan.spent_microseconds;
+    let reserve = Duration::try_from_secs_f64(reserve / 1e6).unwrap_or(Duration::MAX);
+    begun.checked_add(budget.saturating_sub(spent.saturating_add(reserve)))
 }
 
 fn filter_stage(
@@ -193,6 +235,8 @@ struct Run<'a> {
     request: &'a QueryRequest,
     matches: &'a Matches,
     resources: Resources<'a>,
+    /// When a rerank has to end, by the budget.
+    until: Option<Instant>,
     watch: Stopwatch,
 }
 
@@ -212,12 +256,23 @@ impl Run<'_> {
         let mut found = Vec::new();
         let mut legs = Vec::new();
         let mut reranked = 0;
+        let mut cut = Vec::new();
         for (number, planned) in plan.stages.iter().enumerate() {
             let first = self.watch.ended();
             let ranked = match &planned.stage {
                 Stage::Rerank { depth, deadline_ms } => {
-                    let budget = deadline_ms.map(Duration::from_millis);
+                    let left = self
+                        .until
+                        .map(|until| until.saturating_duration_since(Instant::now()));
+                    let asked = deadline_ms.map(Duration::from_millis);
+                    let budget = asked.into_iter().chain(left).min();
+                    let deepest = (*depth).min(found.len());
                     reranked = self.rerank(&mut found, *depth, budget)?;
+                    if left.is_some() && left == budget && reranked < deepest {
+                        cut.push(format!(
+                            "the rerank had time for {reranked} of {deepest} candidates"
+                        ));
+                    }
                     None
                 }
                 stage => self.run_stage(stage, planned.candidates_out, &mut found, &legs)?,
@@ -232,6 +287,7 @@ impl Run<'_> {
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;
         Ok(Outcome {
+            cut,
             hits,
             profile: self.watch.finish(),
         })

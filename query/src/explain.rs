@@ -20,6 +20,9 @@ impl fmt::Display for Plan {
             Bytes(estimate.bytes)
         )?;
         writeln!(f, "  because {}", self.reason)?;
+        for cut in &self.cut {
+            writeln!(f, "  given up for the budget: {cut}")?;
+        }
         if self.matching < self.documents {
             writeln!(
                 f,

@@ -33,6 +33,8 @@ pub struct Hit {
 /// The hits of a query and what it took to find them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// What was given up while the query ran, for its budget.
+    pub cut: Vec<String>,
     /// Best first; at most `limit`, from `offset` on.
     pub hits: Vec<Hit>,
     /// What each stage did.

@@ -13,7 +13,11 @@
 mod actuals;
 mod alignment;
 mod breadth;
+mod budget;
+#[cfg(test)]
+mod budget_tests;
 mod candidates;
+mod correction;
 mod cost;
 mod error;
 mod estimate;
@@ -34,6 +38,7 @@ mod planner;
 #[cfg(test)]
 mod planner_tests;
 mod profile;
+mod quality;
 mod request;
 mod rerank;
 mod reranker;
@@ -48,6 +53,7 @@ mod tuning;
 
 pub use actuals::Actuals;
 pub use alignment::{Alignment, TokenMatch};
+pub use correction::{Correction, Corrections};
 pub use cost::CostModel;
 pub use error::QueryError;
 pub use execute::{HitPath, Resources, StageRank, execute, explain, explain_hit, search};
@@ -62,6 +68,7 @@ pub use plan::{
 };
 pub use planner::plan;
 pub use profile::{Profile, StageProfile};
+pub use quality::{Quality, QualityTable};
 pub use request::{
     DEFAULT_RECALL, DEFAULT_RERANK_DEPTH, MAX_EFFORT, MAX_QUERY_TOKENS, MAX_RERANK_DEPTH, MAX_WINDOW,
     QueryRequest,

@@ -1,6 +1,7 @@
 //! A plan as plain data: its stages with estimates and reasons, and the alternatives that were rejected.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -128,8 +129,11 @@ impl Stage {
     }
 }
 
+/// The most parts that an estimate has.
+pub(crate) const PARTS: usize = 6;
+
 /// What a stage is expected to take.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Wall time on one thread.
     pub microseconds: f64,
@@ -137,6 +141,16 @@ pub struct Estimate {
     pub bytes: u64,
     /// Operations of the scores: two for each multiply-add.
     pub flops: u64,
+    /// The parts that the time is made of, before they were corrected: work times the constants of the cost model.
+    #[serde(skip)]
+    pub(crate) parts: [f64; PARTS],
+}
+
+/// What they say is compared, not how they came to it.
+impl PartialEq for Estimate {
+    fn eq(&self, other: &Self) -> bool {
+        self.microseconds == other.microseconds && self.bytes == other.bytes && self.flops == other.flops
+    }
 }
 
 impl std::ops::Add for Estimate {
@@ -147,6 +161,7 @@ impl std::ops::Add for Estimate {
             microseconds: self.microseconds + other.microseconds,
             bytes: self.bytes.saturating_add(other.bytes),
             flops: self.flops.saturating_add(other.flops),
+            parts: std::array::from_fn(|at| self.parts[at] + other.parts[at]),
         }
     }
 }
@@ -196,15 +211,27 @@ pub struct Plan {
     pub filter_note: Option<String>,
     /// The stages, in order.
     pub stages: Vec<PlannedStage>,
+    /// What the query takes beside its stages: encoding, the filter, planning, reading the hits.
+    #[serde(default)]
+    pub beside: Estimate,
+    /// Of that, what was already over when the plan was made, in microseconds.
+    #[serde(default)]
+    pub spent_microseconds: f64,
+    /// How long the whole query may take, if the caller said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Duration>,
+    /// What was given up for the budget, in the order in which it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<String>,
     /// What was considered and not taken.
     pub rejected: Vec<Rejected>,
 }
 
 impl Plan {
-    /// The sum of the stages' estimates.
+    /// What the query takes from end to end: its stages, and all beside them.
     pub fn estimate(&self) -> Estimate {
         self.stages
             .iter()
-            .fold(Estimate::default(), |sum, stage| sum + stage.estimate)
+            .fold(self.beside, |sum, stage| sum + stage.estimate)
     }
 }

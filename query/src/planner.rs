@@ -4,6 +4,7 @@
 //! them), and whether the first stage scans or searches an index. A third asks if a rerank is worth adding.
 
 use crate::breadth::{Breadth, Walk};
+use crate::budget::plan_within;
 use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::estimate::Estimator;
@@ -24,6 +25,18 @@ const FEW_DOCUMENTS: u64 = 256;
 /// [`QueryError::PlanNeeds`] when a named plan lacks a vector, a field, a reranker or a text, or when nothing that the
 /// query brings can be searched in this collection.
 pub fn plan(request: &QueryRequest, statistics: &Statistics, cost: &CostModel) -> Result<Plan, QueryError> {
+    match request.budget {
+        Some(budget) => plan_within(request, statistics, cost, budget),
+        None => unbounded(request, statistics, cost),
+    }
+}
+
+/// Chooses a plan, however long it takes.
+pub(crate) fn unbounded(
+    request: &QueryRequest,
+    statistics: &Statistics,
+    cost: &CostModel,
+) -> Result<Plan, QueryError> {
     Planner {
         case: Estimator {
             request,
@@ -97,6 +110,10 @@ impl Planner<'_> {
             matching: self.case.statistics.matching,
             filter_note: self.case.statistics.filter_note.clone(),
             stages,
+            beside: self.case.beside(),
+            spent_microseconds: self.case.statistics.spent_microseconds,
+            budget: None,
+            cut: Vec::new(),
             rejected: self.rejected,
         })
     }
@@ -464,7 +481,7 @@ impl Planner<'_> {
             stage: Stage::Bm25,
             candidates_in: self.case.statistics.matching,
             candidates_out: self.cap(keep),
-            estimate: self.case.bm25(lexical),
+            estimate: self.case.bm25(lexical, keep),
             reason: format!(
                 "the query's words stand {} times in posting lists; documents without any of them are no candidates",
                 Count(lexical.postings)
@@ -494,7 +511,9 @@ impl Planner<'_> {
             stage: Stage::Fuse(self.case.request.fusion.clone()),
             candidates_in: legs.iter().map(|leg| leg.candidates_out as u64).sum(),
             candidates_out: self.cap(keep),
-            estimate: Estimate::default(),
+            estimate: self
+                .case
+                .fuse(legs.iter().map(|leg| leg.candidates_out as u64).sum()),
             reason:
                 "words and vectors find different documents, and what several of them find is likely right"
                     .to_owned(),

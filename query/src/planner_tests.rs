@@ -6,8 +6,11 @@ use crate::{
     TokenStatistics, plan,
 };
 
-fn large() -> Statistics {
+pub(crate) fn large() -> Statistics {
     Statistics {
+        spent_microseconds: 0.0,
+        reads_per_hit: 0,
+        qualities: None,
         lexical: None,
         documents: 50_000,
         filter_note: None,
@@ -60,7 +63,7 @@ fn small() -> Statistics {
     statistics
 }
 
-fn both() -> QueryRequest {
+pub(crate) fn both() -> QueryRequest {
     QueryRequest {
         dense: Some(vec![1.0; 384]),
         tokens: Some((vec![1.0; 32 * 128], 128)),
@@ -111,7 +114,7 @@ fn both_kinds_and_affordable_is_late_interaction_without_a_rerank() {
 fn late_interaction_that_costs_too_much_is_staged_behind_dense() {
     let cost = CostModel {
         affordable_microseconds: 1.0,
-        centroid_pair: 1.0,
+        posting: 10.0,
         ..CostModel::default()
     };
     let plan = plan(&both(), &large(), &cost).unwrap();

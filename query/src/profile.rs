@@ -102,6 +102,16 @@ impl Stopwatch {
         self.profile.stages.push(stage);
     }
 
+    /// When it was started.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// Microseconds since the start.
+    pub(crate) fn elapsed(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64() * 1e6
+    }
+
     /// How many stages have ended.
     pub(crate) fn ended(&self) -> usize {
         self.profile.stages.len()

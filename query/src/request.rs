@@ -73,6 +73,10 @@ pub struct QueryRequest {
     pub rerank_depth: Option<usize>,
     /// How long a rerank may take; it scores the best candidates first.
     pub rerank_deadline: Option<Duration>,
+    /// How long the whole query should take, from the request to the hits. Where that does not suffice for the best plan,
+    /// quality is given up in this order: the rerank's depth, the rerank, candidates that are scored anew, recall, and then
+    /// (of an automatic plan) the searches themselves.
+    pub budget: Option<Duration>,
 }
 
 impl Default for QueryRequest {
@@ -98,6 +102,7 @@ impl Default for QueryRequest {
             candidates: None,
             rerank_depth: None,
             rerank_deadline: None,
+            budget: None,
         }
     }
 }
@@ -141,6 +146,9 @@ impl QueryRequest {
             && !(got > 0.0 && got <= 1.0)
         {
             return Err(QueryError::Recall { got });
+        }
+        if self.budget.is_some_and(|budget| budget.is_zero()) {
+            return Err(QueryError::Budget);
         }
         tunable("ef_search", self.ef_search, MAX_EFFORT)?;
         tunable("n_probe", self.n_probe, MAX_EFFORT)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::candidates::dense_field::dense_spec;
 use crate::error::QueryError;
 use crate::filter::Matches;
+use crate::quality::QualityTable;
 use crate::tuning::{BreadthTable, TunedTable};
 
 /// Counts of a snapshot.
@@ -36,6 +37,15 @@ pub struct Statistics {
     pub reranker: bool,
     /// What is worth knowing of how the filter was evaluated.
     pub filter_note: Option<String>,
+    /// What the query took before it could be planned, in microseconds: encoding its text, evaluating its filter.
+    #[serde(default)]
+    pub spent_microseconds: f64,
+    /// Blocks of texts or payloads that are read for each hit.
+    #[serde(default)]
+    pub reads_per_hit: u32,
+    /// How well each plan was measured to rank, if it was.
+    #[serde(default)]
+    pub qualities: Option<QualityTable>,
     /// What the token index was tuned to, if it was.
     pub tuned: Option<TunedTable>,
     /// What the graph walk was tuned to, if it was.
@@ -120,7 +130,7 @@ impl Statistics {
     }
 }
 
-/// Counts a snapshot, given what its filter leaves. `text`, `reranker`, `tuned` and `breadths` are left for the caller to set.
+/// Counts a snapshot, given what its filter leaves. `text`, `reranker`, and what was measured before are left for the caller to set.
 ///
 /// # Errors
 /// When a segment cannot be read.

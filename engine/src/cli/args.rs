@@ -72,6 +72,8 @@ pub(super) enum Command {
     Tune(TuneArgs),
     /// Find how rankings are best fused, on judged queries, by cross-validation
     TuneFusion(TuneFusionArgs),
+    /// Judge every plan on judged queries, so that queries with a budget get the plan that ranks best within it
+    TunePlans(super::tune_plans::TunePlansArgs),
     /// Say whether a rerank and late interaction pay, and to which depth, by judged queries
     Advise(super::advise::AdviseArgs),
     /// Count the values of a payload field
@@ -336,6 +338,9 @@ pub(super) struct TuningArgs {
     /// How long a rerank may take, in milliseconds
     #[arg(long, value_name = "MS")]
     pub(super) rerank_deadline: Option<u64>,
+    /// How long a query may take in all, in milliseconds; quality is given up for it
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub(super) budget: Option<std::time::Duration>,
     /// Rerank with this model instead of the collection's own: `tiny` or a model folder
     #[arg(long, value_name = "FOLDER|tiny")]
     pub(super) reranker: Option<String>,
@@ -724,6 +729,18 @@ fn field(text: &str) -> Result<(String, FieldType), String> {
         return Err("expected a name before the colon".to_owned());
     }
     Ok((name.to_owned(), kind))
+}
+
+/// Milliseconds, more than none.
+fn milliseconds(text: &str) -> Result<std::time::Duration, String> {
+    let expected = "expected milliseconds above 0";
+    let number: f64 = text.parse().map_err(|_| expected.to_owned())?;
+    let time = std::time::Duration::try_from_secs_f64(number / 1e3).map_err(|_| expected.to_owned())?;
+    if time.is_zero() {
+        Err(expected.to_owned())
+    } else {
+        Ok(time)
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod stats;
 mod svg;
 mod tune;
 mod tune_fusion;
+mod tune_plans;
 
 use std::process::ExitCode;
 
@@ -72,6 +73,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::Eval(eval) => eval::run(global, eval),
         Command::Recall(recall) => recall::run(global, recall),
         Command::Tune(tune) => tune::run(global, tune),
+        Command::TunePlans(tune) => tune_plans::run(global, tune),
         Command::TuneFusion(tune) => tune_fusion::run(global, tune),
         Command::Advise(advise) => advise::run(global, advise),
         Command::Facets(facets) => facets::run(global, facets),

@@ -143,6 +143,9 @@ pub(super) fn tuned<'a>(mut query: Query<'a>, tuning: &TuningArgs) -> Query<'a> 
     if let Some(deadline) = tuning.rerank_deadline {
         query = query.rerank_deadline(Duration::from_millis(deadline));
     }
+    if let Some(budget) = tuning.budget {
+        query = query.budget(budget);
+    }
     query = query.fusion(fusion(tuning));
     if let Some(lambda) = tuning.diversity {
         query = query.diversity(lambda);

@@ -1,19 +1,28 @@
 //! What a unit of work costs on this machine: measured by running queries, and kept with the collection.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use latewood_query::{CostModel, Matches, PlanName, QueryRequest, Reranker, Resources, StageProfile, search};
+use latewood_query::{
+    Corrections, CostModel, Filter, Matches, Plan, PlanName, Profile, QueryRequest, Reranker, Resources,
+    StageProfile, search,
+};
 use latewood_storage::{Record, Snapshot};
 
 use super::Collection;
+use super::costs::CALIBRATION;
 use super::documents::{positions, record_at};
 use crate::error::Error;
 
-/// Where the measured costs are in the catalog.
-const CALIBRATION: &str = "calibration";
 /// Documents that stand in for queries.
-const QUERIES: usize = 6;
+const QUERIES: usize = 32;
+/// How far apart the documents of two queries in a row are.
+const STRIDE: usize = 5;
+/// Hits that they want.
+const LIMITS: [usize; 4] = [10, 1, 100, 30];
+/// How long the queries may take in all.
+const TIME: Duration = Duration::from_millis(1_600);
 /// Tokens of a document that make a query.
 const QUERY_TOKENS: usize = 16;
 /// Words of a document that make a query for the reranker.
@@ -35,91 +44,177 @@ type Stages = HashMap<String, Vec<Measured>>;
 
 impl Collection {
     /// Measures what a unit of each kind of work costs here, for the planner's estimates: a few queries, made of stored
-    /// documents, run by every plan that the collection can do. The result is kept in the catalog; `optimize` ends with
-    /// it.
+    /// documents, run by every plan that the collection can do; then others, by which the estimates are checked and
+    /// corrected. It takes at most about two seconds beside loading the models, the first query of each plan being run in any
+    /// case. The result is kept in the catalog; `optimize` ends with it.
     pub fn calibrate(&self) -> Result<CostModel, Error> {
         let snapshot = self.snapshot()?;
-        let mut stages = Stages::new();
         let documents = sample(&snapshot)?;
         // A reranker that cannot be loaded is not measured; queries that need it will say so.
         let reranker = self.reranker().ok();
-        for record in &documents {
-            self.measure(&snapshot, record, reranker.as_deref(), &mut stages)?;
+        let mut run = Measurement {
+            snapshot: &snapshot,
+            reranker: reranker.as_deref(),
+            stages: Stages::new(),
+            begun: Instant::now(),
+        };
+        let usual = CostModel::default();
+        let (first, second) = documents.split_at(documents.len().div_ceil(2));
+        run.each(
+            first,
+            TIME / 2,
+            &usual,
+            |_| (),
+            |stages, _, profile| {
+                profile.stages.iter().for_each(|stage| add(stages, stage));
+            },
+        )?;
+        let mut cost = fitted(
+            &snapshot,
+            &run.stages,
+            CostModel {
+                corrections: Corrections::default(),
+                ..(*self.cost_model()).clone()
+            },
+        );
+        let planned_with = cost.clone();
+        run.begun = Instant::now();
+        let second = if second.is_empty() { first } else { second };
+        // An encoder that cannot be loaded is not measured.
+        let encoder = self.encoder().ok();
+        let mut encoded = Vec::new();
+        // Queries come one after the other from an encoder, which leaves the caches to them as it will later.
+        let encode = |text: &str| {
+            let begun = Instant::now();
+            if encoder
+                .as_ref()
+                .is_some_and(|encoder| encoder.encode_query(text).is_ok())
+            {
+                encoded.push((text.to_owned(), begun.elapsed().as_secs_f64() * 1e6));
+            }
+        };
+        run.each(second, TIME / 2, &planned_with, encode, |_, plan, profile| {
+            cost.observe(plan, profile);
+        })?;
+        for (text, microseconds) in &encoded {
+            cost.observe_encoding(text, *microseconds);
         }
-        let cost = fitted(&snapshot, &stages, self.cost_model());
         if !self.shared.read_only {
             self.catalog_put(CALIBRATION, &cost)?;
         }
-        self.shared
-            .costs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(self.name().to_owned(), cost.clone());
+        self.keep_costs(Arc::new(cost.clone()));
         Ok(cost)
     }
+}
 
-    /// What a unit of work costs, as far as it was measured.
-    pub(crate) fn cost_model(&self) -> CostModel {
-        let mut costs = self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cost) = costs.get(self.name()) {
-            return cost.clone();
-        }
-        let kept: Option<CostModel> = self.catalog_get(CALIBRATION).ok().flatten();
-        let cost = kept.filter(CostModel::is_sound).unwrap_or_default();
-        costs.insert(self.name().to_owned(), cost.clone());
-        cost
-    }
+/// Queries that are run to be measured.
+struct Measurement<'a> {
+    snapshot: &'a Snapshot,
+    reranker: Option<&'a dyn Reranker>,
+    stages: Stages,
+    begun: Instant,
+}
 
-    fn measure(
-        &self,
-        snapshot: &Snapshot,
-        record: &Record,
-        reranker: Option<&dyn Reranker>,
-        stages: &mut Stages,
+impl Measurement<'_> {
+    /// Runs the queries made of documents by every plan, until the time is over.
+    fn each(
+        &mut self,
+        documents: &[Record],
+        time: Duration,
+        cost: &CostModel,
+        mut before: impl FnMut(&str),
+        mut seen: impl FnMut(&mut Stages, &Plan, &Profile),
     ) -> Result<(), Error> {
-        let request = QueryRequest {
-            dense: record.dense.clone(),
-            tokens: record.tokens.as_ref().map(|tokens| {
-                let numbers = tokens.to_f32();
-                (
-                    numbers.into_iter().take(QUERY_TOKENS * tokens.dim()).collect(),
-                    tokens.dim(),
-                )
-            }),
-            text: record.text.as_ref().map(|text| first_words(text)),
-            rerank_depth: Some(RERANK_DEPTH),
-            ..QueryRequest::default()
-        };
-        let reranker = reranker.filter(|_| request.text.is_some());
-        for plan in PlanName::ALL {
-            let lacks_vectors = plan.uses_dense() && request.dense.is_none()
-                || plan.uses_tokens() && request.tokens.is_none();
-            let lacks_words =
-                plan.uses_words() && (snapshot.schema().lexical.is_none() || request.text.is_none());
-            // What runs side by side takes what each takes alone.
-            if lacks_words || plan.legs().len() > 1 || plan.uses_words() && plan.uses_tokens() {
-                continue;
-            }
-            if lacks_vectors || plan.reranks() && reranker.is_none() {
-                continue;
-            }
-            for exact in [false, true] {
+        for round in 0..documents.len() {
+            // One query after the other is another one, as it will be; the caches help no more than they will then.
+            for (place, plan) in PlanName::ALL.into_iter().enumerate() {
+                if round > 0 && self.begun.elapsed() > time {
+                    return Ok(());
+                }
+                let at = (round + STRIDE * place) % documents.len();
+                let Some(record) = documents.get(at) else { continue };
                 let request = QueryRequest {
                     plan: plan.clone().into(),
-                    exact,
-                    ..request.clone()
+                    limit: LIMITS[round % LIMITS.len()],
+                    filter: if round % 3 == 2 {
+                        filter_of(self.snapshot, record)
+                    } else {
+                        None
+                    },
+                    ..query_of(record)
                 };
-                let resources = Resources {
-                    reranker,
-                    ..Resources::default()
-                };
-                let (_, outcome) = search(snapshot, &request, &CostModel::default(), resources)?;
-                for stage in &outcome.profile.stages {
-                    add(stages, stage);
+                if !self.runs(&plan, &request) {
+                    continue;
+                }
+                if let Some(text) = &request.text {
+                    before(text);
+                }
+                self.run(&request, cost, &mut seen)?;
+                if !plan.reranks() && !plan.rescores() {
+                    let exact = QueryRequest {
+                        exact: true,
+                        ..request
+                    };
+                    self.run(&exact, cost, &mut seen)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn run(
+        &mut self,
+        request: &QueryRequest,
+        cost: &CostModel,
+        seen: &mut impl FnMut(&mut Stages, &Plan, &Profile),
+    ) -> Result<(), Error> {
+        let resources = Resources {
+            reranker: self.reranker,
+            ..Resources::default()
+        };
+        let (plan, outcome) = search(self.snapshot, request, cost, resources)?;
+        seen(&mut self.stages, &plan, &outcome.profile);
+        Ok(())
+    }
+
+    fn runs(&self, plan: &PlanName, request: &QueryRequest) -> bool {
+        let lacks_vectors =
+            plan.uses_dense() && request.dense.is_none() || plan.uses_tokens() && request.tokens.is_none();
+        let lacks_words =
+            plan.uses_words() && (self.snapshot.schema().lexical.is_none() || request.text.is_none());
+        let lacks_reranker = plan.reranks() && (self.reranker.is_none() || request.text.is_none());
+        // What runs side by side takes what each takes alone.
+        let composed = plan.legs().len() > 1 || plan.uses_words() && plan.uses_tokens();
+        !(lacks_vectors || lacks_words || lacks_reranker || composed)
+    }
+}
+
+/// Documents that share the value of a field with one.
+fn filter_of(snapshot: &Snapshot, record: &Record) -> Option<Filter> {
+    let fields = snapshot.schema().fields.iter();
+    fields
+        .filter_map(|field| Some((field.name.clone(), record.payload.get(&field.name)?)))
+        .find_map(|(name, value)| match value {
+            serde_json::Value::String(text) => Some(Filter::eq(name, text.as_str())),
+            serde_json::Value::Number(number) => Some(Filter::eq(name, number.as_i64()?)),
+            _ => None,
+        })
+}
+
+/// A query as a document might have been asked for.
+fn query_of(record: &Record) -> QueryRequest {
+    QueryRequest {
+        dense: record.dense.clone(),
+        tokens: record.tokens.as_ref().map(|tokens| {
+            let numbers = tokens.to_f32();
+            (
+                numbers.into_iter().take(QUERY_TOKENS * tokens.dim()).collect(),
+                tokens.dim(),
+            )
+        }),
+        text: record.text.as_ref().map(|text| first_words(text)),
+        rerank_depth: Some(RERANK_DEPTH),
+        ..QueryRequest::default()
     }
 }
 

@@ -7,6 +7,7 @@ mod advise_storage;
 mod batch;
 mod calibrate;
 mod catalog;
+mod costs;
 mod documents;
 mod export;
 mod export_plaid;
@@ -23,6 +24,7 @@ mod stats;
 mod tune;
 mod tune_dense;
 mod tune_fusion;
+mod tune_plans;
 mod write;
 
 use std::fmt;

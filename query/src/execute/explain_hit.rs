@@ -3,7 +3,7 @@
 use latewood_storage::Snapshot;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, Run, counted, filter_stage};
+use super::{Resources, Run, counted, filter_stage, micros, until};
 use crate::alignment::{Alignment, alignment};
 use crate::cost::CostModel;
 use crate::error::QueryError;
@@ -56,13 +56,19 @@ pub fn explain_hit(
     let mut watch = Stopwatch::start();
     request.validate(snapshot.schema())?;
     let matches = filter_stage(snapshot, request, &mut watch)?;
-    let plan = plan(request, &counted(snapshot, request, &matches, resources)?, cost)?;
+    let spent = micros(resources.spent) + watch.elapsed();
+    let plan = plan(
+        request,
+        &counted(snapshot, request, &matches, resources, spent)?,
+        cost,
+    )?;
     let mut stages = Vec::with_capacity(plan.stages.len());
     let run = Run {
         snapshot,
         request,
         matches: &matches,
         resources,
+        until: until(&plan, resources.spent, watch.begun()),
         watch,
     };
     run.run(&plan, |stage, found| {

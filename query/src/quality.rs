@@ -1,0 +1,91 @@
+//! How well each plan ranks, as it was measured on judged queries.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::PlanName;
+
+/// What one plan came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// The plan.
+    pub plan: PlanName,
+    /// How deep its rerank went, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank_depth: Option<usize>,
+    /// The mean over the queries, 0 to 1.
+    pub ndcg_at_10: f64,
+    /// The median time of a query, as it was when this was measured. Plans are chosen by estimates, not by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<f64>,
+}
+
+/// What the plans of a collection came to, on the same queries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QualityTable {
+    /// Judged queries.
+    pub queries: usize,
+    /// Live documents at that time.
+    pub documents: u64,
+    /// Standard error of a difference between two plans on these queries: what is less tells nothing.
+    #[serde(default)]
+    pub unsure: f64,
+    /// The plans, in any order.
+    pub plans: Vec<Quality>,
+}
+
+impl QualityTable {
+    /// Whether every number can be one; a table read from a catalog may have been damaged.
+    pub fn is_sound(&self) -> bool {
+        let sound = |quality: &Quality| {
+            (0.0..=1.0).contains(&quality.ndcg_at_10)
+                && quality.rerank_depth.is_some() == quality.plan.reranks()
+        };
+        self.queries > 0 && self.unsure >= 0.0 && self.plans.iter().all(sound)
+    }
+
+    /// Why it says nothing of a collection of so many documents any more, if it does not.
+    pub fn outdated(&self, documents: u64) -> Option<String> {
+        let (few, many) = (self.documents.min(documents), self.documents.max(documents));
+        (many > few.saturating_mul(2)).then(|| {
+            format!(
+                "the plans were judged when there were {} documents, now there are {documents}",
+                self.documents
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(ndcg_at_10: f64, rerank_depth: Option<usize>) -> QualityTable {
+        QualityTable {
+            queries: 10,
+            documents: 100,
+            unsure: 0.0,
+            plans: vec![Quality {
+                plan: PlanName::DENSE_RERANK,
+                rerank_depth,
+                ndcg_at_10,
+                milliseconds: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_damaged_table_is_not_sound() {
+        assert!(table(0.5, Some(10)).is_sound());
+        assert!(!table(f64::NAN, Some(10)).is_sound());
+        assert!(!table(1.5, Some(10)).is_sound());
+        assert!(!table(0.5, None).is_sound());
+        assert!(!QualityTable::default().is_sound());
+    }
+
+    #[test]
+    fn twice_the_documents_want_a_new_measurement() {
+        let table = table(0.5, Some(10));
+        assert_eq!([table.outdated(50), table.outdated(200)], [None, None]);
+        assert!(table.outdated(201).is_some() && table.outdated(49).is_some());
+    }
+}
