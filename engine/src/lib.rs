@@ -69,6 +69,11 @@ mod schema;
 mod search;
 mod threads;
 
+/// Silent mistakes of a collection: [`Collection::doctor`].
+pub mod doctor {
+    pub use crate::collection::doctor::{DoctorOptions, Finding, FindingCode, Severity};
+}
+
 pub use cancel::CancelToken;
 pub use collection::{
     Advice, AdviseOptions, Answer, Batch, CheckReport, Collection, Comparison, Documents, Figures,

@@ -76,6 +76,8 @@ pub(super) enum Command {
     TunePlans(super::tune_plans::TunePlansArgs),
     /// Say whether a rerank and late interaction pay, and to which depth, by judged queries
     Advise(super::advise::AdviseArgs),
+    /// Look for silent mistakes: another model, cut texts, missing indexes, lost recall; exit code 3 where there are any
+    Doctor(super::doctor::DoctorArgs),
     /// Count the values of a payload field
     Facets(FacetsArgs),
     /// Find the most similar pairs of documents, by their dense vectors

@@ -1,14 +1,15 @@
 //! The command line: `latewood create | ingest | search | explain | analyze | explain-hit | run | eval | recall | tune | tune-fusion |
-//! advise | facets | pairs | scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
+//! advise | doctor | facets | pairs | scan | stats | check | repair | backup | optimize | export | import-plaid | export-plaid | model`.
 //!
-//! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage. Results go to standard output, as
-//! text or with `--json`; progress and errors go to standard error.
+//! Exit code 0 when everything went well, 1 after an error, 2 after a wrong usage, 3 where `doctor` found something. Results go to
+//! standard output, as text or with `--json`; progress and errors go to standard error.
 
 mod advise;
 mod args;
 mod backup;
 mod check;
 mod create;
+mod doctor;
 mod eval;
 mod explain;
 mod explain_chart;
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
     match run_command(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failure::Findings) => ExitCode::from(3),
         Err(failure) => {
             output::print_failure(&failure);
             ExitCode::FAILURE
@@ -76,6 +78,7 @@ fn run_command(arguments: &Latewood) -> Result<(), Failure> {
         Command::TunePlans(tune) => tune_plans::run(global, tune),
         Command::TuneFusion(tune) => tune_fusion::run(global, tune),
         Command::Advise(advise) => advise::run(global, advise),
+        Command::Doctor(doctor) => doctor::run(global, doctor),
         Command::Facets(facets) => facets::run(global, facets),
         Command::Pairs(pairs) => pairs::run(global, pairs),
         Command::Scan(scan) => scan::run(global, scan),

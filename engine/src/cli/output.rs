@@ -15,6 +15,8 @@ pub(super) enum Failure {
     Said(String, &'static str),
     /// The reader of standard output went away: nothing to report.
     BrokenPipe,
+    /// What was looked for was found, and printed.
+    Findings,
 }
 
 impl<E: Into<Error>> From<E> for Failure {
@@ -27,7 +29,7 @@ pub(super) fn print_failure(failure: &Failure) {
     let (message, hint) = match failure {
         Failure::Error(e) => (e.to_string(), e.hint()),
         Failure::Said(message, hint) => (message.clone(), Some(*hint)),
-        Failure::BrokenPipe => return,
+        Failure::BrokenPipe | Failure::Findings => return,
     };
     let mut stderr = io::stderr().lock();
     // Nowhere is left to report to if this fails.

@@ -8,6 +8,8 @@ mod batch;
 mod calibrate;
 mod catalog;
 mod costs;
+pub(crate) mod doctor;
+mod doctor_sample;
 mod documents;
 mod export;
 mod export_plaid;

@@ -302,6 +302,13 @@ impl TextEncoder for OnnxEncoder {
         Some(self.names(false, &input))
     }
 
+    fn count_document_tokens(&self, text: &str) -> Result<Option<usize>, ModelError> {
+        let tokenizer = &self.model.tokenizer;
+        // A token has a byte at least.
+        let tokens = tokenizer.tokens(text, text.len(), 0)?;
+        Ok(Some(tokens.ids.len() + tokenizer.single_markers()))
+    }
+
     fn notes(&self) -> Vec<String> {
         self.model.notes()
     }

@@ -103,6 +103,14 @@ pub trait TextEncoder: Send + Sync {
         None
     }
 
+    /// Tokens of a whole document, markers included, however many the model reads; none where it cannot tell.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    fn count_document_tokens(&self, _text: &str) -> Result<Option<usize>, ModelError> {
+        Ok(None)
+    }
+
     /// What a user should know about this model's vectors, one sentence each.
     fn notes(&self) -> Vec<String> {
         Vec::new()
