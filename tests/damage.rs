@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latewood::{Database, Document, FieldType, Metric, NamedVector, SchemaBuilder, StorageError};
+use latewood::{Database, Document, FieldType, Filter, Metric, NamedVector, SchemaBuilder, StorageError};
 use latewood_tests::command::{Ran, run};
 
 fn latewood(arguments: &[&str]) -> Ran {
@@ -229,7 +229,7 @@ fn fixtures() -> PathBuf {
 #[ignore = "writes a fixture"]
 fn write_the_fixture_of_this_version() {
     // What a version came to hold later stands beside what its first databases held.
-    let folder = fixtures().join(format!("{}-vectors", latewood_storage::wire::FORMAT_VERSION));
+    let folder = fixtures().join(format!("{}-columns", latewood_storage::wire::FORMAT_VERSION));
     assert!(!folder.exists(), "there is one");
     latewood_tests::hostile::create(&folder);
     fs::remove_file(folder.join("LOCK")).unwrap();
@@ -237,7 +237,7 @@ fn write_the_fixture_of_this_version() {
 
 #[test]
 fn databases_of_every_format_version_open() {
-    let (mut versions, mut with_vectors) = (0, 0);
+    let (mut versions, mut with_vectors, mut with_columns) = (0, 0, 0);
     for entry in fs::read_dir(fixtures()).unwrap() {
         let fixture = entry.unwrap().path();
         let place = tempfile::tempdir().unwrap();
@@ -313,7 +313,28 @@ fn databases_of_every_format_version_open() {
             assert!(best[0].score > 0.99, "it finds its like: {}", best[0].score);
             with_vectors += 1;
         }
+        if collection
+            .schema()
+            .fields
+            .iter()
+            .any(|field| field.name == "when")
+        {
+            // Of 1,115 ids those with id % 200 = 26, then those at latitude and longitude 30; 3 and 5 are deleted.
+            let count = |filter: &str| collection.count(&filter.parse::<Filter>().unwrap()).unwrap();
+            let years = count(r#"when >= "1926-01-01" and when < "1927-01-01""#);
+            let places = count("geo_radius(at, 30.0, 30.0, 1000)");
+            assert_eq!((years, places), (6, 7), "{}", fixture.display());
+            let words = collection
+                .query()
+                .text("document 1001")
+                .plan("bm25")
+                .limit(1)
+                .run()
+                .unwrap();
+            assert_eq!(words[0].id, 1_001_u64.into(), "{}", fixture.display());
+            with_columns += 1;
+        }
         versions += 1;
     }
-    assert!(versions >= latewood_storage::wire::FORMAT_VERSION && with_vectors > 0);
+    assert!(versions >= latewood_storage::wire::FORMAT_VERSION && with_vectors > 0 && with_columns > 0);
 }
