@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::collection::text_at;
 use crate::error::Error;
 use crate::search::{Prepared, Query};
+use crate::telemetry;
 
 /// One document's way through a query.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +36,7 @@ impl Query<'_> {
     pub fn explain_hit(self, id: impl Into<DocumentId>) -> Result<HitExplanation, Error> {
         let id = id.into();
         let (collection, begun) = (self.collection, Instant::now());
+        let _span = telemetry::Around::begin(telemetry::Work::ExplainHit, collection.name());
         let Prepared {
             snapshot,
             request,

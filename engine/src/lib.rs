@@ -67,6 +67,10 @@ mod random;
 mod registry;
 mod schema;
 mod search;
+#[cfg(not(feature = "telemetry"))]
+mod telemetry;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod threads;
 
 /// Silent mistakes of a collection: [`Collection::doctor`].

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use latewood_query::{
     Actuals, CostModel, Filter, Fusion, GroupBy, LexicalQuery, OrderBy, Plan, PlanChoice, PlanName, Profile,
-    QueryError, QueryRequest, Reranker, Resources, StageName, StageProfile, explain, search,
+    QueryError, QueryRequest, Reranker, Resources, StageName, StageProfile, StageSpan, explain, search,
 };
 use latewood_storage::{DocumentId, Payload, Snapshot};
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::collection::{payload_at, text_at};
 use crate::error::Error;
 use crate::model_source::RerankerSource;
 use crate::named_vector::{NamedVector, into_values};
+use crate::telemetry;
 
 /// A query under construction.
 ///
@@ -373,14 +374,21 @@ impl<'a> Query<'a> {
         if self.request.budget.is_some() {
             self.collection.calibrate_once();
         }
-        let begun = Instant::now();
+        let asked = telemetry::Asked::begin(self.collection.name());
+        let answer = self.answer();
+        asked.end(&answer);
+        answer
+    }
+
+    fn answer(self) -> Result<Analysis, Error> {
+        let (begun, mut preparing) = (Instant::now(), StageSpan::begin());
         let Prepared {
             snapshot,
             request,
             reranker,
             encoded,
             mut cut,
-        } = self.prepare()?;
+        } = self.prepare_in(&mut preparing)?;
         let pool = self.collection.shared.threads.pool()?;
         let tuned = self.collection.tuned_table();
         let breadths = self.collection.breadth_table();
@@ -396,25 +404,18 @@ impl<'a> Query<'a> {
             spent: prepared,
             reads_per_hit: self.reads_per_hit(),
         };
+        let prepare = stage("prepare", prepared.saturating_sub(encoded.unwrap_or_default()), 0);
+        preparing.end(&prepare);
         let (mut plan, outcome) = search(&snapshot, &request, &cost, resources)?;
-        let searched = begun.elapsed();
+        let (searched, reading) = (begun.elapsed(), StageSpan::begin());
         let hits = self.read_hits(&snapshot, outcome.hits)?;
-        let stage = |name: &str, time: Duration, hits: u64| StageProfile {
-            name: name.to_owned(),
-            candidates_in: hits,
-            candidates_out: hits,
-            microseconds: microseconds(time),
-            ..StageProfile::default()
-        };
+        let read = stage("read hits", begun.elapsed() - searched, hits.len() as u64);
+        reading.end(&read);
         let mut stages = Vec::with_capacity(outcome.profile.stages.len() + 3);
-        stages.push(stage(
-            "prepare",
-            prepared.saturating_sub(encoded.unwrap_or_default()),
-            0,
-        ));
+        stages.push(prepare);
         stages.extend(encoded.map(|time| stage("encode", time, 0)));
         stages.extend(outcome.profile.stages);
-        stages.push(stage("read hits", begun.elapsed() - searched, hits.len() as u64));
+        stages.push(read);
         let profile = Profile {
             stages,
             total_microseconds: microseconds(begun.elapsed()),
@@ -442,6 +443,11 @@ impl<'a> Query<'a> {
 
     /// The request with its vectors made and its models loaded.
     pub(crate) fn prepare(&self) -> Result<Prepared, Error> {
+        self.prepare_in(&mut StageSpan::none())
+    }
+
+    /// The same, within a stage; encoding is another.
+    fn prepare_in(&self, stage: &mut StageSpan) -> Result<Prepared, Error> {
         let mut request = self.request.clone();
         request.filter = self.filter.clone().map(FilterInput::into_filter).transpose()?;
         if let Some(lexical) = self.lexical.clone() {
@@ -470,7 +476,7 @@ impl<'a> Query<'a> {
                 cut.push(why);
                 None
             }
-            None => self.encode(&mut request, &snapshot)?,
+            None => self.encode(&mut request, &snapshot, stage)?,
         };
         let reranker = self.find_reranker(&request, &snapshot)?;
         Ok(Prepared {
@@ -501,7 +507,12 @@ impl<'a> Query<'a> {
     }
 
     /// Makes the vectors that the schema has and the request has not.
-    fn encode(&self, request: &mut QueryRequest, snapshot: &Snapshot) -> Result<Option<Duration>, Error> {
+    fn encode(
+        &self,
+        request: &mut QueryRequest,
+        snapshot: &Snapshot,
+        preparing: &mut StageSpan,
+    ) -> Result<Option<Duration>, Error> {
         let Some(text) = &request.text else {
             return Ok(None);
         };
@@ -522,15 +533,20 @@ impl<'a> Query<'a> {
             return Ok(None);
         }
         let encoder = self.collection.encoder()?;
-        let begun = Instant::now();
-        let encoding = encoder.encode_query(text)?;
+        let (encoding, time) = preparing.aside(|span| {
+            let begun = Instant::now();
+            let encoding = encoder.encode_query(text)?;
+            let time = begun.elapsed();
+            span.end(&stage("encode", time, 0));
+            Ok::<_, Error>((encoding, time))
+        })?;
         if wants_dense {
             request.dense = encoding.dense;
         }
         if wants_tokens {
             request.tokens = encoding.tokens.zip(encoder.token_dim());
         }
-        Ok(Some(begun.elapsed()))
+        Ok(Some(time))
     }
 
     fn find_reranker(
@@ -592,6 +608,16 @@ pub(crate) struct Prepared {
     pub(crate) encoded: Option<Duration>,
     /// What the budget did not allow so far.
     pub(crate) cut: Vec<String>,
+}
+
+fn stage(name: &str, time: Duration, hits: u64) -> StageProfile {
+    StageProfile {
+        name: name.to_owned(),
+        candidates_in: hits,
+        candidates_out: hits,
+        microseconds: microseconds(time),
+        ..StageProfile::default()
+    }
 }
 
 fn microseconds(time: Duration) -> f64 {

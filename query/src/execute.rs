@@ -22,7 +22,7 @@ use crate::hits::{Hit, Outcome};
 use crate::lexical;
 use crate::plan::{Leg, Plan, PlanChoice, ProbeSettings, Stage, StageName};
 use crate::planner::{last_vector_stage, plan};
-use crate::profile::{StageProfile, Stopwatch};
+use crate::profile::{Begun, StageProfile, Stopwatch};
 use crate::quality::QualityTable;
 use crate::request::QueryRequest;
 use crate::rerank::{read_texts, rerank};
@@ -70,7 +70,7 @@ pub fn search(
         ranked(snapshot, request, cost, resources)?
     };
     if let Some(by) = &request.order_by {
-        let (begun, hits) = (Instant::now(), outcome.hits.len() as u64);
+        let (begun, hits) = (Begun::now(), outcome.hits.len() as u64);
         outcome.hits = sort_hits(snapshot, outcome.hits, by)?;
         let stage = StageProfile {
             name: "order".to_owned(),
@@ -79,7 +79,7 @@ pub fn search(
             note: Some(format!("by `{}`", by.field)),
             ..StageProfile::default()
         };
-        outcome.profile.add_since(begun, stage);
+        outcome.profile.add(begun, stage);
     }
     Ok((plan, outcome))
 }
@@ -286,10 +286,16 @@ impl Run<'_> {
         }
         let before = last_vector_stage(&plan.stages).unwrap_or(StageName::DenseScan);
         let hits = self.hits(&found, reranked, before)?;
+        let merge = StageProfile {
+            name: "merge".to_owned(),
+            candidates_in: found.len() as u64,
+            candidates_out: hits.len() as u64,
+            ..StageProfile::default()
+        };
         Ok(Outcome {
             cut,
             hits,
-            profile: self.watch.finish(),
+            profile: self.watch.finish(merge),
         })
     }
 
@@ -635,7 +641,7 @@ impl Run<'_> {
         Ok(scored)
     }
 
-    fn hits(&mut self, found: &[Scored], reranked: usize, before: StageName) -> Result<Vec<Hit>, QueryError> {
+    fn hits(&self, found: &[Scored], reranked: usize, before: StageName) -> Result<Vec<Hit>, QueryError> {
         let mut hits = Vec::with_capacity(self.request.limit.min(found.len()));
         let window = found
             .iter()
@@ -662,12 +668,6 @@ impl Run<'_> {
                 position,
             });
         }
-        self.watch.stage(StageProfile {
-            name: "merge".to_owned(),
-            candidates_in: found.len() as u64,
-            candidates_out: hits.len() as u64,
-            ..StageProfile::default()
-        });
         Ok(hits)
     }
 }

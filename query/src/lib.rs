@@ -45,6 +45,7 @@ mod reranker;
 mod shape;
 mod sparse;
 mod statistics;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod token_scorer;
@@ -78,6 +79,7 @@ pub use shape::GroupBy;
 pub use statistics::{
     DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics, statistics,
 };
+pub use telemetry::StageSpan;
 pub use tuning::{
     BreadthEntry, BreadthTable, Found, MeasuredRecall, QuerySource, TUNED_TARGETS, TuneOptions, Tuned,
     TunedBreadth, TunedEntry, TunedTable, tune, tune_breadth,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{Bytes, Count, Duration};
+use crate::telemetry::StageSpan;
 
 /// The stages of one query, in the order in which they ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,9 +42,9 @@ pub struct StageProfile {
 }
 
 impl Profile {
-    /// Adds a stage that began at `begun` and ends now, after the total was taken.
-    pub(crate) fn add_since(&mut self, begun: Instant, mut stage: StageProfile) {
-        stage.microseconds = begun.elapsed().as_secs_f64() * 1e6;
+    /// Adds a stage that ends now, after the total was taken.
+    pub(crate) fn add(&mut self, begun: Begun, stage: StageProfile) {
+        let stage = begun.end(stage);
         self.total_microseconds += stage.microseconds;
         self.stages.push(stage);
     }
@@ -77,10 +78,32 @@ impl fmt::Display for Profile {
     }
 }
 
+/// A stage that has begun.
+pub(crate) struct Begun {
+    at: Instant,
+    span: StageSpan,
+}
+
+impl Begun {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            span: StageSpan::begin(),
+        }
+    }
+
+    /// The stage with the time that it took.
+    pub(crate) fn end(self, mut stage: StageProfile) -> StageProfile {
+        stage.microseconds = self.at.elapsed().as_secs_f64() * 1e6;
+        self.span.end(&stage);
+        stage
+    }
+}
+
 /// Times the stages of a query, one after the other without a gap.
 pub(crate) struct Stopwatch {
     begun: Instant,
-    stage: Instant,
+    stage: Begun,
     profile: Profile,
 }
 
@@ -89,16 +112,20 @@ impl Stopwatch {
         let now = Instant::now();
         Self {
             begun: now,
-            stage: now,
+            stage: Begun {
+                at: now,
+                span: StageSpan::begin(),
+            },
             profile: Profile::default(),
         }
     }
 
-    /// Ends a stage: all the time since the end of the one before is its.
+    /// Ends a stage, which others follow: all the time since the end of the one before is its.
     pub(crate) fn stage(&mut self, mut stage: StageProfile) {
         let now = Instant::now();
-        stage.microseconds = now.duration_since(self.stage).as_secs_f64() * 1e6;
-        self.stage = now;
+        stage.microseconds = now.duration_since(self.stage.at).as_secs_f64() * 1e6;
+        self.stage.at = now;
+        self.stage.span.next(&stage);
         self.profile.stages.push(stage);
     }
 
@@ -123,7 +150,9 @@ impl Stopwatch {
         stages.for_each(|stage| stage.planned = Some(planned));
     }
 
-    pub(crate) fn finish(mut self) -> Profile {
+    /// Ends the last stage.
+    pub(crate) fn finish(mut self, last: StageProfile) -> Profile {
+        self.profile.stages.push(self.stage.end(last));
         self.profile.total_microseconds = self.begun.elapsed().as_secs_f64() * 1e6;
         self.profile
     }
@@ -136,14 +165,16 @@ mod tests {
     #[test]
     fn stage_times_add_up_to_the_total() {
         let mut watch = Stopwatch::start();
-        for name in ["filter", "dense scan", "merge"] {
+        let stage = |name: &str| {
             std::thread::sleep(std::time::Duration::from_millis(2));
-            watch.stage(StageProfile {
+            StageProfile {
                 name: name.to_owned(),
                 ..StageProfile::default()
-            });
-        }
-        let profile = watch.finish();
+            }
+        };
+        watch.stage(stage("filter"));
+        watch.stage(stage("dense scan"));
+        let profile = watch.finish(stage("merge"));
         let sum: f64 = profile.stages.iter().map(|stage| stage.microseconds).sum();
         assert!(sum <= profile.total_microseconds);
         assert!(profile.stages.iter().all(|stage| stage.microseconds >= 2_000.0));

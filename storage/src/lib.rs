@@ -35,6 +35,10 @@ pub mod segment;
 mod snapshot;
 mod store;
 mod sync;
+#[cfg(not(feature = "telemetry"))]
+mod telemetry;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;
 mod text;
 mod tombstones;
 mod validate;

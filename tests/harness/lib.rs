@@ -13,4 +13,5 @@ pub mod random;
 pub mod readers;
 pub mod reseal;
 pub mod simulated;
+pub mod telemetry;
 pub mod words;

@@ -12,6 +12,7 @@ use super::pseudo_queries::pseudo_queries;
 use super::tune::{K, QUERIES, SEED};
 use crate::database::Shared;
 use crate::error::Error;
+use crate::telemetry;
 
 /// Time for queries on the one thread that does it.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -35,6 +36,7 @@ impl Collection {
         self.store.on_settled(move || {
             if let Err(error) = loose.retune() {
                 tracing::warn!(collection = &*loose.name, %error, "the token index could not be tuned anew");
+                telemetry::background_failed(&loose.name);
             }
         });
     }
@@ -64,6 +66,7 @@ impl Loose {
         if table.is_some_and(|table| table.source == QuerySource::Caller) && !collection.is_outdated()? {
             return Ok(());
         }
+        let _span = telemetry::Around::begin(telemetry::Work::Tune, collection.name());
         let snapshot = collection.snapshot()?;
         let queries = pseudo_queries(&snapshot, QUERIES, SEED)?;
         let cost = collection.cost_model();

@@ -12,6 +12,7 @@ use super::maintain::OptimizeProgress;
 use super::pseudo_queries::pseudo_queries;
 use crate::error::Error;
 use crate::search::QueryTokens;
+use crate::telemetry;
 
 /// Where the table is in the catalog.
 const TUNED: &str = "tuned";
@@ -113,6 +114,7 @@ impl Collection {
         budget: Duration,
         progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
     ) -> Result<Option<TunedTable>, Error> {
+        let _span = telemetry::Around::begin(telemetry::Work::Tune, self.name());
         let report = |done, total| {
             progress(&OptimizeProgress {
                 step: "recall",

@@ -12,6 +12,7 @@ use super::maintain::OptimizeProgress;
 use super::pseudo_queries::pseudo_vectors;
 use super::tune::{BUDGET, K, QUERIES, SEED};
 use crate::error::Error;
+use crate::telemetry;
 
 /// Where the table is in the catalog.
 const TUNED: &str = "tuned_dense";
@@ -82,6 +83,7 @@ impl Collection {
         budget: Duration,
         progress: &dyn Fn(&OptimizeProgress) -> ControlFlow<()>,
     ) -> Result<Option<BreadthTable>, Error> {
+        let _span = telemetry::Around::begin(telemetry::Work::TuneDense, self.name());
         let report = |done, total| {
             progress(&OptimizeProgress {
                 step: "recall of the graph",

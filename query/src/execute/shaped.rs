@@ -9,7 +9,7 @@ use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::hits::Outcome;
 use crate::plan::Plan;
-use crate::profile::StageProfile;
+use crate::profile::{Begun, StageProfile};
 use crate::request::{MAX_WINDOW, QueryRequest};
 use crate::shape::{diversify, group};
 
@@ -40,13 +40,14 @@ pub(super) fn shaped(
             ..request.clone()
         };
         let (mut plan, mut outcome) = ranked(snapshot, &inner, cost, resources)?;
-        let (found, begun) = (outcome.hits.len(), Instant::now());
+        let (found, begun) = (outcome.hits.len(), Begun::now());
         let mut hits = std::mem::take(&mut outcome.hits);
         let mut notes = Vec::new();
         if let Some(by) = &request.group_by {
             hits = group(snapshot, hits, by)?;
             if hits.len() < window && found == depth && depth < MAX_WINDOW {
                 depth = depth.saturating_mul(4).min(MAX_WINDOW);
+                begun.end(shape(found, hits.len()));
                 continue;
             }
             notes.push(format!("at most {} of each value of `{}`", by.size, by.field));
@@ -75,13 +76,19 @@ pub(super) fn shaped(
             outcome.profile.stages.insert(0, stage);
         }
         let stage = StageProfile {
-            name: "shape".to_owned(),
-            candidates_in: found as u64,
-            candidates_out: outcome.hits.len() as u64,
             note: Some(note),
-            ..StageProfile::default()
+            ..shape(found, outcome.hits.len())
         };
-        outcome.profile.add_since(begun, stage);
+        outcome.profile.add(begun, stage);
         return Ok((plan, outcome));
+    }
+}
+
+fn shape(found: usize, left: usize) -> StageProfile {
+    StageProfile {
+        name: "shape".to_owned(),
+        candidates_in: found as u64,
+        candidates_out: left as u64,
+        ..StageProfile::default()
     }
 }

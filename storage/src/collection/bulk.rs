@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::poison::PoisonOnPanic;
 use crate::segment::{ProgressFn, Segment, SegmentView};
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Applied, Task, Work, gauge};
 use crate::validate::unique;
 use crate::wal::{FrameKind, encode_ids};
 
@@ -32,11 +33,19 @@ impl CollectionStore {
         }
         let _guard = PoisonOnPanic::new(&self.poison, "a bulk load");
         let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+        let task = Task::begin(Work::BulkLoad, &self.name);
+        let loaded = self.load_segment(&records, &task, progress);
+        task.end(&loaded);
+        loaded
+    }
+
+    fn load_segment(&self, records: &[Arc<Record>], task: &Task, progress: &ProgressFn<'_>) -> Result<u64> {
         let pinned = self.snapshot.load_full();
-        let segment = self.build_segment(&pinned, &records, 0, progress)?;
+        let segment = self.build_segment(&pinned, records, 0, progress)?;
+        task.made(&segment);
         let replaced = replaced_rows(&pinned, records.iter().map(|record| &record.id));
         let installed =
-            replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, &records, &segment));
+            replaced.and_then(|replaced| self.install_bulk(&pinned, &replaced, records, &segment));
         if let Err(error) = &installed {
             self.abandon(segment_dir(&self.dir, segment.id()), error);
         }
@@ -100,6 +109,7 @@ impl CollectionStore {
             next.sequence = state
                 .wal
                 .stage(FrameKind::Replaced, &encode_ids(&ids, segment.id())?)?;
+            let logged = state.wal.staged() - mark;
             let installed = state.install(
                 &self.context,
                 &self.dir,
@@ -111,6 +121,9 @@ impl CollectionStore {
                 state.wal.unstage(mark, sequence);
             }
             installed?;
+            Applied::log(&self.name, logged);
+            Applied::documents(&self.name, records.len());
+            gauge(&self.name, &next);
             Ok((next, sequence))
         };
         self.with_state("write", |state| {

@@ -13,6 +13,7 @@ use crate::error::{Result, StorageError};
 use crate::poison::PoisonOnPanic;
 use crate::segment::{Codebook, CodedBlock, CodedSource, ProgressFn, Segment, write_coded_segment};
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Task, Work};
 use crate::validate::unique;
 
 /// Documents whose tokens are residual codes of a codebook that came with them.
@@ -69,6 +70,19 @@ impl CollectionStore {
             return Ok(self.snapshot.load().sequence);
         }
         let _guard = PoisonOnPanic::new(&self.poison, "a bulk load");
+        let task = Task::begin(Work::BulkLoad, &self.name);
+        let loaded = self.load_coded(documents, next, &task, progress);
+        task.end(&loaded);
+        loaded
+    }
+
+    fn load_coded(
+        &self,
+        documents: CodedDocuments,
+        next: &mut dyn FnMut() -> Result<Option<CodedBlock>>,
+        task: &Task,
+        progress: &ProgressFn<'_>,
+    ) -> Result<u64> {
         let records: Vec<Arc<Record>> = documents.records.into_iter().map(Arc::new).collect();
         let codebook = Arc::new(Codebook {
             id: self.with_state("write", |state| Ok(state.take_codebook()))?,
@@ -87,6 +101,7 @@ impl CollectionStore {
         let installed = self
             .coded_segment(&pinned, &codebook, source, progress)
             .and_then(|segment| {
+                task.made(&segment);
                 let replaced = replaced_rows(&pinned, records.iter().map(|record| &record.id));
                 let installed =
                     replaced.and_then(|rows| self.install_bulk(&pinned, &rows, &records, &segment));

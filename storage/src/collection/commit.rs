@@ -11,6 +11,7 @@ use crate::operation::Operation;
 use crate::options::{Durability, Maintenance};
 use crate::poison::PoisonOnPanic;
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Applied, Task, Work, gauge};
 use crate::validate::prepare_batch;
 use crate::wal::{FrameKind, encode_batch};
 
@@ -111,11 +112,17 @@ impl CollectionStore {
     fn commit_group(&self, group: Vec<Prepared>) -> Vec<Result<u64>> {
         let count = group.len();
         let _guard = PoisonOnPanic::new(&self.poison, "a commit");
+        let (task, mut applied) = (Task::begin(Work::Commit, &self.name), Applied::default());
         let apply = |state: &mut State| {
             self.snapshot
-                .change(|current| self.log_and_apply(state, current, group))
+                .change(|current| self.log_and_apply(state, current, group, (&task, &mut applied)))
         };
-        match self.with_state("write", apply) {
+        let committed = self.with_state("write", apply);
+        if committed.is_ok() {
+            applied.end(&task, &self.name);
+        }
+        task.end(&committed);
+        match committed {
             Ok(results) => results,
             Err(error) => vec![Err(error); count],
         }
@@ -127,6 +134,7 @@ impl CollectionStore {
         state: &mut State,
         current: &Snapshot,
         group: Vec<Prepared>,
+        (task, applied): (&Task, &mut Applied),
     ) -> Result<(Snapshot, Vec<Result<u64>>)> {
         let (mark, first_sequence) = (state.wal.staged(), state.wal.next_sequence());
         let mut staged = Vec::with_capacity(group.len());
@@ -135,10 +143,13 @@ impl CollectionStore {
             .map(|prepared| {
                 let replaced = replaced_rows(current, prepared.changes.iter().map(Change::id))?;
                 let sequence = state.wal.stage(FrameKind::Batch, &prepared.payload)?;
+                let upserts = prepared.changes.iter();
+                applied.batch(upserts.map(|change| matches!(change, Change::Upsert(_))));
                 staged.push((prepared.changes, replaced));
                 Ok(sequence)
             })
             .collect();
+        let logged = state.wal.staged() - mark;
         let written = match self.context.options.durability {
             Durability::Sync => state.wal.sync(),
             Durability::Buffered => state.wal.write(),
@@ -149,6 +160,8 @@ impl CollectionStore {
             state.wal.unstage(mark, first_sequence);
             return Err(failed_append(failure, &self.poison));
         }
+        task.record("bytes", logged as u64);
+        Applied::log(&self.name, logged);
         let mut next = current.clone();
         for (changes, replaced) in staged {
             bury(&mut next, &replaced);
@@ -160,6 +173,7 @@ impl CollectionStore {
             }
         }
         next.sequence = state.wal.next_sequence() - 1;
+        gauge(&self.name, &next);
         Ok((next, results))
     }
 }

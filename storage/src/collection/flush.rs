@@ -15,6 +15,7 @@ use crate::memtable::MemtableView;
 use crate::poison::PoisonOnPanic;
 use crate::segment::{Origin, ProgressFn, Segment, SegmentView, write_segment_with};
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Task, Work, gauge};
 
 /// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and the merge builds one anew;
 /// until then scanning them takes about a millisecond each.
@@ -34,11 +35,21 @@ impl CollectionStore {
         self.writable("flush")?;
         let _alone = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _guard = PoisonOnPanic::new(&self.poison, "a flush");
+        let mut task = None;
+        let flushed = self.flush_alone(wanted, &mut task);
+        if let Some(task) = task {
+            task.end(&flushed);
+        }
+        flushed
+    }
+
+    fn flush_alone(&self, wanted: impl Fn(&MemtableView) -> bool, task: &mut Option<Task>) -> Result<()> {
         let pinned = self.with_state("flush", |state| {
             let snapshot = self.snapshot.load_full();
             if state.logs_are_empty() || !wanted(&snapshot.memtable) {
                 return Ok(None);
             }
+            *task = Some(Task::begin(Work::Flush, &self.name));
             state.rotate(&self.context, &self.dir, &self.poison)?;
             let (first_log, sequence) = (state.wal.number(), state.wal.next_sequence() - 1);
             Ok(Some((snapshot, Cause::Flush { first_log, sequence })))
@@ -77,6 +88,7 @@ impl CollectionStore {
                 });
             }
             state.install(&self.context, &self.dir, &self.poison, &next, cause)?;
+            gauge(&self.name, &next);
             Ok((next, ()))
         };
         let installed = self.with_state("flush", |state| {
@@ -86,6 +98,9 @@ impl CollectionStore {
             self.discard(segment_dir(&self.dir, segment.id()));
         }
         installed?;
+        if let (Some(task), Some(segment)) = (task, &built) {
+            task.made(segment);
+        }
         self.worker.wake();
         Ok(())
     }

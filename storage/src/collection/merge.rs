@@ -13,6 +13,7 @@ use crate::segment::{
     Codebook, Origin, ProgressFn, Remap, Segment, SegmentView, TrainingSet, merge_segments, train_codebook,
 };
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Task, Work, gauge};
 
 /// Seed of every training: the same documents give the same codebook.
 const SEED: u64 = 0x1a7e_300d;
@@ -31,16 +32,38 @@ impl CollectionStore {
             .iter()
             .filter_map(|index| pinned.segments.get(*index).cloned())
             .collect();
+        if sources.is_empty() {
+            // Only a codebook comes into force.
+            return self.install_merged(&sources, codebook, None);
+        }
+        let task = Task::begin(Work::Merge, &self.name);
+        task.record("segments", sources.len() as u64);
+        let merged = self.merge_sources(pinned, &sources, codebook, progress);
+        if let Ok(Some(segment)) = &merged {
+            task.made(segment);
+        }
+        task.end(&merged);
+        merged.map(drop)
+    }
+
+    /// The segment that they became; none where no document was left.
+    fn merge_sources(
+        &self,
+        pinned: &Snapshot,
+        sources: &[SegmentView],
+        codebook: Option<&Arc<Codebook>>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<Option<Arc<Segment>>> {
         let built = if sources.iter().any(|view| view.live_len() > 0) {
-            Some(self.build_merged(pinned, &sources, codebook, progress)?)
+            Some(self.build_merged(pinned, sources, codebook, progress)?)
         } else {
             None
         };
-        let installed = self.install_merged(&sources, codebook, built.as_ref());
+        let installed = self.install_merged(sources, codebook, built.as_ref());
         if let (Err(error), Some((segment, _))) = (&installed, &built) {
             self.abandon(segment_dir(&self.dir, segment.id()), error);
         }
-        installed
+        installed.map(|()| built.map(|(segment, _)| segment))
     }
 
     fn build_merged(
@@ -110,6 +133,7 @@ impl CollectionStore {
             add_codebook(&mut next, codebook);
             needed_codebooks(&mut next);
             state.install(&self.context, &self.dir, &self.poison, &next, Cause::Merge)?;
+            gauge(&self.name, &next);
             Ok((next, ()))
         };
         self.with_state("merge", |state| {
@@ -123,6 +147,22 @@ impl CollectionStore {
 
     /// Trains a codebook and makes its file durable. No manifest names it yet.
     pub(super) fn train(
+        &self,
+        pinned: &Snapshot,
+        set: &TrainingSet<'_>,
+        progress: &ProgressFn<'_>,
+    ) -> Result<Arc<Codebook>> {
+        let task = Task::begin(Work::Train, &self.name);
+        let trained = self.train_one(pinned, set, progress);
+        if let Ok(codebook) = &trained {
+            task.record("tokens", codebook.trained_on_tokens);
+            task.record("centroids", codebook.codec.len() as u64);
+        }
+        task.end(&trained);
+        trained
+    }
+
+    fn train_one(
         &self,
         pinned: &Snapshot,
         set: &TrainingSet<'_>,

@@ -45,6 +45,7 @@ use crate::poison::Poison;
 use crate::published::Published;
 use crate::schema::Schema;
 use crate::snapshot::Snapshot;
+use crate::telemetry;
 use crate::wal::WalWriter;
 use commit::Prepared;
 use state::{Cause, State};
@@ -147,6 +148,9 @@ impl CollectionStore {
             worker: Worker::default(),
             settled: OnceLock::new(),
         });
+        if !read_only {
+            telemetry::gauge(&collection.name, &collection.snapshot.load());
+        }
         if collection.works_in_background() {
             collection.worker.start(&collection)?;
             collection.worker.wake();
@@ -300,6 +304,7 @@ impl CollectionStore {
         }
         self.dropped.store(true, Ordering::Release);
         *state = None;
+        telemetry::dropped(&self.name);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::poison::PoisonOnPanic;
 use crate::segment::{Codebook, Progress, ProgressFn, TrainingSet};
 use crate::snapshot::Snapshot;
+use crate::telemetry::{Task, Work};
 
 /// How [`CollectionStore::optimize`] works.
 #[derive(Clone, Copy, Default)]
@@ -59,6 +60,19 @@ impl CollectionStore {
     /// [`crate::StorageError::Cancelled`], [`crate::StorageError::Full`], [`crate::StorageError::Io`],
     /// [`crate::StorageError::Corruption`]: the collection stays as it was.
     pub fn optimize(&self, options: &OptimizeOptions<'_>) -> Result<OptimizeReport> {
+        let task = Task::begin(Work::Optimize, &self.name);
+        let optimized = self.optimize_files(options);
+        if let Ok(report) = &optimized {
+            task.record("segments_before", report.segments_before as u64);
+            task.record("segments_after", report.segments_after as u64);
+            task.record("bytes_before", report.bytes_before);
+            task.record("bytes_after", report.bytes_after);
+        }
+        task.end(&optimized);
+        optimized
+    }
+
+    fn optimize_files(&self, options: &OptimizeOptions<'_>) -> Result<OptimizeReport> {
         self.flush()?;
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let _guard = PoisonOnPanic::new(&self.poison, "an optimize");

@@ -121,9 +121,11 @@ fn work(collection: &Weak<CollectionStore>, woken: &Receiver<()>) {
             // The next write tries again; one that finds the memtable full gets the error itself.
             Ok(Err(error)) => {
                 tracing::warn!(collection = collection.name(), %error, "background work failed");
+                crate::telemetry::background_failed(collection.name());
                 waiting_since = None;
             }
             Err(_) => {
+                crate::telemetry::background_failed(collection.name());
                 collection.poison.set("the background thread panicked".to_owned());
                 return;
             }
