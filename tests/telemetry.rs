@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use latewood::{
-    Analysis, Collection, Database, Document, LexicalSpec, Maintenance, Metric, SchemaBuilder, Stats,
-};
+use latewood::{Analysis, Collection, Database, Document, LexicalSpec, Maintenance, Metric, SchemaBuilder};
 use latewood_tests::disk::{Call, Failing, Failure, HookedDisk, RecordingDisk};
 use latewood_tests::telemetry::{Numbers, Seen, Spans, Step};
 use tempfile::TempDir;
@@ -57,13 +55,13 @@ fn notes() -> (TempDir, Collection) {
 fn points() -> (TempDir, Collection) {
     let folder = tempfile::tempdir().unwrap();
     let schema = SchemaBuilder::new()
-        .dense(2, Metric::Dot)
+        .dense(2, Metric::InnerProduct)
         .lexical(LexicalSpec::default());
     let points = database(folder.path())
         .create_collection("points", schema)
         .unwrap();
     let point = |n: u32| {
-        Document::new(n)
+        Document::new(u64::from(n))
             .text("point")
             .dense([1.0, (2000 - n) as f32])
             .field("kind", if n < 500 { 0 } else { n % 50 })
@@ -312,35 +310,34 @@ fn a_hit_that_is_explained_is_no_query_but_has_its_stages() {
     assert_eq!(spans.seen()[0].name, "explain hit");
     let stages = spans.within(0);
     assert_eq!(stages.len() + 1, spans.seen().len());
-    assert_eq!(names(&stages)[..2], ["filter", "plan"]);
+    assert_eq!(names(&stages)[..2], ["filter", "dense scan"]);
     assert_eq!(names(&stages).last(), Some(&"merge"));
     assert!(numbers.keys().is_empty(), "{:?}", numbers.keys());
     nothing_secret(&spans, &numbers);
 }
 
 fn log_bytes(collection: &Collection) -> u64 {
-    let Stats { storage, .. } = collection.stats().unwrap();
-    storage.bytes["wal"]
+    collection.stats().unwrap().bytes["wal"]
 }
 
 #[test]
 fn counters_of_writes_equal_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let of = |name: &str| format!("{name}{{collection=points}}");
-    let point = |n: u32| Document::new(n).dense([1.0, n as f32]).text("point");
+    let point = |n: u32| Document::new(u64::from(n)).dense([1.0, n as f32]).text("point");
     let work = || {
         let db = database(folder.path());
-        let schema = SchemaBuilder::new().dense(2, Metric::Dot);
+        let schema = SchemaBuilder::new().dense(2, Metric::InnerProduct);
         let points = db.create_collection("points", schema).unwrap();
         let empty = log_bytes(&points);
         points.upsert_many((0..7).map(point)).unwrap();
         points.upsert(point(3)).unwrap();
-        points.delete(5).unwrap();
+        points.delete(5u64).unwrap();
         points
             .batch()
             .upsert(point(8))
-            .delete(99)
-            .delete(0)
+            .delete(99u64)
+            .delete(0u64)
             .commit()
             .unwrap();
         (points.clone(), log_bytes(&points) - empty)
@@ -414,7 +411,8 @@ fn training_tuning_and_dropping_are_told() {
         let schema = SchemaBuilder::new().tokens(16, 2);
         let tokens = db.create_collection("tokens", schema).unwrap();
         let token = |n: u32| -> Vec<f32> { (0..16).map(|d| ((n * 31 + d * 7) % 13) as f32 - 6.0).collect() };
-        let document = |n: u32| Document::new(n).tokens((0..8).map(|t| token(n * 8 + t)).collect::<Vec<_>>());
+        let document =
+            |n: u32| Document::new(u64::from(n)).tokens((0..8).map(|t| token(n * 8 + t)).collect::<Vec<_>>());
         tokens.upsert_many((0..600).map(document)).unwrap();
         tokens.optimize(|_| ControlFlow::Continue(())).unwrap();
     };
@@ -493,12 +491,16 @@ fn work_that_fails_is_counted_in_the_call_and_in_the_background() {
     let hooked = HookedDisk::new(Arc::new(disk), failing.clone());
     let options = Database::options()
         .backend(Arc::new(hooked))
-        .memory_budget_bytes(64 << 10)
+        .memory_budget_bytes(16 << 20)
         .threads(1);
     let db = options.open("/data/db").unwrap();
-    let schema = SchemaBuilder::new().dense(2, Metric::Dot);
+    let schema = SchemaBuilder::new().dense(2, Metric::InnerProduct);
     let failures = db.create_collection("failures", schema).unwrap();
-    let document = |n: u32| Document::new(n).dense([1.0, 2.0]).text("x".repeat(1000));
+    let document = |n: u32| {
+        Document::new(u64::from(n))
+            .dense([1.0, 2.0])
+            .text("x".repeat(256 << 10))
+    };
 
     failing.arm(Call::Write, Failure::Full, 0);
     let (result, spans, numbers) = heard(|| failures.upsert(document(0)));
@@ -542,7 +544,7 @@ fn every_metric_is_described_and_documented() {
         query.budget(Duration::from_nanos(1)).run().unwrap();
         notes.query().filter("nowhere = 1").run().unwrap_err();
         notes
-            .ingest([Document::new(1).text("cloves")])
+            .ingest([Document::new(1u64).text("cloves")])
             .optimize(false)
             .run()
             .unwrap();

@@ -45,7 +45,7 @@
 //! latewood::telemetry::describe();
 //!
 //! let db = Database::open(&folder)?;
-//! let points = db.create_collection("points", SchemaBuilder::new().dense(2, Metric::Dot))?;
+//! let points = db.create_collection("points", SchemaBuilder::new().dense(2, Metric::InnerProduct))?;
 //! points.upsert(Document::new("a").dense([0.5, 0.5]))?;
 //! points.query().dense([1.0, 0.0]).run()?;
 //! assert_eq!(count.load(Ordering::Relaxed), 1);
@@ -69,10 +69,6 @@ pub(crate) use on::{Around, Asked, background_failed};
 
 /// What has a span without counters.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(
-    not(feature = "telemetry"),
-    expect(dead_code, reason = "only the feature looks at it")
-)]
 pub(crate) enum Work {
     /// One document followed through a query.
     ExplainHit,

@@ -14,10 +14,6 @@ pub(crate) use on::{Applied, Task, background_failed, dropped, gauge};
 
 /// What a task of the writer does. Its name is that of its span, and its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "telemetry"),
-    expect(dead_code, reason = "only the feature looks at it")
-)]
 pub(crate) enum Work {
     /// A group of small writes, into the log.
     Commit,

@@ -26,7 +26,7 @@ impl Task {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Applied;
+pub(crate) struct Applied {}
 
 #[expect(clippy::unused_self, reason = "as with the feature")]
 impl Applied {
