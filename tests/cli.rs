@@ -203,12 +203,21 @@ fn from_text_to_judged_hits() {
         assert!(number(&measured["baseline"], "milliseconds") > 0.0);
     }
     assert_eq!(advice["storage"]["bits"].as_array().unwrap().len(), 3);
+    let widths = advice["bits"]["measured"]["widths"].as_array().unwrap();
+    let bits: Vec<f64> = widths.iter().map(|width| number(width, "bits")).collect();
+    assert_eq!(bits, [1.0, 2.0, 4.0, 1.0]);
+    assert_eq!(widths[3]["original"], "f16");
+    assert!(number(&widths[2], "bytes_per_document") > number(&widths[1], "bytes_per_document"));
     let text = advise(&["--worth", "0.5"]).ok().stdout;
     assert!(
         text.contains("rerank: skip it") && text.contains("late interaction: skip it"),
         "{text}"
     );
     assert!(text.contains("bytes a document: dense"), "{text}");
+    assert!(
+        text.contains("residual bits: 1 bit does") && text.contains("1 bit, original f16"),
+        "{text}"
+    );
     let refused = advise(&["--worth", "2"]);
     assert!(
         refused

@@ -82,7 +82,7 @@ pub use cancel::CancelToken;
 pub use collection::{
     Advice, AdviseOptions, Answer, Batch, CheckReport, Collection, Comparison, Documents, Figures,
     ModelStats, OptimizeProgress, Page, Pair, Pairs, PlaidExport, RecallAtTarget, RecallReport, Scan, Scroll,
-    Stats, StorageBill, TunedFusion,
+    Stats, StorageBill, TunedFusion, Width, Widths,
 };
 pub use database::Database;
 pub use document::{Document, TokenRows};

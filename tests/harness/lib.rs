@@ -5,6 +5,7 @@ pub mod crash;
 pub mod disk;
 pub mod faults;
 pub mod fuzz;
+pub mod given;
 pub mod hostile;
 pub mod ledger;
 pub mod operation;

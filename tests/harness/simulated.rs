@@ -20,13 +20,16 @@ const SHAPES: [[f64; 5]; 3] = [
 /// True differences of the baselines from the best of them.
 const BASELINES: [f64; 6] = [0.0, -0.002, -0.005, -0.01, -0.02, -0.04];
 
+/// How much of what whole tokens gain over 1 bit wider codes give: 2 bits, 4 bits, whole.
+const WIDTHS: [f64; 3] = [0.8, 0.97, 1.0];
+
 /// Measures of judged queries, and what they would be with endlessly many.
 pub struct Simulated {
     /// A row a baseline, a column a query.
     pub baselines: Vec<Vec<f64>>,
-    /// A row a depth.
+    /// A row a depth, or a width.
     pub options: Vec<Vec<f64>>,
-    /// The true gain of each depth over the best baseline.
+    /// The true gain of each option over the best baseline.
     pub gains: Vec<f64>,
 }
 
@@ -93,6 +96,32 @@ impl Simulated {
             options,
             gains,
         }
+    }
+}
+
+impl Simulated {
+    /// `labels` queries of a collection whose whole tokens gain `gain` over codes of 1 bit, the only baseline. What a width does to
+    /// a query the next does as well, nine times of ten.
+    pub fn widths(gain: f64, labels: usize, random: &mut Random) -> Self {
+        let mean: f64 = LEVELS.iter().map(|(level, share)| level * share).sum();
+        let gains: Vec<f64> = WIDTHS.iter().map(|part| gain * part).collect();
+        let mut simulated = Self {
+            baselines: vec![Vec::with_capacity(labels)],
+            options: vec![Vec::with_capacity(labels); gains.len()],
+            gains,
+        };
+        for _ in 0..labels {
+            let before = level(random);
+            simulated.baselines[0].push(before);
+            let mut fate = Fate::draw(random);
+            for (row, &gain) in simulated.options.iter_mut().zip(&simulated.gains) {
+                if random.unit() < 0.1 {
+                    fate = Fate::draw(random);
+                }
+                row.push(fate.apply(before, gain, mean));
+            }
+        }
+        simulated
     }
 }
 

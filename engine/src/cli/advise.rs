@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::args::{CollectionArgs, Global, ModelArgs};
 use super::output::{Failure, print, print_json};
-use crate::evaluation::{Judgments, Verdict};
+use crate::evaluation::{Judgments, Paired, Verdict};
 use crate::import::read_queries;
-use crate::{Advice, AdviseOptions, Answer, Comparison, Figures, StorageBill};
+use crate::{Advice, AdviseOptions, Answer, Comparison, Figures, StorageBill, Width, Widths};
 
 #[derive(Debug, Args)]
 pub(super) struct AdviseArgs {
@@ -30,6 +30,10 @@ pub(super) struct AdviseArgs {
     /// Depths of the rerank to try, 1 to 100
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [5, 10, 20, 50, 100])]
     depths: Vec<usize>,
+    /// Documents to code at 1, 2 and 4 bits for the advice on residual bits, at most; those whose tokens are not kept are encoded
+    /// again. 0: none
+    #[arg(long, value_name = "N", default_value_t = 8_000)]
+    bits_documents: usize,
     /// Only the first N queries
     #[arg(long, value_name = "N")]
     limit_queries: Option<usize>,
@@ -47,6 +51,7 @@ pub(super) fn run(global: &Global, args: &AdviseArgs) -> Result<(), Failure> {
         worth: args.worth,
         depths: args.depths.clone(),
         reranker: args.reranker.as_deref().map(Into::into),
+        bits_documents: args.bits_documents,
         ..AdviseOptions::default()
     };
     let advice = collection.advise(&queries, &judgments, &options)?;
@@ -65,7 +70,7 @@ fn as_text(advice: &Advice) -> String {
     );
     write_answer(&mut text, "rerank", &advice.rerank);
     write_answer(&mut text, "late interaction", &advice.late_interaction);
-    write_answer(&mut text, "residual bits", &advice.bits);
+    write_bits(&mut text, &advice.bits);
     if let Some(storage) = &advice.storage {
         write_storage(&mut text, storage);
     }
@@ -116,10 +121,74 @@ fn write_comparison(text: &mut String, question: &str, comparison: &Comparison) 
     }
 }
 
+fn write_bits(text: &mut String, answer: &Answer<Widths>) {
+    let widths = match answer {
+        Answer::Measured(widths) => widths,
+        Answer::NotMeasured { reason } => {
+            let _ = writeln!(text, "\nresidual bits: not measured: {reason}");
+            return;
+        }
+    };
+    let verdict = match widths.judged.verdict {
+        Verdict::Use { .. } => format!("use {}", widths.used().map(width_name).unwrap_or_default()),
+        Verdict::Skip => "1 bit does: skip more".to_owned(),
+        Verdict::Inconclusive { labels_needed } => {
+            format!(
+                "inconclusive: some {labels_needed} judged queries would tell whether more than 1 bit pays"
+            )
+        }
+    };
+    let gain = &widths.judged.gain;
+    let _ = writeln!(
+        text,
+        "\nresidual bits: {verdict}\n  held-out gain over 1 bit {:+.4} ({:+.4} to {:+.4}); {:+.4} where it was chosen",
+        gain.mean, gain.low, gain.high, widths.judged.fitted_gain
+    );
+    let _ = writeln!(
+        text,
+        "  {:<24} {:>8} {:<28} {:<28} {:>9}",
+        "", "nDCG@10", " over 1 bit", " over what it has", "bytes"
+    );
+    for width in &widths.widths {
+        let _ = writeln!(
+            text,
+            "  {:<24} {:>8.4}  {:<27}  {:<27} {:>9.0}",
+            width_name(width),
+            width.ndcg_at_10,
+            if width.bits == 1 && width.original.is_none() {
+                "the baseline".to_owned()
+            } else {
+                interval(&width.gain)
+            },
+            if width.current {
+                "what it has".to_owned()
+            } else {
+                interval(&width.gain_over_current)
+            },
+            width.bytes_per_document
+        );
+    }
+    let _ = writeln!(text, "  {}", widths.note);
+}
+
+fn interval(gain: &Paired) -> String {
+    format!("{:+.4}  {:+.4} to {:+.4}", gain.mean, gain.low, gain.high)
+}
+
+fn width_name(width: &Width) -> String {
+    let bits = match width.bits {
+        1 => "1 bit".to_owned(),
+        bits => format!("{bits} bits"),
+    };
+    match width.original {
+        Some(original) => format!("{bits}, original {}", original.name()),
+        None => bits,
+    }
+}
+
 fn write_figures(text: &mut String, figures: &Figures, compared: bool) {
     let gain = if compared {
-        let gain = &figures.gain;
-        format!("{:+.4}  {:+.4} to {:+.4}", gain.mean, gain.low, gain.high)
+        interval(&figures.gain)
     } else {
         "the baseline".to_owned()
     };

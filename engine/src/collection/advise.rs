@@ -1,4 +1,4 @@
-//! Whether the rerank and late interaction pay on a collection, by judged queries.
+//! Whether the rerank, late interaction and residual bits pay on a collection, by judged queries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use latewood_query::PlanName;
 use serde::Serialize;
 
 use super::Collection;
+use super::advise_bits::{Widths, bits_advice};
 use super::advise_rerank::rerank_advice;
 use super::advise_settings::Settings;
 use super::advise_storage::StorageBill;
@@ -25,6 +26,9 @@ pub struct AdviseOptions {
     pub reranker: Option<RerankerSource>,
     /// A rerank that gains nothing at 10 candidates is tried deeper only if that is expected to take no longer. Default 10 s.
     pub patience: Duration,
+    /// Documents that are coded at each width for the advice on residual bits, at most; 0 does without that advice. Of documents
+    /// whose tokens are not kept the text is encoded again. Default 8,000.
+    pub bits_documents: usize,
     /// Splits and resamples follow from it. Default 1.
     pub seed: u64,
 }
@@ -36,6 +40,7 @@ impl Default for AdviseOptions {
             depths: vec![5, 10, 20, 50, 100],
             reranker: None,
             patience: Duration::from_secs(10),
+            bits_documents: 8_000,
             seed: 1,
         }
     }
@@ -52,19 +57,19 @@ pub struct Advice {
     pub rerank: Answer,
     /// Late interaction, over the best ranking without it and without a rerank.
     pub late_interaction: Answer,
-    /// Residual bits: another width of the token codes than the collection's.
-    pub bits: Answer,
+    /// Residual bits: wider token codes than those of 1 bit a number.
+    pub bits: Answer<Widths>,
     /// What the vectors of a document take.
     pub storage: Option<StorageBill>,
 }
 
-/// The answer to one question.
+/// The answer to one question: a [`Comparison`], or [`Widths`].
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Answer {
+pub enum Answer<T = Comparison> {
     /// It was measured.
-    Measured(Box<Comparison>),
+    Measured(Box<T>),
     /// It was not, and why.
     NotMeasured {
         /// What is missing, and what to do.
@@ -129,7 +134,9 @@ impl Answer {
             Self::NotMeasured { .. } => None,
         }
     }
+}
 
+impl<T> Answer<T> {
     pub(super) fn not_measured(reason: impl Into<String>) -> Self {
         Self::NotMeasured {
             reason: reason.into(),
@@ -146,10 +153,11 @@ impl Comparison {
 }
 
 impl Collection {
-    /// Advises whether a rerank and late interaction pay on this collection, and to which depth: by paired differences of nDCG@10
+    /// Advises whether a rerank and late interaction pay on this collection, to which depth, and with how many residual bits: by paired differences of nDCG@10
     /// over judged queries (id and text), each measured on halves of the queries that did not choose, against the best of
     /// single searches and tuned fusions ([`judge`](crate::evaluation::judge())). Every search runs once for each query;
-    /// the cross-encoder reads each pair once. Nothing is kept.
+    /// the cross-encoder reads each pair once. What other bits would give is measured by coding documents anew ([`Widths`]).
+    /// Nothing is kept.
     ///
     /// # Errors
     /// Options out of their range, no query with a relevant document, a collection that cannot be searched by text, and what a
@@ -179,10 +187,7 @@ impl Collection {
             worth: options.worth,
             late_interaction: late_interaction_advice(&settings, options, token_bytes),
             rerank: rerank_advice(self, &settings, judgments, options)?,
-            bits: Answer::not_measured(
-                "the codes of a collection are of one width: load the same documents with another --bits, and compare both by \
-                 latewood eval",
-            ),
+            bits: bits_advice(self, &settings, judgments, options, storage.as_ref())?,
             storage,
         })
     }

@@ -90,6 +90,12 @@ impl Settings {
         self.settings.len()
     }
 
+    /// The setting that is this plan without a fusion.
+    pub(super) fn of_plan(&self, plan: &PlanName) -> Option<usize> {
+        let is = |setting: &Setting| setting.plan == *plan && setting.fusion.is_none();
+        self.settings.iter().position(is)
+    }
+
     pub(super) fn plan(&self, at: usize) -> &PlanName {
         &self.settings[at].plan
     }

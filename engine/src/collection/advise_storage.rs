@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::Collection;
 use crate::error::Error;
 
-/// Bytes beside a token's residual code: that of its centroid (16 or 32 bits, the larger is counted) and its factors.
-const BESIDE: f64 = 6.0;
+/// Bytes beside a token's residual code: its factors, and the number of its centroid, which has 16 bits up to so many.
+const FACTORS: f64 = 2.0;
+const NARROW: u64 = 1 << 16;
 
 /// Bytes that the vectors of a document take.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +34,11 @@ impl Collection {
         let documents = stats.documents as f64;
         let schema = &stats.schema;
         let tokens = stats.tokens as f64 / documents;
+        let centroid = if stats.centroids.is_none_or(|centroids| centroids <= NARROW) {
+            2.0
+        } else {
+            4.0
+        };
         let dense = ["dense", "graph"]
             .iter()
             .filter_map(|component| stats.bytes.get(*component));
@@ -49,7 +55,7 @@ impl Collection {
                     [1_u8, 2, 4].map(|bits| {
                         (
                             bits,
-                            tokens * ((spec.dim * usize::from(bits)) as f64 / 8.0 + BESIDE),
+                            tokens * ((spec.dim * usize::from(bits)) as f64 / 8.0 + centroid + FACTORS),
                         )
                     })
                 })

@@ -1,9 +1,13 @@
 //! A collection: the handle, its models, and single reads.
 
 mod advise;
+mod advise_bits;
+mod advise_originals;
+mod advise_pool;
 mod advise_rerank;
 mod advise_settings;
 mod advise_storage;
+mod advise_widths;
 mod batch;
 mod calibrate;
 mod catalog;
@@ -36,6 +40,7 @@ use latewood_query::{Filter, Matches, Reranker};
 use latewood_storage::{CollectionStore, DocumentId, Schema, Snapshot};
 
 pub use advise::{Advice, AdviseOptions, Answer, Comparison, Figures};
+pub use advise_bits::{Width, Widths};
 pub use advise_storage::StorageBill;
 pub use batch::Batch;
 pub use documents::Documents;

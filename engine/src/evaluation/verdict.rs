@@ -8,6 +8,11 @@ use super::paired::Paired;
 /// Fewer judged queries than these settle nothing, whatever they say.
 pub const FEWEST_QUERIES: usize = 20;
 
+/// Fewer queries whose measure differs than these show no gain: by chance alone all of five point one way in 3 of 100 cases.
+const FEWEST_CHANGED: usize = 6;
+/// By how much a query may change that has not been seen to change.
+const UNSEEN_CHANGE: f64 = 0.15;
+
 /// What judged queries say of an option that costs more than the baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]
@@ -51,7 +56,10 @@ pub struct Judged {
 /// The first baseline says how many queries there are: what another row lacks of them counts as 0 where it is measured, and
 /// what it has beyond them is left out.
 ///
-/// `Use` if the interval begins above 0 and the gain is `worth` at least; `Skip` if the interval ends below `worth`.
+/// `Use` if the interval begins above 0, the gain is `worth` at least, and six queries differ; `Skip` if the interval ends below
+/// `worth`. Of fewer than six resamples know too little, and the gain may be larger by `3 + 2 sqrt(c)` changes like the `c`
+/// that were seen, which for none is the rule of three (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?",
+/// JAMA 249, 1983).
 ///
 /// ```
 /// use latewood::evaluation::{Verdict, judge};
@@ -69,7 +77,7 @@ pub fn judge<'a>(baselines: &Table, options: impl Fn(usize) -> &'a Table, worth:
     let baseline = best(baselines, |_| true, 0.0);
     let option = best(options(baseline), |_| true, margin);
     Judged {
-        verdict: verdict(&gain, worth, option),
+        verdict: verdict(&gain, &Changes::of(&differences), worth, option),
         gain,
         fitted_gain,
         baseline,
@@ -77,18 +85,56 @@ pub fn judge<'a>(baselines: &Table, options: impl Fn(usize) -> &'a Table, worth:
     }
 }
 
-fn verdict(gain: &Paired, worth: f64, option: usize) -> Verdict {
+/// How many queries differ, and by how much on average.
+struct Changes {
+    count: usize,
+    size: f64,
+}
+
+impl Changes {
+    fn of(differences: &[f64]) -> Self {
+        let sizes = differences.iter().map(|d| d.abs()).filter(|d| *d > 1e-9);
+        let (count, sum) = sizes.fold((0, 0.0), |(count, sum), size| (count + 1, sum + size));
+        Self {
+            count,
+            size: if count == 0 {
+                UNSEEN_CHANGE
+            } else {
+                sum / count as f64
+            },
+        }
+    }
+
+    fn are_few(&self) -> bool {
+        self.count < FEWEST_CHANGED
+    }
+
+    /// What a mean may be larger by where changes are few.
+    fn unseen(&self, queries: usize) -> f64 {
+        (3.0 + 2.0 * (self.count as f64).sqrt()) * self.size / queries.max(1) as f64
+    }
+}
+
+fn verdict(gain: &Paired, changes: &Changes, worth: f64, option: usize) -> Verdict {
+    let mut high = gain.high;
+    if changes.are_few() {
+        high = high.max(gain.mean + changes.unseen(gain.queries));
+    }
     if gain.queries >= FEWEST_QUERIES {
-        if gain.low > 0.0 && gain.mean >= worth {
+        if gain.low > 0.0 && gain.mean >= worth && !changes.are_few() {
             return Verdict::Use { option };
         }
-        if gain.high < worth {
+        if high < worth {
             return Verdict::Skip;
         }
     }
-    Verdict::Inconclusive {
-        labels_needed: labels_needed(gain, worth),
+    let mut labels_needed = labels_needed(gain, worth);
+    if changes.are_few() {
+        // So many that six differ, or that none of them tells enough.
+        let times = FEWEST_CHANGED.div_ceil(changes.count.max(1));
+        labels_needed = labels_needed.max(gain.queries.saturating_mul(times.min(4)));
     }
+    Verdict::Inconclusive { labels_needed }
 }
 
 /// So many queries that the half-width of the interval is less than what there is to be told: the gain from 0 where it looks
@@ -118,7 +164,36 @@ mod tests {
             low: mean - half,
             high: mean + half,
         };
-        verdict(&gain, 0.01, 3)
+        verdict(
+            &gain,
+            &Changes {
+                count: queries,
+                size: 0.3,
+            },
+            0.01,
+            3,
+        )
+    }
+
+    /// Of so many queries the first `changed` gain 0.4.
+    fn few(changed: usize, queries: usize) -> Verdict {
+        let options: Table = vec![
+            (0..queries)
+                .map(|at| if at < changed { 0.9 } else { 0.5 })
+                .collect(),
+        ];
+        judge(&vec![vec![0.5; queries]], |_| &options, 0.01, 1).verdict
+    }
+
+    #[test]
+    fn few_changes_settle_little() {
+        // Of five that all gain the interval begins above 0, which chance alone may do.
+        assert!(matches!(few(5, 30), Verdict::Inconclusive { .. }));
+        assert_eq!(few(6, 30), Verdict::Use { option: 0 });
+        // None of 30 may hide one in ten that gains; of 60 hardly one in twenty.
+        assert_eq!(few(0, 30), Verdict::Inconclusive { labels_needed: 120 });
+        assert_eq!(few(0, 60), Verdict::Skip);
+        assert_eq!(few(1, 400), Verdict::Skip);
     }
 
     #[test]
