@@ -42,7 +42,8 @@ pub struct StoreOptions {
     /// Memory that writing and pages of mapped files may hold, in bytes, at least 16 MiB. A quarter of it is the share of one
     /// collection's memtable. Default: 256 MiB.
     pub memory_budget_bytes: u64,
-    /// Threads that flushes, merges and training use; 0 takes one per core. Default: 0.
+    /// Threads that flushes, merges and training use; 0 takes one per core. What is done in the background takes one fewer, if
+    /// there are several. Default: 0.
     pub threads: usize,
     /// Who merges and trains. Default: [`Maintenance::Background`].
     pub maintenance: Maintenance,

@@ -10,14 +10,15 @@ use crate::sync::{Mutex, PoisonError, Swap};
 #[derive(Debug)]
 pub(crate) struct Published<T> {
     now: Swap<T>,
-    changing: Mutex<()>,
+    /// What was replaced while someone read it, so that no reader has to take it apart; held while the value is changed.
+    before: Mutex<Vec<Arc<T>>>,
 }
 
 impl<T> Published<T> {
     pub(crate) fn new(first: T) -> Self {
         Self {
             now: Swap::from_pointee(first),
-            changing: Mutex::new(()),
+            before: Mutex::new(Vec::new()),
         }
     }
 
@@ -34,9 +35,53 @@ impl<T> Published<T> {
     /// Replaces the value by what `change` makes of it; an error leaves it as it was. One change is made after another, so
     /// that none is lost.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&Arc<T>) -> Result<(T, R)>) -> Result<R> {
-        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, result) = change(&self.now.load_full())?;
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now.load_full();
+        let (next, result) = change(&now)?;
         self.now.store(Arc::new(next));
+        before.push(now);
+        before.retain(is_read);
         Ok(result)
+    }
+
+    /// Lets go of what was replaced and is no longer read; whether nothing is left. [`Self::change`] does so as well.
+    pub(crate) fn forget_unread(&self) -> bool {
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.retain(is_read);
+        before.is_empty()
+    }
+}
+
+fn is_read<T>(value: &Arc<T>) -> bool {
+    Arc::strong_count(value) > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_when_it_is_replaced_is_let_go_by_the_writer_and_not_by_the_reader() {
+        let value = Published::new(Arc::new(0));
+        let replace = |next: &Arc<i32>| value.change(|_| Ok((Arc::clone(next), ()))).unwrap();
+        let (first, second, third) = (Arc::new(1), Arc::new(2), Arc::new(3));
+        replace(&first);
+        let read = value.load_full();
+        replace(&second);
+        assert_eq!((**read, Arc::strong_count(&first)), (1, 2));
+        drop(read);
+        assert_eq!(
+            Arc::strong_count(&first),
+            2,
+            "it was not the reader's to take apart"
+        );
+        replace(&third);
+        assert_eq!(Arc::strong_count(&first), 1, "the next change does it");
+        assert_eq!(Arc::strong_count(&second), 1, "nobody reads that one");
+        let read = value.load_full();
+        replace(&first);
+        assert!(!value.forget_unread());
+        drop(read);
+        assert!(value.forget_unread() && Arc::strong_count(&third) == 1);
     }
 }

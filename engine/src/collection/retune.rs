@@ -1,4 +1,5 @@
-//! Tuning the token index anew in the background, when what it was tuned on has changed.
+//! Tuning the token index anew in the background, when what it was tuned on has changed. Flushes and merges go on meanwhile;
+//! once one has replaced what is measured, the tuning breaks off, and is begun again in the next pause.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Weak};
@@ -17,6 +18,9 @@ use crate::telemetry;
 /// Time for queries on the one thread that does it.
 const BUDGET: Duration = Duration::from_secs(8);
 
+/// Between two looks whether a flush or a merge is done.
+const MOMENT: Duration = Duration::from_millis(10);
+
 /// A collection that nobody is kept from closing.
 struct Loose {
     name: Arc<str>,
@@ -25,7 +29,7 @@ struct Loose {
 }
 
 impl Collection {
-    /// Has the background thread tune the collection after it has trained a codebook or merged what changed. Queries go on
+    /// Has a background thread tune the collection after a codebook was trained or what changed was merged. Queries go on
     /// with what was tuned before, or the defaults.
     pub(super) fn retune_when_settled(&self) {
         let loose = Loose {
@@ -71,8 +75,17 @@ impl Loose {
         let queries = pseudo_queries(&snapshot, QUERIES, SEED)?;
         let cost = collection.cost_model();
         drop(collection);
+        let is_replaced = || {
+            self.store
+                .upgrade()
+                .is_some_and(|store| !store.is_in_force(&snapshot))
+        };
+        let is_busy = || self.store.upgrade().is_some_and(|store| store.is_busy());
         let go_on = |_, _| {
-            if self.is_left() {
+            while is_busy() && !self.is_left() && !is_replaced() {
+                std::thread::sleep(MOMENT);
+            }
+            if self.is_left() || is_replaced() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())

@@ -65,6 +65,13 @@ impl WritableFile for MemoryFile {
 }
 
 impl MemoryBackend {
+    /// Bytes of all files.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        let tree = hold(&self.0);
+        tree.files.values().map(|file| hold(file).len() as u64).sum()
+    }
+
     fn contents(&self, path: &Path) -> io::Result<Contents> {
         hold(&self.0)
             .files

@@ -9,6 +9,7 @@ use super::CollectionStore;
 use super::commit::{Rows, bury, replaced_rows};
 use super::load::segment_dir;
 use super::state::{Cause, State, keep_codebook};
+use super::worker::Duty;
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
@@ -49,7 +50,8 @@ impl CollectionStore {
         if let Err(error) = &installed {
             self.abandon(segment_dir(&self.dir, segment.id()), error);
         }
-        self.worker.wake();
+        self.workers.note_write();
+        self.workers.wake(Duty::Merge);
         installed
     }
 

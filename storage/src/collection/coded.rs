@@ -8,6 +8,7 @@ use super::CollectionStore;
 use super::commit::replaced_rows;
 use super::load::{codebook_path, segment_dir};
 use super::merge::add_codebook;
+use super::worker::Duty;
 use crate::document::Record;
 use crate::error::{Result, StorageError};
 use crate::poison::PoisonOnPanic;
@@ -112,7 +113,8 @@ impl CollectionStore {
             let path = codebook_path(&self.dir, codebook.id);
             Codebook::remove(self.context.backend().as_ref(), &path);
         }
-        self.worker.wake();
+        self.workers.note_write();
+        self.workers.wake(Duty::Merge);
         installed
     }
 

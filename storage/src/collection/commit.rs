@@ -1,9 +1,12 @@
 //! Small writes: into the log, then into the memtable, then visible.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::CollectionStore;
+use super::policy::Facts;
 use super::state::{State, failed_append};
+use super::worker::Duty;
 use super::{fit, policy};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
@@ -67,11 +70,21 @@ impl CollectionStore {
             payload,
         };
         let sequence = self.group.submit(prepared, |group| self.commit_group(group))?;
-        let due = self.memtable_is_full(1) || self.should_code(false);
-        if due || (self.should_code(true) && !self.worker.waits_for_pause()) {
-            self.worker.wake();
-        }
+        self.workers.note_write();
+        self.wake_workers();
         Ok(sequence)
+    }
+
+    /// Wakes the threads that have something to do, at once or when writing pauses.
+    fn wake_workers(&self) {
+        let waits = |duty| self.workers.waits_for_pause(duty);
+        let full = self.memtable_is_full(1) || self.should_flush(false);
+        if full || (!waits(Duty::Flush) && self.should_flush(true)) {
+            self.workers.wake(Duty::Flush);
+        }
+        if self.is_wasteful() || (!waits(Duty::Merge) && self.is_unsettled()) {
+            self.workers.wake(Duty::Merge);
+        }
     }
 
     /// Waits for a flush when the background thread does not keep up, or when there is none.
@@ -91,9 +104,14 @@ impl CollectionStore {
         self.is_full(&self.snapshot.load().memtable, factor)
     }
 
-    /// Whether the tokens of the memtable should be coded, given whether writing pauses.
-    pub(super) fn should_code(&self, pauses: bool) -> bool {
+    /// Whether the memtable should become a segment before it is full, given whether writing pauses: its log takes much
+    /// beside what lives in segments, or its tokens should be coded.
+    pub(super) fn should_flush(&self, pauses: bool) -> bool {
         let snapshot = self.snapshot.load();
+        let live = policy::facts(&snapshot).iter().map(Facts::live_bytes).sum();
+        if policy::log_is_long(self.log_bytes.load(Ordering::Acquire), live) {
+            return true;
+        }
         let raw = fit::raw_tokens(&snapshot);
         let newest = snapshot.codebook().map(|codebook| codebook.id);
         policy::should_code(snapshot.memtable.num_tokens(), raw, newest, pauses)
@@ -162,6 +180,7 @@ impl CollectionStore {
         }
         task.record("bytes", logged as u64);
         Applied::log(&self.name, logged);
+        self.log_bytes.store(state.wal.len(), Ordering::Release);
         let mut next = current.clone();
         for (changes, replaced) in staged {
             bury(&mut next, &replaced);

@@ -1,8 +1,10 @@
 //! What the collections of one database share.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::available_parallelism;
 
 use rayon::ThreadPool;
 
@@ -19,6 +21,12 @@ pub(crate) struct Context {
     lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
     closed: AtomicBool,
     pool: OnceLock<Arc<ThreadPool>>,
+    background: OnceLock<Arc<ThreadPool>>,
+}
+
+thread_local! {
+    /// Whether this thread works in the background.
+    static IN_BACKGROUND: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Context {
@@ -30,6 +38,7 @@ impl Context {
             lock: Mutex::new(lock),
             closed: AtomicBool::new(false),
             pool: OnceLock::new(),
+            background: OnceLock::new(),
         }
     }
 
@@ -70,20 +79,43 @@ impl Context {
         Ok(options)
     }
 
-    /// The threads that build segments, started at first use.
+    /// Has what this thread does leave a core to those who search.
+    pub(crate) fn work_in_background() {
+        IN_BACKGROUND.set(true);
+    }
+
+    /// The threads that build segments, started at first use: all that there may be for a caller who waits for them, one
+    /// fewer, if there are several, for what is done in the background.
     pub(crate) fn pool(&self) -> Result<Arc<ThreadPool>> {
-        if let Some(pool) = self.pool.get() {
+        let all = match self.options.threads {
+            0 => available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        if IN_BACKGROUND.get() {
+            self.pool_of(&self.background, "latewood-background", (all - 1).max(1))
+        } else {
+            self.pool_of(&self.pool, "latewood", all)
+        }
+    }
+
+    fn pool_of(
+        &self,
+        slot: &OnceLock<Arc<ThreadPool>>,
+        name: &'static str,
+        threads: usize,
+    ) -> Result<Arc<ThreadPool>> {
+        if let Some(pool) = slot.get() {
             return Ok(Arc::clone(pool));
         }
         let built = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.options.threads)
-            .thread_name(|index| format!("latewood-{index}"))
+            .num_threads(threads)
+            .thread_name(move |index| format!("{name}-{index}"))
             .build();
         let pool = built.map_err(|error| StorageError::InvalidOption {
             name: "threads",
             expected: "a number of threads that the system can start".to_owned(),
             got: format!("{} ({error})", self.options.threads),
         })?;
-        Ok(Arc::clone(self.pool.get_or_init(|| Arc::new(pool))))
+        Ok(Arc::clone(slot.get_or_init(|| Arc::new(pool))))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use roaring::RoaringBitmap;
@@ -9,6 +10,7 @@ use roaring::RoaringBitmap;
 use super::CollectionStore;
 use super::load::segment_dir;
 use super::state::{Cause, State, keep_codebook};
+use super::worker::Duty;
 use crate::document::Record;
 use crate::error::{IoContext, Result};
 use crate::memtable::MemtableView;
@@ -51,6 +53,7 @@ impl CollectionStore {
             }
             *task = Some(Task::begin(Work::Flush, &self.name));
             state.rotate(&self.context, &self.dir, &self.poison)?;
+            self.log_bytes.store(state.wal.len(), Ordering::Release);
             let (first_log, sequence) = (state.wal.number(), state.wal.next_sequence() - 1);
             Ok(Some((snapshot, Cause::Flush { first_log, sequence })))
         })?;
@@ -101,7 +104,7 @@ impl CollectionStore {
         if let (Some(task), Some(segment)) = (task, &built) {
             task.made(segment);
         }
-        self.worker.wake();
+        self.workers.wake(Duty::Merge);
         Ok(())
     }
 
@@ -144,7 +147,9 @@ impl CollectionStore {
         backend.sync_dir(&parent).at("sync", &parent)?;
         let codebooks = |id: u64| snapshot.codebooks.get(&id).cloned();
         let segment = Segment::open(backend, &folder, &self.schema, &codebooks)?;
-        // An old segment may be used in part; a new one is whole or refused.
+        // An old segment may be used in part; a new one is whole or refused. What its first use would check is checked here,
+        // so that the first query is not the one to wait for it.
+        segment.check_for_readers();
         match segment.health().into_iter().find_map(|health| health.damage) {
             Some(damage) => Err(damage),
             None => Ok(Arc::new(segment)),

@@ -194,11 +194,12 @@ impl CollectionStore {
             })
     }
 
-    /// Removes the folders of merged segments that no reader of this process holds.
-    pub(super) fn tidy(&self) -> Result<()> {
+    /// Removes the folders of merged segments that no reader of this process holds; whether nothing is left of before.
+    pub(super) fn tidy(&self) -> Result<bool> {
+        let forgotten = self.snapshot.forget_unread();
         self.with_state("merge", |state| {
             state.remove_retired(self.context.backend().as_ref());
-            Ok(())
+            Ok(forgotten && !state.has_retired())
         })
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use sweep::sweep;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::backend::{StorageBackend, write_file};
@@ -44,12 +44,13 @@ use crate::options::Maintenance;
 use crate::poison::Poison;
 use crate::published::Published;
 use crate::schema::Schema;
+use crate::segment::SegmentView;
 use crate::snapshot::Snapshot;
 use crate::telemetry;
 use crate::wal::WalWriter;
 use commit::Prepared;
 use state::{Cause, State};
-use worker::Worker;
+use worker::{Duty, Workers};
 
 /// One collection of a [`crate::Store`]. Shared freely between threads: readers take a [`Snapshot`] and wait for no one;
 /// writers are applied one group at a time.
@@ -71,7 +72,9 @@ pub struct CollectionStore {
     flushing: Mutex<()>,
     /// Held while segments become one.
     merging: Mutex<()>,
-    worker: Worker,
+    /// Bytes of the log that is written to.
+    log_bytes: AtomicU64,
+    workers: Workers,
     settled: OnceLock<Settled>,
 }
 
@@ -131,6 +134,7 @@ impl CollectionStore {
             }
             Some(state)
         };
+        let log_bytes = state.as_ref().map_or(0, |state| state.wal.len());
         let collection = Arc::new(Self {
             name: name.to_owned(),
             dir,
@@ -145,15 +149,17 @@ impl CollectionStore {
             closing: AtomicBool::new(false),
             flushing: Mutex::default(),
             merging: Mutex::default(),
-            worker: Worker::default(),
+            log_bytes: AtomicU64::new(log_bytes),
+            workers: Workers::default(),
             settled: OnceLock::new(),
         });
         if !read_only {
             telemetry::gauge(&collection.name, &collection.snapshot.load());
         }
         if collection.works_in_background() {
-            collection.worker.start(&collection)?;
-            collection.worker.wake();
+            collection.workers.start(&collection)?;
+            collection.workers.wake(Duty::Flush);
+            collection.workers.wake(Duty::Merge);
         }
         Ok(collection)
     }
@@ -231,7 +237,7 @@ impl CollectionStore {
             return Ok(());
         }
         self.closing.store(true, Ordering::Release);
-        self.worker.stop();
+        self.workers.stop();
         let healthy = self.poison.reason().is_none() && !self.dropped.load(Ordering::Acquire);
         let flushed = if healthy && self.snapshot().memtable.bytes() > QUICK_TO_REPLAY {
             self.flush()
@@ -242,6 +248,7 @@ impl CollectionStore {
         let Some(mut state) = state.take() else {
             return flushed;
         };
+        self.snapshot.forget_unread();
         state.remove_retired(self.context.backend().as_ref());
         if healthy {
             let synced = flushed.and(state.sync(&self.poison));
@@ -265,18 +272,19 @@ impl CollectionStore {
         }
     }
 
-    /// Ends the background thread. A writer that fills the memtable flushes it from now on.
+    /// Ends the background threads. A writer that fills the memtable flushes it from now on.
     pub(crate) fn stop_background(&self) {
-        self.worker.stop();
+        self.workers.stop();
     }
 
-    /// Has `call` called on the background thread after it has trained a codebook, or merged segments in a pause of
-    /// writing: settings that were measured before may no longer be the best. Only the first call counts.
+    /// Has `call` called on a background thread of its own, in a pause of writing, after a codebook was trained or segments
+    /// were merged: settings that were measured before may no longer be the best. Flushes and merges go on meanwhile. Only
+    /// the first call counts.
     pub fn on_settled(&self, call: impl Fn() + Send + Sync + 'static) {
         let _ = self.settled.set(Settled(Box::new(call)));
     }
 
-    fn notify_settled(&self) {
+    fn call_settled(&self) {
         if let Some(Settled(call)) = self.settled.get() {
             call();
         }
@@ -285,20 +293,40 @@ impl CollectionStore {
     /// Whether long work in the background should break off: the collection is being closed or dropped.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.stopping() || self.worker.stopping()
+        self.stopping() || self.workers.stopping()
+    }
+
+    /// Whether more than one of the background threads is at work. Who was called by one, see [`Self::on_settled`], lets the
+    /// others go first: together they would leave no core to those who search.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.workers.several_at_work()
+    }
+
+    /// Whether the segments of a snapshot are still those of the collection. Once they are not, who still measures with it
+    /// measures what was, and keeps the disk from being cleared of it.
+    #[must_use]
+    pub fn is_in_force(&self, snapshot: &Snapshot) -> bool {
+        let now = self.snapshot.load();
+        let same = |view: &SegmentView| {
+            now.segments
+                .iter()
+                .any(|other| Arc::ptr_eq(&other.segment, &view.segment))
+        };
+        snapshot.segments.iter().all(same)
     }
 
     /// Has its directory renamed to be removed, and refuses writes from then on. Where that fails the collection goes on, or
     /// is poisoned if it is unknown which name the disk has.
     pub(crate) fn drop_by(self: &Arc<Self>, rename: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.worker.stop();
+        self.workers.stop();
         let mut state = self.lock_state();
         if let Err(error) = rename() {
             drop(state);
             if error.is_failed_sync() {
                 self.poison.set(error.to_string());
             } else if self.works_in_background() {
-                self.worker.start(self)?;
+                self.workers.start(self)?;
             }
             return Err(error);
         }
@@ -355,6 +383,7 @@ impl Drop for CollectionStore {
                     tracing::error!(collection = self.name, error = %failure.error, "the last writes could not be handed over");
                 }
             }
+            self.snapshot.forget_unread();
             state.remove_retired(self.context.backend().as_ref());
         }
     }

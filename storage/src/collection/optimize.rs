@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::CollectionStore;
 use super::fit::{raw_tokens, segment_tokens};
-use super::policy::{Merge, choose, facts, facts_with_graphs, settle, should_train, tidy_up};
+use super::policy::{Merge, choose, facts, facts_with_graphs, is_wasteful, settle, should_train, tidy_up};
+use super::worker::Duty;
 use crate::error::Result;
 use crate::poison::PoisonOnPanic;
 use crate::segment::{Codebook, Progress, ProgressFn, TrainingSet};
@@ -111,7 +112,10 @@ impl CollectionStore {
             bytes_after: segment_bytes(&self.snapshot.load()),
         };
         drop(pinned);
-        self.tidy()?;
+        if !self.tidy()? {
+            // Somebody reads what was merged: the background looks again.
+            self.workers.wake(Duty::Merge);
+        }
         Ok(report)
     }
 
@@ -185,7 +189,7 @@ impl CollectionStore {
     }
 
     fn background_progress(&self) -> ControlFlow<()> {
-        if self.stopping() || self.worker.stopping() || self.worker.abandoned() {
+        if self.stopping() || self.workers.stopping() || self.workers.abandoned() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -200,44 +204,51 @@ impl CollectionStore {
             self.tidy()?;
             let pinned = self.snapshot();
             let raw_fit = self.raw_fit(&pinned)?;
-            let Some(chosen) = choose(&facts(&pinned), newest(&pinned), raw_fit) else {
+            let Some(chosen) = choose(&facts(&pinned), newest(&pinned), raw_fit, self.has_graph()) else {
                 return Ok(());
             };
             self.merge_chosen(&pinned, &chosen, None, &progress)?;
+            self.workers.note_merge();
         }
     }
 
     /// Whether a pause in writing should be used to merge what has changed.
     pub(super) fn is_unsettled(&self) -> bool {
         let snapshot = self.snapshot.load();
-        settle(&facts(&snapshot), newest(&snapshot), self.schema.dense.is_some()).is_some()
+        settle(&facts(&snapshot), newest(&snapshot), self.has_graph()).is_some()
     }
 
-    /// Merges what has changed until it is searched like a collection that was built at once; whether there was anything to
-    /// do. On the background thread only.
-    pub(super) fn settle(&self) -> Result<bool> {
+    /// Whether deleted rows take more room than they may while writing goes on.
+    pub(super) fn is_wasteful(&self) -> bool {
+        is_wasteful(&facts(&self.snapshot.load()), self.has_graph())
+    }
+
+    fn has_graph(&self) -> bool {
+        self.schema.dense.is_some()
+    }
+
+    /// Merges what has changed until it is searched like a collection that was built at once. On the background thread only.
+    pub(super) fn settle(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = |_| self.background_progress();
-        let mut merged = false;
         loop {
             self.tidy()?;
             let pinned = self.snapshot();
-            let merge = settle(&facts(&pinned), newest(&pinned), self.schema.dense.is_some());
-            let Some(merge) = merge else {
-                return Ok(merged);
+            let Some(merge) = settle(&facts(&pinned), newest(&pinned), self.has_graph()) else {
+                return Ok(());
             };
             self.merge_chosen(&pinned, &merge, None, &progress)?;
-            merged = true;
+            self.workers.note_merge();
         }
     }
 
-    /// Trains a codebook and codes the raw segments with it; whether one was due. On the background thread only.
-    pub(super) fn train_in_background(&self) -> Result<bool> {
+    /// Trains a codebook, if one is due, and codes the raw segments with it. On the background thread only.
+    pub(super) fn train_in_background(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = |_| self.background_progress();
         let pinned = self.snapshot();
         let Some(codebook) = self.train_if_due(&pinned, false, false, &progress)? else {
-            return Ok(false);
+            return Ok(());
         };
         let raw: Vec<usize> = facts(&pinned)
             .iter()
@@ -246,9 +257,10 @@ impl CollectionStore {
             .map(|(index, _)| index)
             .collect();
         self.merge(&pinned, &raw, Some(&codebook), &progress)?;
+        self.workers.note_merge();
         drop(pinned);
         self.tidy()?;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -40,6 +40,19 @@ const CODE_FROM: u64 = 2_048;
 /// does for the rest.
 const CODE_AT_ONCE: u64 = 65_536;
 
+/// Deleted rows take at most this part of what lives, also while writing never pauses: what replaces a segment is written
+/// before it goes, so files may take twice what lives for a moment, and with the log no more than 2.5 times.
+const DEAD: u64 = 5;
+/// The same where a graph over dense vectors is built anew.
+const DEAD_WITH_GRAPH: u64 = 3;
+/// Deleted rows that are left alone.
+const DEAD_FROM: u64 = 256 << 10;
+/// A log takes at most this part of what lives in segments before it is flushed: tokens wait in it at several times the
+/// size of their codes.
+const LOG_PART: u64 = 8;
+/// A log that is left alone.
+const LOG_FROM: u64 = 1 << 20;
+
 /// What the policy looks at in a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
@@ -49,11 +62,23 @@ pub(super) struct Facts {
     pub(super) raw_tokens: u64,
     /// What its tokens are coded with.
     pub(super) codebook: Option<u64>,
+    /// Of all its files.
+    pub(super) bytes: u64,
     /// Whether dense vectors are known to have no graph that they would get if the segment were written anew.
     pub(super) lacks_graph: bool,
 }
 
 impl Facts {
+    /// What its live rows take, were all rows alike.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let live = u128::from(self.bytes) * u128::from(self.live) / u128::from(self.rows.max(1));
+        u64::try_from(live).unwrap_or(self.bytes)
+    }
+
+    fn dead_bytes(&self) -> u64 {
+        self.bytes - self.live_bytes().min(self.bytes)
+    }
+
     /// Whether writing it anew would do it good.
     fn is_untidy(&self, newest: Option<u64>) -> bool {
         self.live < self.rows || self.lacks_graph || (self.raw_tokens > 0 && newest.is_some())
@@ -100,6 +125,7 @@ pub(super) fn facts(snapshot: &Snapshot) -> Vec<Facts> {
                 view.segment.num_tokens()
             },
             codebook,
+            bytes: view.segment.total_bytes(),
             lacks_graph: false,
         }
     });
@@ -115,6 +141,19 @@ pub(super) fn facts_with_graphs(snapshot: &Snapshot) -> Vec<Facts> {
     all
 }
 
+/// Whether deleted rows take more room than they may while writing goes on.
+pub(super) fn is_wasteful(segments: &[Facts], graph: bool) -> bool {
+    let sum = |bytes: fn(&Facts) -> u64| segments.iter().map(bytes).sum::<u64>();
+    let (live, dead) = (sum(Facts::live_bytes), sum(Facts::dead_bytes));
+    let share = if graph { DEAD_WITH_GRAPH } else { DEAD };
+    dead >= DEAD_FROM && dead.saturating_mul(share) > live
+}
+
+/// Whether a log takes so much, beside what lives in segments, that it is flushed at once.
+pub(super) fn log_is_long(log: u64, live: u64) -> bool {
+    log >= LOG_FROM.max(live / LOG_PART)
+}
+
 /// Segments, by index, by what they are or would be coded with.
 type Groups = BTreeMap<Option<u64>, Vec<usize>>;
 
@@ -127,12 +166,15 @@ fn groups(segments: &[Facts], newest: Option<u64>) -> Groups {
 }
 
 /// What to merge next, whether or not writing goes on. `raw_fit`: raw tokens are to be coded with the codebook `newest`.
-pub(super) fn choose(segments: &[Facts], newest: Option<u64>, raw_fit: bool) -> Option<Merge> {
+pub(super) fn choose(segments: &[Facts], newest: Option<u64>, raw_fit: bool, graph: bool) -> Option<Merge> {
     let all = || segments.iter().enumerate();
-    if let Some((index, facts)) = all().find(|(_, facts)| facts.live * 2 < facts.rows) {
+    let dying = all().find(|(_, facts)| facts.live * 2 < facts.rows);
+    let deadest = || all().max_by_key(|(_, facts)| facts.dead_bytes());
+    let wasteful = || is_wasteful(segments, graph).then(deadest).flatten();
+    if let Some((index, facts)) = dying.or_else(wasteful) {
         return Some(Merge {
             segments: vec![index],
-            codebook: facts.codebook.or(newest),
+            codebook: facts.codebook.or(newest.filter(|_| raw_fit)),
         });
     }
     let raw: Vec<usize> = all()
@@ -270,6 +312,7 @@ mod tests {
             live: rows,
             raw_tokens: 0,
             codebook: Some(1),
+            bytes: rows << 10,
             lacks_graph: false,
         }
     }
@@ -283,14 +326,14 @@ mod tests {
 
     #[test]
     fn few_segments_are_left_alone() {
-        assert_eq!(choose(&[clean(10); 8], Some(1), true), None);
+        assert_eq!(choose(&[clean(10); 8], Some(1), true, false), None);
     }
 
     #[test]
     fn the_smallest_are_merged_first() {
         let rows = [1000, 5, 900, 5, 5, 100_000, 5, 5, 800];
         let segments: Vec<Facts> = rows.map(clean).to_vec();
-        assert_eq!(choose(&segments, Some(1), true), of(&[1, 3, 4, 6, 7]));
+        assert_eq!(choose(&segments, Some(1), true, false), of(&[1, 3, 4, 6, 7]));
     }
 
     #[test]
@@ -299,7 +342,7 @@ mod tests {
         let mut copied = 0;
         for _ in 0..4096 {
             segments.push(clean(16));
-            while let Some(chosen) = choose(&segments, Some(1), true) {
+            while let Some(chosen) = choose(&segments, Some(1), true, false) {
                 let chosen = chosen.segments;
                 let sum: u64 = chosen.iter().map(|index| segments[*index].rows).sum();
                 copied += sum;
@@ -323,16 +366,16 @@ mod tests {
             live: 49,
             ..clean(100)
         };
-        assert_eq!(choose(&[clean(10), dying], Some(1), true), of(&[1]));
+        assert_eq!(choose(&[clean(10), dying], Some(1), true, false), of(&[1]));
         let raw = Facts {
             raw_tokens: 5000,
             codebook: None,
             ..clean(100)
         };
-        assert_eq!(choose(&[raw, clean(10), raw], Some(1), true), of(&[0, 2]));
-        assert_eq!(choose(&[raw, clean(10), raw], None, true), None);
+        assert_eq!(choose(&[raw, clean(10), raw], Some(1), true, false), of(&[0, 2]));
+        assert_eq!(choose(&[raw, clean(10), raw], None, true, false), None);
         assert_eq!(
-            choose(&[raw, clean(10), raw], Some(1), false),
+            choose(&[raw, clean(10), raw], Some(1), false, false),
             None,
             "they wait for another"
         );
@@ -349,7 +392,7 @@ mod tests {
             segments: vec![1],
             codebook: Some(0),
         };
-        assert_eq!(choose(&[clean(10), dying], Some(1), true), Some(expected));
+        assert_eq!(choose(&[clean(10), dying], Some(1), true, false), Some(expected));
         let many = [
             old,
             clean(5),
@@ -361,7 +404,7 @@ mod tests {
             old,
             old,
         ];
-        assert_eq!(choose(&many, Some(1), true), of(&[1, 2, 3, 4, 5]));
+        assert_eq!(choose(&many, Some(1), true, false), of(&[1, 2, 3, 4, 5]));
         assert_eq!(settle(&[old, clean(5)], Some(1), false), None);
         let tidied = tidy_up(&[old, clean(5), old, clean(7)], Some(1));
         let codebooks: Vec<_> = tidied

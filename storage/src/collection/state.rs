@@ -236,6 +236,11 @@ impl State {
             .push((Arc::downgrade(segment), segment_dir(dir, segment.id())));
     }
 
+    /// Whether folders of retired segments are left.
+    pub(crate) fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
     /// Removes the folders of retired segments that no reader of this process holds any more.
     pub(crate) fn remove_retired(&mut self, backend: &dyn StorageBackend) {
         self.retired.retain(|(segment, folder)| {

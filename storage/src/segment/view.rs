@@ -391,6 +391,12 @@ impl Segment {
             .collect()
     }
 
+    /// Bytes of all files.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        let files = self.files.values().map(|slot| slot.bytes);
+        files.sum::<u64>() + self.meta_file.written().bytes
+    }
+
     /// What is known of each file so far, without reading more.
     pub fn health(&self) -> Vec<ComponentHealth> {
         let health = |(&component, slot): (&Component, &Slot)| {
@@ -410,6 +416,29 @@ impl Segment {
     #[inline]
     pub fn relieve(&self) {
         self.meta_file.relieve();
+    }
+
+    /// Does what the first use of each file would do: compares the checksums of what queries read, and looks at links and
+    /// lists. [`Self::health`] then tells what is damaged.
+    pub(crate) fn check_for_readers(&self) {
+        for (component, slot) in &self.files {
+            // Texts and payloads are checked block by block, each time that one is read.
+            if *component != Component::Documents
+                && let Ok(file) = &slot.file
+                && let Err(error) = file.verify()
+            {
+                let _ = slot.checked.set(Err(error));
+            }
+        }
+        let fields = 0..self.schema.vectors.len();
+        let _ = (self.tokens(), self.ivf(), self.graph(), self.lexical());
+        for field in fields {
+            let _ = (
+                self.sparse(field),
+                self.sparse_index(field),
+                self.named_graph(field),
+            );
+        }
     }
 
     /// Reads every file whole and compares every checksum.

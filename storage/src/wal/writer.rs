@@ -113,9 +113,14 @@ impl WalWriter {
         self.next_sequence
     }
 
+    /// Bytes of the log, those that are not written yet included.
+    pub(crate) fn len(&self) -> u64 {
+        self.len + self.buffer.len() as u64
+    }
+
     /// Whether the log has no frame.
     pub(crate) fn is_empty(&self) -> bool {
-        self.len + self.buffer.len() as u64 == LOG_HEADER_BYTES as u64
+        self.len() == LOG_HEADER_BYTES as u64
     }
 
     /// Puts a frame into the buffer and returns its sequence number.

@@ -1,5 +1,6 @@
 //! The behaviour of collections on a disk in memory, and on one that fails.
 
+mod churn;
 mod coded;
 mod damage;
 mod drift;

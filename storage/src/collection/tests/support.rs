@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use latewood_codecs::{DenseCodec, Metric, SparseVector, TokenCodec, TokenMatrix};
 use serde_json::json;
@@ -180,6 +180,7 @@ pub(super) struct FaultyBackend {
 struct FaultState {
     countdown: AtomicI64,
     fault: AtomicU8,
+    most: AtomicU64,
 }
 
 impl FaultyBackend {
@@ -187,6 +188,7 @@ impl FaultyBackend {
         let state = FaultState {
             countdown: AtomicI64::new(i64::MAX),
             fault: AtomicU8::new(0),
+            most: AtomicU64::new(0),
         };
         Self {
             inner: MemoryBackend::default(),
@@ -207,6 +209,11 @@ impl FaultyBackend {
     /// Whether the moment has come.
     pub(super) fn fired(&self) -> bool {
         self.state.countdown.load(Ordering::SeqCst) < 0
+    }
+
+    /// The most bytes that all files had together when a folder was synced, since the last call.
+    pub(super) fn take_most(&self) -> u64 {
+        self.state.most.swap(0, Ordering::SeqCst)
     }
 
     fn step(&self, fault: Fault) -> io::Result<()> {
@@ -314,6 +321,7 @@ impl StorageBackend for FaultyBackend {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.step(Fault::Sync)?;
+        self.state.most.fetch_max(self.inner.bytes(), Ordering::SeqCst);
         self.inner.sync_dir(dir)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
