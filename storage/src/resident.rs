@@ -11,13 +11,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::backend::{DirectoryEntry, StorageBackend, WritableFile};
 use crate::mmap::{MappedFile, Mapping};
 
-/// Nanoseconds between two looks at how many pages there are: each takes a microsecond or two.
+/// Nanoseconds between two looks at how many pages there are, at most: each takes a microsecond or two.
 const PAUSE: u64 = 200_000;
+/// The same, at least.
+const SHORT_PAUSE: u64 = 10_000;
+/// Bytes that a thread's reads here and there may bring in a nanosecond: each finds half a megabyte at once where the system
+/// keeps a file in large pieces.
+const ARRIVING: u64 = 128;
 /// Times that pages are handed back between two counts of whose they are, each of which takes a read of the page tables.
 const RELEASES: u32 = 32;
 
@@ -30,8 +36,9 @@ pub(crate) struct ResidentPages {
     /// What the process held beside files when the database was opened.
     memory_before: u64,
     begun: Instant,
-    /// When it was looked last, in nanoseconds from the beginning.
-    looked: AtomicU64,
+    /// When to look again, in nanoseconds from the beginning.
+    next_look: AtomicU64,
+    threads: u64,
     /// Bytes of files that the process holds beside ours: the program's own, and what its host maps.
     others: AtomicU64,
     /// Bytes of all mappings.
@@ -50,7 +57,8 @@ impl ResidentPages {
             least,
             memory_before: held.memory,
             begun: Instant::now(),
-            looked: AtomicU64::new(0),
+            next_look: AtomicU64::new(0),
+            threads: available_parallelism().map_or(1, |threads| threads.get() as u64),
             others: AtomicU64::new(held.files),
             mapped: AtomicU64::new(0),
             mappings: Mutex::default(),
@@ -83,22 +91,29 @@ impl ResidentPages {
 
     fn look(&self) {
         let now = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        if now.saturating_sub(self.looked.load(Ordering::Relaxed)) < PAUSE {
+        if now < self.next_look.load(Ordering::Relaxed) {
             return;
         }
-        self.looked.store(now, Ordering::Relaxed);
-        if let Some(counter) = &self.counter
-            && self.too_many(counter)
-        {
-            self.release(counter);
+        self.next_look.store(now + PAUSE, Ordering::Relaxed);
+        let Some(counter) = &self.counter else {
+            return;
+        };
+        let mut room = self.room(counter);
+        if room == 0 {
+            room = self.release(counter);
         }
+        // The nearer the limit the sooner, or all threads together are far beyond it when it is looked again.
+        let pause = (room / (ARRIVING * self.threads)).clamp(SHORT_PAUSE, PAUSE);
+        self.next_look.fetch_min(now + pause, Ordering::Relaxed);
     }
 
-    fn too_many(&self, counter: &Counter) -> bool {
-        counter.held().is_some_and(|held| {
-            let others = self.others.fetch_min(held.files, Ordering::Relaxed);
-            held.files.saturating_sub(others) > self.share(held)
-        })
+    /// How many bytes more pages of files may take; 0 where there are too many already.
+    fn room(&self, counter: &Counter) -> u64 {
+        let Some(held) = counter.held() else {
+            return u64::MAX;
+        };
+        let others = self.others.fetch_min(held.files, Ordering::Relaxed);
+        self.share(held).saturating_sub(held.files.saturating_sub(others))
     }
 
     /// What pages of files may take beside what else the process holds by now, and in any case their least share.
@@ -109,11 +124,13 @@ impl ResidentPages {
             .max(self.least)
     }
 
-    fn release(&self, counter: &Counter) {
+    /// Hands all pages back; how many bytes they may take then.
+    fn release(&self, counter: &Counter) -> u64 {
         // Whoever finds it locked waits: if they read on while the other thread is held up, there would be far too many.
         let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.too_many(counter) {
-            return;
+        let room = self.room(counter);
+        if room > 0 {
+            return room;
         }
         let own: Vec<Arc<Mapping>> = mappings.live.iter().filter_map(Weak::upgrade).collect();
         own.iter().for_each(|mapping| mapping.release());
@@ -126,6 +143,8 @@ impl ResidentPages {
                 .store(held.files.saturating_sub(ours), Ordering::Relaxed);
         }
         mappings.releases = mappings.releases.wrapping_add(1);
+        drop(mappings);
+        self.room(counter)
     }
 }
 
