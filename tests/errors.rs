@@ -358,7 +358,7 @@ fn models_that_are_missing_or_others() {
         .upsert(Document::new("a").text("needs the encoder"))
         .unwrap_err();
     assert!(
-        matches!(error, Error::ModelUnavailable { role: "encoder", .. }),
+        matches!(error, Error::ModelNotNamed { role: "encoder", .. }),
         "{error}"
     );
     let error = words

@@ -10,6 +10,7 @@ use latewood::models::verify::{verify_encoder, verify_folder, verify_reranker};
 use latewood::models::{
     Encoding, ModelError, ModelOptions, OnnxEncoder, OnnxReranker, TextEncoder, init_runtime,
 };
+use latewood::{Database, DatabaseOptions, Document, Error, SchemaBuilder};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -68,19 +69,20 @@ fn largest_difference(a: &[Encoding], b: &[Encoding]) -> f32 {
     a.iter().zip(b).map(of).fold(0.0, f32::max)
 }
 
-/// A copy of a fixture folder, to be damaged.
-fn copy(name: &str) -> tempfile::TempDir {
-    fn copy_into(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-            let target = to.join(entry.file_name());
-            if entry.path().is_dir() {
-                copy_into(&entry.path(), &target);
-            } else {
-                fs::copy(entry.path(), target).unwrap();
-            }
+fn copy_into(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_into(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// A copy of a fixture folder, to be damaged.
+fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_into(&fixture(name), folder.path());
     folder
@@ -481,5 +483,106 @@ fn a_wrong_runtime_path_is_an_error_and_leaves_the_choice_open() {
     assert!(
         output.status.success() && text.contains("the errors were typed"),
         "{text}"
+    );
+}
+
+/// A database with a collection that was made with a model in a folder, which is given back.
+fn database_with_model() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("models/colbert");
+    fs::create_dir_all(folder.path().join("models")).unwrap();
+    copy_into(&fixture("colbert-plain"), &model);
+    let db = Database::open(folder.path().join("db")).unwrap();
+    let c = db
+        .create_collection("c", SchemaBuilder::new().encoder(&*model))
+        .unwrap();
+    c.upsert(Document::new("a").text("search engine")).unwrap();
+    drop(c);
+    db.close().unwrap();
+    (folder, model)
+}
+
+fn ask(options: DatabaseOptions, folder: &Path) -> Result<usize, Error> {
+    let db = options.create(false).open(folder.join("db"))?;
+    let found = db.collection("c")?.query().text("engine").run()?.len();
+    Ok(found)
+}
+
+#[test]
+fn a_model_is_loaded_from_where_a_database_says_only_if_the_caller_names_that_folder() {
+    let (folder, model) = database_with_model();
+    let parent = folder.path().join("models");
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let naming = |named: &Path| Database::options().models(named);
+    for named in [&model, &parent, &parent.join("../models/colbert")] {
+        assert_eq!(
+            ask(naming(named), folder.path()).unwrap(),
+            1,
+            "{}",
+            named.display()
+        );
+    }
+    let both = naming(&elsewhere).models(&parent);
+    assert_eq!(ask(both, folder.path()).unwrap(), 1, "the second of two");
+    // A folder of another name that begins alike, one that is not there, none at all.
+    let alike = folder.path().join("mod");
+    fs::create_dir(&alike).unwrap();
+    let refused = [&elsewhere, &alike, &parent.join("colbert/onnx"), Path::new("")];
+    for options in refused.map(naming).into_iter().chain([Database::options()]) {
+        let error = ask(options, folder.path()).unwrap_err();
+        assert!(
+            matches!(error, Error::ModelNotNamed { role: "encoder", .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains(&*model.to_string_lossy()), "{error}");
+        assert!(error.hint().unwrap().contains("--models"), "{error}");
+    }
+    // It is not so much as read: what is no model is refused in the same words.
+    fs::write(model.join("model.onnx"), b"no graph").unwrap();
+    let error = ask(Database::options(), folder.path()).unwrap_err();
+    assert!(matches!(error, Error::ModelNotNamed { .. }), "{error}");
+    let error = ask(naming(&parent), folder.path()).unwrap_err();
+    assert!(matches!(error, Error::ModelUnavailable { .. }), "{error}");
+    copy_into(&fixture("colbert-plain"), &model);
+    // A caller who gives the model names it thereby.
+    let db = Database::open(folder.path().join("db")).unwrap();
+    let c = db.collection("c").unwrap();
+    assert!(c.query().text("engine").run().is_err());
+    c.set_encoder(&*model).unwrap();
+    assert_eq!(c.query().text("engine").run().unwrap().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_a_named_folder_leads_to_no_model_outside_of_it() {
+    let (folder, model) = database_with_model();
+    let outside = folder.path().join("outside");
+    fs::rename(&model, &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, &model).unwrap();
+    let error = ask(
+        Database::options().models(folder.path().join("models")),
+        folder.path(),
+    )
+    .unwrap_err();
+    assert!(matches!(error, Error::ModelNotNamed { .. }), "{error}");
+    assert_eq!(
+        ask(Database::options().models(&outside), folder.path()).unwrap(),
+        1
+    );
+}
+
+#[test]
+fn a_named_folder_with_another_model_is_refused_by_its_fingerprint() {
+    let (folder, model) = database_with_model();
+    let settings = model.join("config_sentence_transformers.json");
+    let text = fs::read_to_string(&settings).unwrap();
+    let changed = text.replacen("\"query_length\": ", "\"query_length\": 1", 1);
+    assert_ne!(text, changed);
+    fs::write(&settings, changed).unwrap();
+    let error = ask(Database::options().models(&model), folder.path()).unwrap_err();
+    assert!(
+        matches!(error, Error::ModelMismatch { role: "encoder", .. }),
+        "{error}"
     );
 }

@@ -58,7 +58,7 @@ impl Database {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
                 store,
-                models: ModelRegistry::new(options.runtime, options.threads),
+                models: ModelRegistry::new(options.runtime, options.threads, options.models),
                 threads: Threads::new(options.threads),
                 memory_budget_bytes: options.memory_budget_bytes,
                 read_only: options.read_only,

@@ -130,6 +130,20 @@ pub enum Error {
         /// Why not.
         source: Box<ModelError>,
     },
+    /// The collection's own model is in a folder that the caller has not named. A database may come from anywhere, so no
+    /// model is loaded because it says so.
+    #[error(
+        "the collection {collection} was made with the {role} {} in {}, which is not loaded because nobody but the database \
+         names it", identity.name, identity.source
+    )]
+    ModelNotNamed {
+        /// The collection.
+        collection: String,
+        /// `encoder` or `reranker`.
+        role: &'static str,
+        /// The model stored with the collection, and where it was.
+        identity: Box<ModelIdentity>,
+    },
     /// The work was asked to stop. What it had done before is kept.
     #[error("cancelled after {done} documents, which are kept")]
     Cancelled {
@@ -191,6 +205,10 @@ impl Error {
             Self::ModelUnavailable { .. } => {
                 Some("give the folder where the same model is now, or the runtime that it needs")
             }
+            Self::ModelNotNamed { .. } => Some(
+                "if you trust that folder, name it or one around it: --models FOLDER, DatabaseOptions::models; or give the model \
+                 itself: --encoder FOLDER, add_encoder, add_reranker",
+            ),
             Self::NoDocument { .. } => {
                 Some("give the id of a document that is stored; `latewood scan` prints some with their ids")
             }

@@ -34,6 +34,7 @@ pub struct DatabaseOptions {
     pub(crate) maintenance: Maintenance,
     pub(crate) threads: usize,
     pub(crate) runtime: Option<PathBuf>,
+    pub(crate) models: Vec<PathBuf>,
     pub(crate) backend: Arc<dyn StorageBackend>,
 }
 
@@ -48,6 +49,7 @@ impl Default for DatabaseOptions {
             maintenance: Maintenance::Background,
             threads: available_parallelism().map_or(1, usize::from),
             runtime: None,
+            models: Vec::new(),
             backend: Arc::new(DiskBackend),
         }
     }
@@ -116,7 +118,8 @@ impl DatabaseOptions {
         self
     }
 
-    /// Threads for encoding, building and searching. Default: as many as the machine offers.
+    /// Threads for encoding, building and searching. What is done in the background takes one fewer, if there are several, and
+    /// leaves a core to queries. Default: as many as the machine offers.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
@@ -128,6 +131,15 @@ impl DatabaseOptions {
     #[must_use]
     pub fn onnxruntime(mut self, library: impl Into<PathBuf>) -> Self {
         self.runtime = Some(library.into());
+        self
+    }
+
+    /// A folder from which the models may be loaded that collections name: a model's own, or one with several in it. May be
+    /// called more than once. Without it the built-in models are loaded, and those that are given in code, by
+    /// [`add_encoder`](Database::add_encoder) and the like; no other folder is read because a database says so.
+    #[must_use]
+    pub fn models(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.models.push(folder.into());
         self
     }
 

@@ -1,9 +1,7 @@
 //! The models that a database has loaded, each once.
 
 use std::collections::HashMap;
-#[cfg(feature = "models")]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Reranker;
@@ -18,15 +16,18 @@ const BUILTIN_SOURCE: &str = "builtin";
 pub(crate) struct ModelRegistry {
     runtime: Option<PathBuf>,
     threads: usize,
+    /// Folders of models, and folders of such, that the caller has named.
+    named: Vec<PathBuf>,
     encoders: Mutex<HashMap<String, Arc<dyn TextEncoder>>>,
     rerankers: Mutex<HashMap<String, Arc<dyn Reranker>>>,
 }
 
 impl ModelRegistry {
-    pub(crate) fn new(runtime: Option<PathBuf>, threads: usize) -> Self {
+    pub(crate) fn new(runtime: Option<PathBuf>, threads: usize, named: Vec<PathBuf>) -> Self {
         Self {
             runtime,
             threads,
+            named,
             encoders: Mutex::default(),
             rerankers: Mutex::default(),
         }
@@ -52,7 +53,7 @@ impl ModelRegistry {
             .clone())
     }
 
-    /// The encoder of a collection, loaded from where it was if it is not in memory.
+    /// The encoder of a collection, loaded from where it was if it is not in memory and the caller has named that folder.
     pub(crate) fn encoder(
         &self,
         collection: &str,
@@ -65,7 +66,7 @@ impl ModelRegistry {
         let source = if stored.source == BUILTIN_SOURCE {
             EncoderSource::Builtin(stored.name.clone())
         } else {
-            EncoderSource::Folder(stored.source.clone().into())
+            EncoderSource::Folder(self.named_folder(collection, "encoder", stored)?)
         };
         let encoder = self
             .load_encoder(&source)
@@ -81,7 +82,7 @@ impl ModelRegistry {
         Ok(encoder)
     }
 
-    /// The reranker of a collection, loaded from where it was if it is not in memory.
+    /// The reranker of a collection, loaded from where it was if it is not in memory and the caller has named that folder.
     pub(crate) fn reranker(
         &self,
         collection: &str,
@@ -94,7 +95,7 @@ impl ModelRegistry {
         let source = if stored.source == BUILTIN_SOURCE {
             RerankerSource::Builtin(stored.name.clone())
         } else {
-            RerankerSource::Folder(stored.source.clone().into())
+            RerankerSource::Folder(self.named_folder(collection, "reranker", stored)?)
         };
         let reranker = self
             .load_reranker(&source)
@@ -108,6 +109,33 @@ impl ModelRegistry {
         )?;
         rerankers.insert(stored.fingerprint.clone(), reranker.clone());
         Ok(reranker)
+    }
+
+    /// Where a collection's model is, if the caller has named that folder or one around it. What a database says is not
+    /// reason enough to read a folder, let alone to run what is in it.
+    fn named_folder(
+        &self,
+        collection: &str,
+        role: &'static str,
+        stored: &ModelIdentity,
+    ) -> Result<PathBuf, Error> {
+        let refused = || Error::ModelNotNamed {
+            collection: collection.to_owned(),
+            role,
+            identity: Box::new(stored.clone()),
+        };
+        if self.named.is_empty() {
+            return Err(refused());
+        }
+        // Without links and `..`, so that none leads out of what is named. Of a folder that is gone the load says so.
+        let stored = Path::new(&stored.source);
+        let folder = stored.canonicalize().unwrap_or_else(|_| stored.to_owned());
+        let holds = |named: &PathBuf| named.canonicalize().is_ok_and(|named| folder.starts_with(named));
+        if self.named.iter().any(holds) {
+            Ok(folder)
+        } else {
+            Err(refused())
+        }
     }
 
     fn load_encoder(&self, source: &EncoderSource) -> Result<Arc<dyn TextEncoder>, ModelError> {

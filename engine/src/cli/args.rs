@@ -30,6 +30,10 @@ pub(super) struct Global {
     /// Run models with this ONNX Runtime library (libonnxruntime.so) instead of in pure Rust; default: ORT_DYLIB_PATH
     #[arg(long, global = true, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
+    /// Load the models that collections name from this folder, or from folders in it; may be given more than once. Built-in
+    /// models need none
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(super) models: Vec<PathBuf>,
     /// Threads; default: as many as the machine offers, and 1 for `run`
     #[arg(long, global = true, value_name = "N", value_parser = positive)]
     pub(super) threads: Option<usize>,
@@ -198,7 +202,7 @@ pub(super) struct BackupArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
-    /// Where the collection's encoder is now, if it was moved: a folder
+    /// Where the collection's encoder is: its folder
     #[arg(long, value_name = "FOLDER")]
     pub(super) encoder: Option<String>,
 }

@@ -103,6 +103,9 @@ fn options(global: &Global, threads: Option<usize>) -> DatabaseOptions {
     if let Some(mib) = global.memory_mib {
         options = options.memory_budget_bytes(mib << 20);
     }
+    for folder in &global.models {
+        options = options.models(folder);
+    }
     match global.onnxruntime() {
         Some(library) => options.onnxruntime(library),
         None => options,
