@@ -36,9 +36,12 @@ struct Args {
     /// Their queries
     #[arg(long, value_name = "FILE.npy")]
     dense_queries: Option<PathBuf>,
-    /// Breadths of the graph search
-    #[arg(long, default_value = "50,100,200", value_delimiter = ',')]
+    /// Breadths of the graph search over dense vectors, instead of recalls
+    #[arg(long, value_delimiter = ',')]
     ef: Vec<usize>,
+    /// Times that each dense query is asked; the least counts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: usize,
     /// Only the first so many documents
     #[arg(long, value_name = "DOCUMENTS")]
     limit: Option<usize>,
@@ -51,7 +54,7 @@ struct Args {
     /// Hits of a query
     #[arg(long, default_value = "10", value_delimiter = ',')]
     k: Vec<usize>,
-    /// Recalls to ask for, beside the default
+    /// Recalls to ask for; of late interaction beside the default
     #[arg(long, default_value = "0.9,0.95,0.99", value_delimiter = ',')]
     recalls: Vec<f64>,
     /// Shares of the documents that filters let through

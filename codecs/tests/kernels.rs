@@ -480,6 +480,17 @@ fn int4_scores_are_near_those_of_the_rows() {
         let (mut squares, mut count) = (0.0, 0.0);
         for query in queries.chunks_exact(dim) {
             let bound = codec.query(query);
+            for some in [0, 1, 3, 4, 39, 133] {
+                let some: Vec<u32> = (0..some).map(|at| at * 7 % 40).collect();
+                let mut scores = vec![f32::NAN; some.len() + 1];
+                bound.score_some(&coded, &some, &mut scores);
+                let expected: Vec<f32> = some
+                    .iter()
+                    .map(|row| bound.score(&coded, *row as usize))
+                    .collect();
+                assert_eq!(scores[..some.len()], expected, "{dim}, {metric:?}");
+                assert!(scores[some.len()].is_nan(), "no more than was asked");
+            }
             for (at, row) in rows.chunks_exact(dim).enumerate() {
                 coded.prefetch(at);
                 let off = f64::from(bound.score(&coded, at)) - exact(query, row);

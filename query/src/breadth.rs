@@ -23,8 +23,6 @@ pub(crate) struct Walk<'a> {
     pub(crate) dense: &'a DenseStatistics,
     /// What the graph was tuned to, if it was.
     pub(crate) table: Option<&'a BreadthTable>,
-    /// Whether a filter leaves documents out.
-    pub(crate) filtered: bool,
 }
 
 impl Walk<'_> {
@@ -55,13 +53,7 @@ impl Walk<'_> {
 
     fn tuned(&self, table: &BreadthTable, asked: Option<String>, keep: usize) -> Breadth {
         let recall = self.request.recall.unwrap_or(DEFAULT_RECALL);
-        // Rows under a filter may be harder to reach than those that were measured.
-        let entry = if self.filtered {
-            table.entry_above(recall)
-        } else {
-            table.entry(recall)
-        };
-        let Some(entry) = entry else {
+        let Some(entry) = table.entry(recall) else {
             return default(keep, None);
         };
         let factor = keep.div_ceil(table.k.max(1)).max(1);
@@ -158,7 +150,6 @@ mod tests {
             request,
             dense: statistics.dense.as_ref().unwrap(),
             table: statistics.breadths.as_ref(),
-            filtered: statistics.matching < statistics.documents,
         }
     }
 
@@ -191,7 +182,11 @@ mod tests {
         );
         let mut filtered = tuned();
         filtered.matching = 100;
-        assert_eq!(walk(&asked(0.9), &filtered, 10).0, 32, "that of the next target");
+        assert_eq!(
+            walk(&asked(0.9), &filtered, 10).0,
+            16,
+            "the walk itself is wider under a filter"
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::plan::{Estimate, PARTS, ProbeSettings, StageName};
 use crate::request::QueryRequest;
 use crate::statistics::{DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics};
 
-/// What a step costs under a filter, of one without.
-const FILTERED_STEP: f64 = 1.5;
+/// What scoring a row costs in a scan of all matching rows by their codes, of reaching one in a graph.
+const SCANNED_ROW: f64 = 0.1;
 /// Rows scored for each unit of ef_search in one graph, as seen on HNSW graphs with 32 links a row.
 const HOPS_PER_EF: f64 = 14.0;
 /// Rows scored on the way down to the lowest level.
@@ -154,13 +154,14 @@ impl Estimator<'_> {
         self.corrected(StageName::Sparse, &parts, sum)
     }
 
-    /// Searching the graphs; under a filter a step also reads the links of rows that do not match, but no more rows are
-    /// scored than match.
+    /// Searching the graphs. Under a filter that is a walk whose beam is wider by the root of what is left out, or a scan of the
+    /// matching rows by their codes.
     pub(crate) fn dense_graph(&self, dense: &DenseStatistics, ef_search: usize) -> Estimate {
         let selectivity = self.statistics.selectivity().max(1e-6);
-        let step = if selectivity < 1.0 { FILTERED_STEP } else { 1.0 };
-        let hops = (dense.graphs as f64 * (DESCENT_HOPS + HOPS_PER_EF * ef_search as f64 * step))
-            .min(dense.graph_rows as f64 * selectivity);
+        let width = ef_search as f64 / selectivity.sqrt();
+        let matching = dense.graph_rows as f64 * selectivity;
+        let scan = if selectivity < 1.0 { SCANNED_ROW } else { 1.0 } * matching;
+        let hops = (dense.graphs as f64 * (DESCENT_HOPS + HOPS_PER_EF * width)).min(scan);
         let graph = Estimate {
             microseconds: hops * self.cost.graph_hop * (0.5 + dense.dim as f64 / 768.0),
             bytes: (hops * (dense.row_bytes as f64 + 4.0)) as u64,

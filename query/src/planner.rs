@@ -531,7 +531,6 @@ impl Planner<'_> {
             request,
             dense,
             table,
-            filtered: statistics.matching < statistics.documents,
         };
         let Breadth { ef_search, note } = walk.breadth(keep);
         let scan = self.case.dense_scan(dense);

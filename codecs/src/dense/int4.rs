@@ -234,15 +234,45 @@ pub struct Int4Query {
 }
 
 impl Int4Query {
+    /// The scores of the first of some rows that exist, of the same codec, as many as `out` has places, each as
+    /// [`score`](Self::score) gives it. The rows after them are fetched: those that are asked for next.
+    pub fn score_some(&self, rows: &Int4Rows<'_>, some: &[u32], out: &mut [f32]) {
+        const TILE: usize = 64;
+        let factors = |row: u32| {
+            rows.factors
+                .get(row as usize * Int4Codec::ROW_FACTORS..)?
+                .get(..2)
+        };
+        let mut products = [0; TILE];
+        let wanted = out.len().min(some.len());
+        for (first, out) in (0..wanted).step_by(TILE).zip(out[..wanted].chunks_mut(TILE)) {
+            let (some, products) = (&some[first..], &mut products[..out.len()]);
+            self.kernel
+                .dot_int4_some((rows.codes, rows.bytes), some, &self.codes, products);
+            for (at, (product, out)) in products.iter().zip(out).enumerate() {
+                let ahead = some.get(at + TILE).and_then(|row| factors(*row));
+                prefetch(ahead.unwrap_or_default());
+                let [step, norm] = factors(some[at]).map_or([0.0; 2], |of| [of[0], of[1]]);
+                *out = self.finish(rows.metric, *product, step, norm);
+            }
+        }
+    }
+
+    #[inline]
+    fn finish(&self, metric: Metric, product: i32, step: f32, norm: f32) -> f32 {
+        let dot = (integer(product) - self.offset) * self.scale * step;
+        match metric {
+            Metric::L2 => (2.0 * dot - self.squared_norm - norm).min(0.0),
+            Metric::Cosine | Metric::InnerProduct => dot,
+        }
+    }
+
     /// The score of a row that exists, of the same codec.
     #[must_use]
     #[inline]
     pub fn score(&self, rows: &Int4Rows<'_>, row: usize) -> f32 {
         let (codes, [step, norm]) = rows.row(row);
-        let dot = (integer(self.kernel.dot_int4(codes, &self.codes)) - self.offset) * self.scale * step;
-        match rows.metric {
-            Metric::L2 => (2.0 * dot - self.squared_norm - norm).min(0.0),
-            Metric::Cosine | Metric::InnerProduct => dot,
-        }
+        let product = self.kernel.dot_int4(codes, &self.codes);
+        self.finish(rows.metric, product, step, norm)
     }
 }

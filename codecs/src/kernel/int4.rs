@@ -14,6 +14,36 @@ pub(super) fn dot_query(row: &[u8], query: &[i8]) -> i32 {
         .sum()
 }
 
+/// Rows that are fetched ahead of the one that is scored: some 100 ns, which is what memory takes.
+const AHEAD: usize = 24;
+
+/// The sums of products of the first of some rows of `bytes` bytes, by their numbers, with a query: as many as `out` has places.
+/// The rows after them are only fetched. `dot` is that of one.
+#[inline]
+pub(super) fn dot_some(
+    (codes, bytes): (&[u8], usize),
+    rows: &[u32],
+    query: &[i8],
+    out: &mut [i32],
+    dot: impl Fn(&[u8], &[i8]) -> i32,
+) {
+    for (at, (row, out)) in rows.iter().zip(out).enumerate() {
+        fetch(codes, bytes, rows.get(at + AHEAD));
+        *out = dot(row_of(codes, bytes, *row), query);
+    }
+}
+
+#[inline]
+fn row_of(codes: &[u8], bytes: usize, row: u32) -> &[u8] {
+    &codes[row as usize * bytes..][..bytes]
+}
+
+#[inline]
+fn fetch(codes: &[u8], bytes: usize, row: Option<&u32>) {
+    let row = row.and_then(|&row| codes.get(row as usize * bytes..)?.get(..bytes));
+    super::prefetch(row.unwrap_or_default());
+}
+
 /// The sum of products of two rows, and the sum of all of their numbers.
 pub(super) fn dot_rows(a: &[u8], b: &[u8]) -> [i32; 2] {
     a.iter().zip(b).fold([0, 0], |[products, sum], (a, b)| {
@@ -32,6 +62,8 @@ pub(super) mod x86 {
         reason = "kernels read through pointers, within lengths that are checked on entry"
     )]
     use std::arch::x86_64::*;
+
+    use super::{AHEAD, fetch, row_of};
 
     /// As [`dot_query`](super::dot_query); whole groups of 16 bytes.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -55,6 +87,83 @@ pub(super) mod x86 {
             sum = _mm512_dpbusd_epi32(sum, shifted, high);
         }
         _mm512_reduce_add_epi32(sum)
+    }
+
+    /// As [`dot_some`](super::dot_some), four rows at a time, so that the query is read and sums are added up once for four.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(in crate::kernel) fn dot_some_avx512(
+        (codes, bytes): (&[u8], usize),
+        rows: &[u32],
+        query: &[i8],
+        out: &mut [i32],
+    ) {
+        let (fours, rest) = rows[..out.len()].as_chunks::<4>();
+        let (sums, rest_sums) = out.as_chunks_mut::<4>();
+        for (at, (four, sums)) in fours.iter().zip(sums).enumerate() {
+            for ahead in 4 * at + AHEAD..4 * at + AHEAD + 4 {
+                fetch(codes, bytes, rows.get(ahead));
+            }
+            let [a, b, c, d] = *four;
+            let four = [
+                row_of(codes, bytes, a),
+                row_of(codes, bytes, b),
+                row_of(codes, bytes, c),
+                row_of(codes, bytes, d),
+            ];
+            *sums = dot_four_avx512(four, query);
+        }
+        for (row, sum) in rest.iter().zip(rest_sums) {
+            *sum = dot_query_avx512(row_of(codes, bytes, *row), query);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn dot_four_avx512(rows: [&[u8]; 4], query: &[i8]) -> [i32; 4] {
+        let bytes = query.len() / 2;
+        assert!(query.len() == 2 * bytes && rows.iter().all(|row| row.len() == bytes));
+        let nibble = _mm512_set1_epi8(15);
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for at in (0..bytes).step_by(64) {
+            let mask = u64::MAX >> (64 - (bytes - at).min(64));
+            // SAFETY: the mask reads no more than is left of both halves of the query.
+            let (low, high) = unsafe {
+                let query = query.as_ptr().add(at);
+                (
+                    _mm512_maskz_loadu_epi8(mask, query),
+                    _mm512_maskz_loadu_epi8(mask, query.add(bytes)),
+                )
+            };
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                // SAFETY: the mask reads no more than is left of the row.
+                let codes = unsafe { _mm512_maskz_loadu_epi8(mask, row.as_ptr().add(at).cast()) };
+                *sum = _mm512_dpbusd_epi32(*sum, _mm512_and_si512(codes, nibble), low);
+                let shifted = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
+                *sum = _mm512_dpbusd_epi32(*sum, shifted, high);
+            }
+        }
+        // Sums of two rows side by side, then those of four.
+        let [a, b, c, d] = sums;
+        let two = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (ab, cd) = (two(a, b), two(c, d));
+        let abcd = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+        let half = _mm256_add_epi32(_mm512_castsi512_si256(abcd), _mm512_extracti64x4_epi64::<1>(abcd));
+        let total = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+        let mut out = [0; 4];
+        // SAFETY: four numbers of 32 bits.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), total) };
+        out
+    }
+
+    /// As [`dot_some`](super::dot_some).
+    #[target_feature(enable = "avx2")]
+    pub(in crate::kernel) fn dot_some_avx2(
+        codes: (&[u8], usize),
+        rows: &[u32],
+        query: &[i8],
+        out: &mut [i32],
+    ) {
+        super::dot_some(codes, rows, query, out, |row, query| dot_query_avx2(row, query));
     }
 
     /// As [`dot_rows`](super::dot_rows).
@@ -189,6 +298,11 @@ mod tests {
                 let kernel = Kernel::new(isa).unwrap();
                 assert_eq!(kernel.dot_int4(&a, &query), scalar, "{isa}, {bytes}");
                 assert_eq!(kernel.dot_int4_rows(&a, &b), sums, "{isa}, {bytes}");
+                let (both, other) = ([a.clone(), b.clone()].concat(), super::dot_query(&b, &query));
+                let (rows, mut out) = ([0, 1, 1, 0, 1, 0, 0], [0; 7]);
+                kernel.dot_int4_some((&both, bytes), &rows, &query, &mut out);
+                let expected = rows.map(|row| if row == 0 { scalar } else { other });
+                assert_eq!(out, expected, "{isa}, {bytes}");
             }
         }
     }

@@ -224,6 +224,20 @@ impl Kernel {
         }
     }
 
+    /// The sums of products of the first of some rows of four bits a number, each of so many bytes, with a query: see
+    /// [`int4::dot_some`].
+    pub(crate) fn dot_int4_some(self, codes: (&[u8], usize), rows: &[u32], query: &[i8], out: &mut [i32]) {
+        match self.0 {
+            // SAFETY: a kernel of an instruction set exists only where the machine has it.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => unsafe { int4::x86::dot_some_avx512(codes, rows, query, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { int4::x86::dot_some_avx2(codes, rows, query, out) },
+            _ => int4::dot_some(codes, rows, query, out, int4::dot_query),
+        }
+    }
+
     /// The sum of products of two rows of four bits a number, and that of their numbers: see [`int4::dot_rows`].
     pub(crate) fn dot_int4_rows(self, a: &[u8], b: &[u8]) -> [i32; 2] {
         match self.0 {

@@ -9,7 +9,11 @@ use latewood_storage::{GraphSearch, GraphView, Scored, Upcoming};
 
 use super::Scope;
 use super::dense_field::{DenseField, SegmentRows};
+use super::match_scan::MatchScan;
 use super::matching_walk::{Ground, MatchingWalk};
+use super::measure::{ByCodes, ByVectors, Measure};
+use super::open_walk::{OpenWalk, Width};
+use super::rescore::Rescored;
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
 use crate::top_k::TopK;
@@ -56,7 +60,8 @@ pub(crate) fn search(
             .then(|| codec.query(query.vector()))
     });
     let walks = scope.map(&tasks, |task| {
-        walk(task, (query, sketch.as_ref()), ef_search.max(keep))
+        let ef = ef_search.max(keep);
+        walk(task, (query, sketch.as_ref()), Wanted { ef, keep })
     });
     let mut out = Searched {
         top: TopK::new(keep),
@@ -103,54 +108,82 @@ thread_local! {
     // Which rows were seen takes a bit a row; kept from one query of a thread to the next.
     static SEARCH: RefCell<GraphSearch> = RefCell::default();
     static MATCHING: RefCell<MatchingWalk> = RefCell::default();
+    static OPEN: RefCell<OpenWalk> = RefCell::default();
+    static SCAN: RefCell<MatchScan> = RefCell::default();
 }
 
-fn walk(task: &Task<'_>, query: (&DenseQuery, Option<&Int4Query>), ef: usize) -> Walk {
-    let exact = |row: u32| query.0.score(&task.rows, row as usize);
-    match (task.graph.codes(), query.1) {
-        (Some(codes), Some(sketch)) => {
-            let score = |row: u32| sketch.score(&codes, row as usize);
-            let fetch = |row: u32| codes.prefetch(row as usize);
-            let mut walk = walk_by(task, ef, &score, &fetch);
-            for near in walk.found.iter().take(AHEAD) {
-                task.rows.prefetch(near.row as usize);
-            }
-            for at in 0..walk.found.len() {
-                if let Some(ahead) = walk.found.get(at + AHEAD) {
-                    task.rows.prefetch(ahead.row as usize);
-                }
-                let near = &mut walk.found[at];
-                near.score = exact(near.row);
-            }
-            walk
-        }
+/// How wide a search is: its beam, and how many rows are wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    ef: usize,
+    keep: usize,
+}
+
+fn walk(task: &Task<'_>, (query, sketch): (&DenseQuery, Option<&Int4Query>), wanted: Wanted) -> Walk {
+    let rows = task.rows;
+    let exact = ByVectors { rows, query };
+    match (task.graph.codes(), sketch) {
+        (Some(codes), Some(sketch)) => walk_by(task, wanted, &ByCodes { codes, sketch }, &exact),
         // A graph of an earlier format has no codes.
-        _ => walk_by(task, ef, &exact, &|row| task.rows.prefetch(row as usize)),
+        _ => walk_by(task, wanted, &exact, &exact),
     }
 }
 
-/// How many rows ahead of the one that is scored are fetched.
-const AHEAD: usize = 8;
+/// Finds rows by one measure, and the best of them by another.
+fn walk_by(task: &Task<'_>, wanted: Wanted, by: &impl Measure, exact: &impl Measure) -> Walk {
+    let near = find(task, wanted, by);
+    let mut best = Rescored::new(exact, wanted.keep);
+    let hops = match near {
+        Found::Walked(found, hops) => {
+            best.add_sorted(&found);
+            hops
+        }
+        Found::Scan(hops) => SCAN.with_borrow_mut(|scan| {
+            let found = scan.scan(task.matches, wanted.ef, by);
+            if !best.add_sorted(&found)
+                && let Some(last) = found.last()
+            {
+                // Where many are about as near, more than the beam may be among the best.
+                let others = scan
+                    .at_least(best.least())
+                    .filter(|other| last.is_better_than(other));
+                best.add_all(&others.collect::<Vec<_>>());
+            }
+            hops + u64::from(task.matches.count())
+        }),
+    };
+    Walk {
+        found: best.finish(),
+        hops,
+    }
+}
 
-fn walk_by(task: &Task<'_>, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl Fn(u32)) -> Walk {
+/// What a walk found, best first, or that all matching rows are to be scored; and how many were.
+enum Found {
+    Walked(Vec<Scored>, u64),
+    Scan(u64),
+}
+
+fn find(task: &Task<'_>, wanted: Wanted, by: &impl Measure) -> Found {
     let (graph, mut hops) = (&task.graph, 1);
-    if !task.matches.is_all() && task.matches.count() as usize <= ef.saturating_mul(SCANNED) {
-        return scan(task.matches, ef, score, fetch);
+    let count = f64::from(task.matches.count());
+    let ef = wanted.ef;
+    if !task.matches.is_all() && count <= open_cost(ef, 1.0) {
+        return Found::Scan(0);
     }
     let Some(entry) = graph.entry() else {
-        let found = Vec::new();
-        return Walk { found, hops: 0 };
+        return Found::Walked(Vec::new(), 0);
     };
     let scored = |row: u32| Scored {
-        score: score(row),
+        score: by.score(row),
         row,
     };
     let mut nearest = scored(entry);
     for level in (1..=graph.max_level()).rev() {
-        nearest = descend(graph, level, nearest, &scored, fetch, &mut hops);
+        nearest = descend(graph, level, nearest, &scored, by, &mut hops);
     }
     if !task.matches.is_all() {
-        return walk_matching(task, nearest.row, ef, (score, fetch), hops);
+        return find_matching(task, nearest, wanted, by, hops);
     }
     let reached = Cell::new(hops);
     let found = SEARCH.with_borrow_mut(|search| {
@@ -160,47 +193,71 @@ fn walk_by(task: &Task<'_>, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl
             ef,
             |row| graph.neighbours(0, row),
             |upcoming| match upcoming {
-                Upcoming::Row(row) => fetch(row),
+                Upcoming::Row(row) => by.fetch(row),
                 Upcoming::Links(row) => graph.prefetch(row),
             },
             |row| {
                 reached.set(reached.get() + 1);
-                score(row)
+                by.score(row)
             },
         )
     });
-    let hops = reached.get();
-    Walk { found, hops }
+    Found::Walked(found, reached.get())
 }
 
-/// Walks level 0 over the matching rows. Where that takes more scores than rows match, all of those are scored.
-fn walk_matching(
+/// Walks level 0 over all rows, or over the matching ones alone, or leaves it to a scan of those: whichever should take least, by
+/// how many match round the row that is nearest to the query.
+fn find_matching(
     task: &Task<'_>,
-    entry: u32,
-    ef: usize,
-    (score, fetch): (&impl Fn(u32) -> f32, &impl Fn(u32)),
+    nearest: Scored,
+    Wanted { ef, keep }: Wanted,
+    by: &impl Measure,
     before: u64,
-) -> Walk {
+) -> Found {
     let ground = Ground {
         graph: &task.graph,
         matches: task.matches,
     };
-    let count = task.matches.count() as usize;
-    if count <= ef.saturating_mul(SCANNED_FAR) && ground.is_far(entry) {
-        return scan(task.matches, ef, score, fetch);
+    let near = ground.share_near(nearest.row);
+    let is_far = near < FAR * ground.share();
+    let places = if is_far { FAR_WALK } else { MATCHING_WALK };
+    let (scan, matching) = (task.matches.count() as usize, places.saturating_mul(ef));
+    let (other, mut hops) = (scan.min(matching), before);
+    if !is_far && open_cost(ef, near) < rows(other) {
+        // A walk that takes longer than what it was chosen before has gone wrong.
+        let most = (other / HOP) as u64;
+        let width = Width { ef, keep, most };
+        let (found, walked) = OPEN.with_borrow_mut(|walk| walk.walk(&ground, nearest, width, by));
+        hops += walked;
+        if let Some(found) = found {
+            return Found::Walked(found, hops);
+        }
+    }
+    if scan <= matching {
+        return Found::Scan(hops);
     }
     let most = u64::from(task.matches.count());
-    let (found, hops) = MATCHING.with_borrow_mut(|walk| walk.walk(&ground, entry, (ef, most), score, fetch));
-    let hops = before + hops;
+    let (score, fetch) = (|row| by.score(row), |row| by.fetch(row));
+    // Matching rows hang together more loosely than all rows do.
+    let ef = ef.saturating_mul(2);
+    let walk = |walk: &mut MatchingWalk| walk.walk(&ground, nearest.row, (ef, most), &score, &fetch);
+    let (found, walked) = MATCHING.with_borrow_mut(walk);
+    hops += walked;
     if found.len() >= ef.min(task.matches.count() as usize) {
-        return Walk { found, hops };
+        return Found::Walked(found, hops);
     }
     // The rows that match hang together too loosely.
-    let scanned = scan(task.matches, ef, score, fetch);
-    Walk {
-        hops: hops + scanned.hops,
-        ..scanned
-    }
+    Found::Scan(hops)
+}
+
+/// What a walk over all rows takes where this share of them matches, in rows of a scan.
+fn open_cost(ef: usize, share: f64) -> f64 {
+    OPEN_WALK * rows(ef) / share.sqrt()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn rows(count: usize) -> f64 {
+    count as f64
 }
 
 /// Walks greedily to the nearest row of a level.
@@ -209,14 +266,14 @@ fn descend(
     level: u8,
     from: Scored,
     scored: &impl Fn(u32) -> Scored,
-    fetch: &impl Fn(u32),
+    by: &impl Measure,
     hops: &mut u64,
 ) -> Scored {
     let mut nearest = from;
     loop {
         let neighbours = graph.neighbours(level, nearest.row);
         *hops += neighbours.len() as u64;
-        neighbours.iter().for_each(|row| fetch(*row));
+        neighbours.iter().for_each(|row| by.fetch(*row));
         match neighbours.iter().map(|row| scored(*row)).max() {
             Some(better) if better > nearest => nearest = better,
             _ => return nearest,
@@ -224,46 +281,15 @@ fn descend(
     }
 }
 
-/// The `ef` best of all matching rows.
-fn scan(matches: &SegmentMatches, ef: usize, score: &impl Fn(u32) -> f32, fetch: &impl Fn(u32)) -> Walk {
-    let mut best = TopK::new(ef);
-    let mut rows = [0; TILE];
-    let (mut matching, mut hops) = (matches.iter(), 0);
-    loop {
-        let mut filled = 0;
-        for (place, row) in rows.iter_mut().zip(matching.by_ref()) {
-            *place = row;
-            filled += 1;
-        }
-        for (at, &ordinal) in rows[..filled].iter().enumerate() {
-            if let Some(&ahead) = rows[..filled].get(at + AHEAD) {
-                fetch(ahead);
-            }
-            let score = score(ordinal);
-            if score >= best.threshold() {
-                let segment = 0;
-                best.push(score, Position { segment, ordinal });
-            }
-        }
-        hops += filled as u64;
-        if filled < TILE {
-            break;
-        }
-    }
-    let found = best.into_sorted().into_iter();
-    let found = found.map(|near| Scored {
-        score: near.score,
-        row: near.position.ordinal,
-    });
-    Walk {
-        found: found.collect(),
-        hops,
-    }
-}
-
-/// Rows that a scan of the matches takes from their bitmap at once.
-const TILE: usize = 256;
-/// Up to so many matching rows for each place of the beam, to score all of them takes no longer than to walk.
-const SCANNED: usize = 24;
-/// The same where what matches lies far from the query, and a walk must be wide.
-const SCANNED_FAR: usize = 1024;
+/// What a row that a walk reaches takes, in rows of a scan.
+const HOP: usize = 10;
+/// What a walk over all rows takes for each place of its beam, in rows of a scan.
+const OPEN_WALK: f64 = 110.0;
+/// The same of a walk over matching rows alone: what it takes and more, for a scan misses none.
+const MATCHING_WALK: usize = 2_000;
+/// The same where what matches lies far from the query, and such a walk misses one in six of the best: a scan is taken while it
+/// can be borne.
+const FAR_WALK: usize = 25_000;
+/// Where fewer match round the row that is nearest to the query than elsewhere, by this, a walk from there finds too few of the
+/// best.
+const FAR: f64 = 0.5;

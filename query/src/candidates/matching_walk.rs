@@ -4,6 +4,7 @@
 
 use latewood_storage::{GraphView, Scored};
 
+use super::seen::Seen;
 use crate::filter::SegmentMatches;
 
 /// Matching rows that one step looks at, seen before or not, before it stops taking those behind rows that do not match: about
@@ -19,10 +20,7 @@ const WIDER: usize = 4;
 /// The memory of walks, kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct MatchingWalk {
-    /// A bit a row.
-    seen: Vec<u64>,
-    /// The words of `seen` that are not 0.
-    touched: Vec<u32>,
+    seen: Seen,
     /// Best first, and whether it has been walked from.
     best: Vec<(Scored, bool)>,
     fresh: Vec<u32>,
@@ -39,17 +37,27 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Whether fewer rows match round the one that is nearest to the query than elsewhere, by a quarter.
-    pub(super) fn is_far(&self, entry: u32) -> bool {
+    /// The share of rows that match round the one that is nearest to the query.
+    pub(super) fn share_near(&self, entry: u32) -> f64 {
         const LISTS: usize = 8;
         let near = self.graph.neighbours(0, entry);
         let behind = near.iter().take(LISTS).map(|&row| self.graph.neighbours(0, row));
-        let (mut matching, mut met) = (0, 0);
+        let (mut matching, mut met) = (0u32, 0u32);
         for &row in near.iter().chain(behind.flatten()) {
             met += 1;
-            matching += u64::from(self.matches.contains(row));
+            matching += u32::from(self.matches.contains(row));
         }
-        4 * matching * u64::from(self.matches.rows()) < 3 * met * u64::from(self.matches.count())
+        f64::from(matching) / f64::from(met.max(1))
+    }
+
+    /// The share of all rows that match.
+    pub(super) fn share(&self) -> f64 {
+        f64::from(self.matches.count()) / f64::from(self.matches.rows().max(1))
+    }
+
+    /// Whether fewer rows match round the one that is nearest to the query than elsewhere, by a quarter.
+    fn is_far(&self, entry: u32) -> bool {
+        4.0 * self.share_near(entry) < 3.0 * self.share()
     }
 }
 
@@ -64,7 +72,8 @@ impl MatchingWalk {
         score: &impl Fn(u32) -> f32,
         fetch: &impl Fn(u32),
     ) -> (Vec<Scored>, u64) {
-        self.begin(ground.graph.len());
+        self.seen.begin(ground.graph.len());
+        self.best.clear();
         let (count, rows) = (
             ground.matches.count() as usize,
             ground.matches.rows().max(1) as usize,
@@ -78,12 +87,12 @@ impl MatchingWalk {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.clear();
         for row in ground.matches.spread(seeds) {
-            if self.first_visit(row) {
+            if self.seen.first_visit(row) {
                 fetch(row);
                 fresh.push(row);
             }
         }
-        if ground.matches.contains(entry) && self.first_visit(entry) {
+        if ground.matches.contains(entry) && self.seen.first_visit(entry) {
             fresh.push(entry);
         } else {
             self.step(ground, entry, &mut fresh, fetch);
@@ -123,7 +132,7 @@ impl MatchingWalk {
                 continue;
             }
             met += 1;
-            if self.first_visit(near) {
+            if self.seen.first_visit(near) {
                 fetch(near);
                 fresh.push(near);
             }
@@ -137,14 +146,14 @@ impl MatchingWalk {
                 ground.graph.prefetch(ahead);
             }
             // What lies behind a row that was walked through is seen already: it counts as met, as it would on average.
-            if !self.first_visit(middle) {
+            if !self.seen.first_visit(middle) {
                 met += self.behind;
                 continue;
             }
             for &far in ground.graph.neighbours(0, middle) {
                 if ground.matches.contains(far) {
                     met += 1;
-                    if self.first_visit(far) {
+                    if self.seen.first_visit(far) {
                         fetch(far);
                         fresh.push(far);
                     }
@@ -152,32 +161,6 @@ impl MatchingWalk {
             }
         }
         self.between = between;
-    }
-
-    fn begin(&mut self, rows: usize) {
-        for word in self.touched.drain(..) {
-            self.seen[word as usize] = 0;
-        }
-        let words = rows.div_ceil(64);
-        if self.seen.len() < words {
-            self.seen.resize(words, 0);
-        }
-        self.best.clear();
-    }
-
-    /// Marks a row; true the first time. A row outside the graph counts as seen.
-    #[inline]
-    fn first_visit(&mut self, row: u32) -> bool {
-        let Some(word) = self.seen.get_mut((row / 64) as usize) else {
-            return false;
-        };
-        let bit = 1 << (row % 64);
-        let first = *word & bit == 0;
-        if *word == 0 {
-            self.touched.push(row / 64);
-        }
-        *word |= bit;
-        first
     }
 
     /// Keeps rows among the `ef` best; the first place that changed.

@@ -4,10 +4,15 @@
 pub(crate) mod dense_field;
 pub(crate) mod dense_scan;
 pub(crate) mod graph;
+mod match_scan;
 mod matching_walk;
 pub(crate) mod maxsim_scan;
+mod measure;
+mod open_walk;
 pub(crate) mod probe;
 pub(crate) mod refine;
+mod rescore;
+mod seen;
 pub(crate) mod token_index;
 
 use std::ops::Range;

@@ -93,6 +93,13 @@ impl Bits {
             .take_while(move |row| *row < end)
     }
 
+    /// Appends the rows whose bit is set, ascending.
+    pub(super) fn append_to(&self, rows: &mut Vec<u32>) {
+        for (&word, first) in self.words.iter().zip((0..).step_by(64)) {
+            rows.extend(Ones { word, first });
+        }
+    }
+
     pub(super) fn and(mut self, other: &Self) -> Self {
         for (word, other) in self.words.iter_mut().zip(&other.words) {
             *word &= other;
@@ -197,5 +204,8 @@ mod tests {
             let expected: Vec<u32> = range.clone().filter(|row| row % 3 == 0 && *row < 300).collect();
             assert_eq!(bits.iter_in(range).collect::<Vec<_>>(), expected);
         }
+        let mut all = Vec::new();
+        bits.append_to(&mut all);
+        assert_eq!(all, bits.iter_in(0..300).collect::<Vec<_>>());
     }
 }

@@ -201,6 +201,15 @@ impl SegmentMatches {
         })
     }
 
+    /// Appends the matching rows, ascending.
+    pub(crate) fn append_to(&self, rows: &mut Vec<u32>) {
+        rows.reserve(self.count as usize);
+        match &self.bits {
+            Some(bits) => bits.append_to(rows),
+            None => rows.extend(0..self.rows),
+        }
+    }
+
     /// The matching rows, ascending.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.iter_in(0..self.rows)

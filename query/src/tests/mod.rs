@@ -13,3 +13,4 @@ mod shaped;
 mod sparse;
 mod staged;
 mod tuned;
+mod walked;

@@ -67,13 +67,6 @@ impl BreadthTable {
         self.entries.iter().find(reaches).or(self.entries.last())
     }
 
-    /// The entry after that, or the last: for rows under a filter, which may be harder to reach than those that were measured.
-    pub fn entry_above(&self, recall: f64) -> Option<&BreadthEntry> {
-        let target = self.entry(recall)?.target;
-        let above = self.entries.iter().find(|entry| entry.target > target);
-        above.or(self.entries.last())
-    }
-
     /// Why the table no longer speaks for the collection, if it does not.
     pub fn outdated(&self, dense: &DenseStatistics) -> Option<String> {
         let grown = dense.graph_rows > self.rows.saturating_mul(MOST_GROWTH);
@@ -267,10 +260,6 @@ mod tests {
             entries: entries(&queries(400, 4)),
         };
         assert_eq!(table.entry(0.75).unwrap().target.to_bits(), 0.8_f64.to_bits());
-        assert_eq!(
-            table.entry_above(0.75).unwrap().target.to_bits(),
-            0.9_f64.to_bits()
-        );
         assert_eq!(table.entry(1.0).unwrap().ef_search, 1024);
         let dense = |graph_rows| DenseStatistics {
             graph_rows,
