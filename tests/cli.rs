@@ -689,3 +689,28 @@ fn filters_facets_and_orders() {
         refused.stderr
     );
 }
+
+#[test]
+fn a_model_folder_is_named_by_every_call_that_needs_it() {
+    let place = Workplace::new();
+    let db = place.db();
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/models");
+    let (models, model) = (
+        models.display().to_string(),
+        models.join("colbert-plain").display().to_string(),
+    );
+    latewood(&["create", &db, "notes", "--encoder", &model]).ok();
+    let file = place.path("notes.jsonl");
+    std::fs::write(&file, "{\"_id\": \"1\", \"text\": \"search engine\"}\n").unwrap();
+    let refused = refused(&["ingest", &db, "notes", &file]);
+    assert!(
+        refused.contains("colbert-plain") && refused.contains("--models"),
+        "{refused}"
+    );
+    latewood(&["ingest", &db, "notes", &file, "--models", &models]).ok();
+    for named in [["--models", &models], ["--models", &model], ["--encoder", &model]] {
+        let found = latewood(&["search", &db, "notes", "engine", "--json", named[0], named[1]]).ok();
+        assert_eq!(found.json().as_array().unwrap().len(), 1);
+    }
+    latewood(&["stats", &db, "notes"]).ok();
+}
