@@ -14,7 +14,7 @@ const LIVE: u64 = 2_400;
 const ROUNDS: u64 = 20;
 /// Documents that a round replaces.
 const EACH: u64 = LIVE / 10;
-const BATCH: u64 = 60;
+const BATCH: usize = 60;
 
 fn create(backend: &FaultyBackend) -> (Store, Arc<CollectionStore>) {
     let store = Store::open(PATH, options(backend.clone())).unwrap();
@@ -51,8 +51,8 @@ fn document(id: u64) -> Record {
 }
 
 fn write(c: &CollectionStore, ids: std::ops::Range<u64>) {
-    for from in ids.clone().step_by(BATCH as usize) {
-        let batch = (from..(from + BATCH).min(ids.end)).map(|id| Operation::Upsert(document(id)));
+    for from in ids.clone().step_by(BATCH) {
+        let batch = (from..(from + BATCH as u64).min(ids.end)).map(|id| Operation::Upsert(document(id)));
         c.commit(batch.collect()).unwrap();
     }
 }
@@ -80,9 +80,9 @@ fn churn(pauses: bool) -> (u64, u64) {
     backend.take_most();
     let (mut most, mut settled) = (0, 0);
     for round in 0..ROUNDS {
-        for from in (round * EACH..(round + 1) * EACH).step_by(BATCH as usize) {
-            let deletes = (from..from + BATCH).map(|id| Operation::Delete(id.into()));
-            let upserts = (from..from + BATCH).map(|id| Operation::Upsert(document(LIVE + id)));
+        for from in (round * EACH..(round + 1) * EACH).step_by(BATCH) {
+            let deletes = (from..from + BATCH as u64).map(|id| Operation::Delete(id.into()));
+            let upserts = (from..from + BATCH as u64).map(|id| Operation::Upsert(document(LIVE + id)));
             c.commit(deletes.chain(upserts).collect()).unwrap();
             most = most.max(backend.inner.bytes());
             work(false);
