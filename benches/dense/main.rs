@@ -4,15 +4,14 @@
 //!
 //! Both are float16 or float32, rows x dimensions, and compared by cosine.
 
-mod truth;
-
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use latewood::import::NpyReader;
 use latewood::{Collection, Database, DenseCodec, Document, Maintenance, Metric, PlanName, SchemaBuilder};
+use latewood_benches::nearest::nearest;
 use latewood_benches::recall::Recall;
+use latewood_benches::rows::Rows;
 use latewood_benches::times::{self, Times};
 use latewood_benches::{Failure, ask};
 use serde_json::json;
@@ -61,34 +60,6 @@ struct Args {
     json: bool,
 }
 
-/// Unit vectors, row after row.
-struct Rows {
-    dim: usize,
-    values: Vec<f32>,
-}
-
-impl Rows {
-    fn read(path: &Path, limit: Option<usize>) -> Result<Self, Failure> {
-        let mut reader = NpyReader::open(path)?;
-        let rows = usize::try_from(reader.rows())?.min(limit.unwrap_or(usize::MAX));
-        let (dim, mut values) = (reader.row_len(), Vec::new());
-        reader.read_f32(rows, &mut values)?;
-        for row in values.chunks_exact_mut(dim) {
-            let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
-            row.iter_mut().for_each(|v| *v /= norm);
-        }
-        Ok(Self { dim, values })
-    }
-
-    fn len(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.dim)
-    }
-}
-
 fn main() -> Result<(), Failure> {
     let args = Args::parse();
     let vectors = Rows::read(&args.vectors, args.limit)?;
@@ -97,7 +68,7 @@ fn main() -> Result<(), Failure> {
         let (expected, got) = (vectors.dim, queries.dim);
         return Err(format!("queries of {got} numbers for vectors of {expected}").into());
     }
-    let truth = truth::nearest(
+    let truth = nearest(
         &vectors.values,
         &queries.values,
         vectors.dim,

@@ -4,10 +4,12 @@
 pub mod ask;
 pub mod dataset;
 pub mod exact;
+pub mod nearest;
 pub mod npy;
 pub mod peers;
 pub mod random;
 pub mod recall;
+pub mod rows;
 pub mod svg;
 pub mod times;
 

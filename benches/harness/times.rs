@@ -50,6 +50,18 @@ pub fn thread_cpu_ms() -> Option<f64> {
     Some(nanoseconds / 1e6)
 }
 
+/// Seconds that all threads of this process have run on processors so far, where the system tells them (Linux, to a
+/// hundredth).
+#[must_use]
+pub fn process_cpu_s() -> Option<f64> {
+    const TICKS: f64 = 100.0;
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program may hold spaces; the fields after it do not.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || -> Option<f64> { fields.next()?.parse().ok() };
+    Some((next()? + next()?) / TICKS)
+}
+
 /// The load averages of 1, 5 and 15 minutes, where the system tells them.
 #[must_use]
 pub fn load() -> Option<String> {
@@ -67,6 +79,20 @@ mod tests {
         let Some(before) = thread_cpu_ms() else { return };
         std::thread::sleep(std::time::Duration::from_millis(120));
         assert!(thread_cpu_ms().is_some_and(|after| after >= before && after - before < 60.0));
+    }
+
+    #[test]
+    fn the_time_of_a_process_is_that_of_its_threads() {
+        let Some(before) = process_cpu_s() else { return };
+        let spin = || {
+            let begun = std::time::Instant::now();
+            let mut own = 0.0;
+            while own < 50.0 && begun.elapsed().as_secs() < 20 {
+                own = thread_cpu_ms().unwrap_or(f64::NAN);
+            }
+        };
+        std::thread::spawn(spin).join().unwrap();
+        assert!(process_cpu_s().is_some_and(|after| after - before >= 0.03));
     }
 
     #[test]

@@ -190,8 +190,16 @@ impl<'a> Int4Rows<'a> {
         self.factors.is_empty()
     }
 
+    /// Bytes of a row.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The codes and the factors of a row that exists, as they were made.
     #[inline]
-    fn row(&self, row: usize) -> (&[u8], [f32; 2]) {
+    #[must_use]
+    pub fn row(&self, row: usize) -> (&[u8], [f32; Int4Codec::ROW_FACTORS]) {
         let codes = &self.codes[row * self.bytes..][..self.bytes];
         let at = row * Int4Codec::ROW_FACTORS;
         (codes, [self.factors[at], self.factors[at + 1]])

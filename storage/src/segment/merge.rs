@@ -1,8 +1,9 @@
 //! Merging segments into one, without their deleted rows.
 //!
 //! Order is kept: the sources' order, then that of their rows. Coded vectors are copied, compressed blocks of documents
-//! too when all their rows live on; residual codes are made anew only where the codebook is another. Graph and posting
-//! lists are built again from what was written, so merging repairs them too.
+//! too when all their rows live on; residual codes are made anew only where the codebook is another. A graph goes on from that
+//! of the largest source. Posting lists are built again from what was written, and so is a graph that is damaged: merging
+//! repairs them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::documents::{DocumentsWriter, parse_payload};
 use super::encode::Encoder;
 use super::ids::IdsWriter;
 use super::lexical;
+use super::lineage::Lineage;
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage};
 use super::original::OriginalWriter;
 use super::sparse::SparseWriter;
@@ -81,6 +83,10 @@ pub fn merge_segments(
     let (remaps, rows) = remaps(sources)?;
     let info = Draft::write(backend, dir, schema, codebook, options, progress, |draft| {
         draft.rows = rows;
+        draft.lineage = Some(Lineage {
+            sources,
+            remaps: &remaps,
+        });
         merge_ids(draft, sources)?;
         merge_documents(draft, sources)?;
         merge_columns(draft, sources)?;

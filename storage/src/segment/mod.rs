@@ -24,6 +24,7 @@ mod ids;
 mod ivf;
 mod kept;
 mod lexical;
+mod lineage;
 mod merge;
 mod meta;
 mod options;

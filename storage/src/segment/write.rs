@@ -19,6 +19,7 @@ use super::guard::Guard;
 use super::ids::IdsWriter;
 use super::ivf;
 use super::lexical::{self, LexicalIndex};
+use super::lineage::Lineage;
 use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
 use super::options::{ProgressFn, SegmentInfo, SegmentOptions, Stage, report};
 use super::original::OriginalWriter;
@@ -98,6 +99,8 @@ pub(crate) struct Draft<'d> {
     pub(crate) options: &'d SegmentOptions,
     pub(crate) progress: &'d ProgressFn<'d>,
     pub(crate) rows: u32,
+    /// What is merged.
+    pub(crate) lineage: Option<Lineage<'d>>,
     files: Vec<FileMeta>,
     guards: Vec<(String, Guard)>,
     bytes: u64,
@@ -132,6 +135,7 @@ impl<'d> Draft<'d> {
             options,
             progress,
             rows: 0,
+            lineage: None,
             files,
             guards: Vec::new(),
             bytes: 0,
@@ -192,18 +196,26 @@ impl<'d> Draft<'d> {
         };
         let file = self.open(Component::Dense)?;
         let dense = Dense::new(&file, spec, self.rows).rows()?;
-        self.build_graph_of(dense, self.rows, Component::Graph)
+        self.build_graph_of(dense, self.rows, Component::Graph, None)
     }
 
-    /// Builds a graph over so many vectors.
-    fn build_graph_of(&mut self, dense: DenseRows<'_>, count: u32, component: Component) -> Result<()> {
+    /// Builds a graph over so many vectors, those of the named field of this number or of the schema's dense field.
+    fn build_graph_of(
+        &mut self,
+        dense: DenseRows<'_>,
+        count: u32,
+        component: Component,
+        field: Option<usize>,
+    ) -> Result<()> {
         let total = count as usize;
         if total < self.options.graph_min_rows {
             return Ok(());
         }
+        let parts = self.lineage.map(|lineage| lineage.parts(field)).transpose()?;
+        let parts = parts.unwrap_or_default();
         // Building compares rows a few thousand times each, at random: in four bits a number they stay near the processor,
         // and the links come out as good (docs/decisions/0010-dense-graph.md).
-        let codes = graph::GraphCodes::of(dense, &self.options.pool);
+        let codes = graph::GraphCodes::of(dense, &parts, &self.options.pool);
         let rows = codes.rows()?;
         let space = graph::Space {
             score: |a: u32, b: u32| rows.pair_score(a as usize, b as usize),
@@ -218,8 +230,8 @@ impl<'d> Draft<'d> {
         let built = graph::build(
             &options.pool,
             count,
-            options.graph,
-            options.seed,
+            &parts,
+            (options.graph, options.seed),
             &space,
             &cancelled,
         );
@@ -277,7 +289,8 @@ impl Draft<'_> {
                 VectorKind::Dense(spec) => {
                     let file = self.open(Component::Vectors(field))?;
                     let (named, _) = dense::open_some(&file, spec, self.rows, true)?;
-                    self.build_graph_of(named.rows(), named.len(), Component::VectorGraph(field))?;
+                    let (component, number) = (Component::VectorGraph(field), Some(usize::from(field)));
+                    self.build_graph_of(named.rows(), named.len(), component, number)?;
                 }
                 VectorKind::Sparse => self.build_postings(field)?,
             }

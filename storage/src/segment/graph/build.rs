@@ -11,92 +11,17 @@ use latewood_codecs::kernel::prefetch;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::inherit::heir;
+use super::links::{BuiltGraph, Part};
 use super::search::{GraphSearch, Scored, Upcoming};
 use super::{GraphOptions, MAX_LEVEL};
 use crate::segment::random::SplitMix64;
 
-const MAX_BATCH: usize = 2048;
+pub(super) const MAX_BATCH: usize = 2048;
 /// Rows that one task of the pool inserts.
-const TASK: usize = 32;
+pub(super) const TASK: usize = 32;
 /// Lists that are cut at a time.
-const CUT_BLOCK: usize = 1 << 16;
-
-/// A finished graph, before it is written.
-#[derive(Debug)]
-pub(crate) struct BuiltGraph {
-    /// The row where searches begin; `None` when no row has a vector.
-    pub(crate) entry: Option<u32>,
-    /// The highest level of each row.
-    pub(crate) levels: Vec<u8>,
-    base: BaseLinks,
-    /// `upper[row][level - 1]`; empty for the rows of level 0.
-    upper: Vec<Vec<Vec<u32>>>,
-}
-
-impl BuiltGraph {
-    pub(crate) fn neighbours(&self, level: u8, row: u32) -> &[u32] {
-        let row = row as usize;
-        match level {
-            0 => self.base.of(row),
-            _ => self
-                .upper
-                .get(row)
-                .and_then(|u| u.get(usize::from(level) - 1))
-                .map_or(&[], Vec::as_slice),
-        }
-    }
-
-    fn set(&mut self, level: u8, row: u32, links: &[u32]) {
-        let row = row as usize;
-        if level == 0 {
-            self.base.set(row, links);
-        } else if let Some(list) = self
-            .upper
-            .get_mut(row)
-            .and_then(|upper| upper.get_mut(usize::from(level) - 1))
-        {
-            list.clear();
-            list.extend_from_slice(links);
-        }
-    }
-}
-
-/// The links of level 0, in places of one width: one read finds them.
-#[derive(Debug)]
-struct BaseLinks {
-    width: usize,
-    links: Vec<u32>,
-    counts: Vec<u16>,
-}
-
-impl BaseLinks {
-    fn new(rows: usize, width: usize) -> Self {
-        Self {
-            width,
-            links: vec![0; rows * width],
-            counts: vec![0; rows],
-        }
-    }
-
-    #[inline]
-    fn of(&self, row: usize) -> &[u32] {
-        let count = self.counts.get(row).map_or(0, |count| usize::from(*count));
-        self.links
-            .get(row * self.width..row * self.width + count)
-            .unwrap_or_default()
-    }
-
-    fn set(&mut self, row: usize, links: &[u32]) {
-        let links = links.get(..self.width).unwrap_or(links);
-        let place = self
-            .links
-            .get_mut(row * self.width..row * self.width + links.len());
-        if let (Some(place), Some(count)) = (place, self.counts.get_mut(row)) {
-            place.copy_from_slice(links);
-            *count = u16::try_from(links.len()).unwrap_or(u16::MAX);
-        }
-    }
-}
+pub(super) const CUT_BLOCK: usize = 1 << 16;
 
 /// How rows are compared.
 pub(crate) struct Space<S, R, F> {
@@ -122,22 +47,23 @@ struct Chosen {
     levels: Vec<Vec<Scored>>,
 }
 
-struct Builder<'a, S, R, F> {
-    graph: BuiltGraph,
-    options: GraphOptions,
+pub(super) struct Builder<'a, S, R, F> {
+    pub(super) graph: BuiltGraph,
+    pub(super) options: GraphOptions,
     space: &'a Space<S, R, F>,
     searches: Mutex<Vec<GraphSearch>>,
 }
 
-/// Builds the graph over `rows` rows. `progress` hears how many rows are in, and may break off.
+/// Builds the graph over `rows` rows, of which the first are those of `parts`. Where a part has a graph of most of them, it
+/// is gone on from. `progress` hears how many rows are in, and may break off.
 ///
 /// A list may grow to half as many links again as it is to have before it is cut to the best, and all are cut at the end: cutting
 /// is most of the work, and this way each list is cut once for many rows that link to it.
 pub(crate) fn build<S, R, F>(
     pool: &ThreadPool,
     rows: u32,
-    options: GraphOptions,
-    seed: u64,
+    parts: &[Part<'_>],
+    (options, seed): (GraphOptions, u64),
     space: &Space<S, R, F>,
     progress: &dyn Fn(usize) -> ControlFlow<()>,
 ) -> ControlFlow<(), BuiltGraph>
@@ -153,34 +79,48 @@ where
     let mut random = SplitMix64::new(seed);
     let mut order: Vec<u32> = (0..rows).collect();
     random.shuffle(&mut order);
-    let levels: Vec<u8> = order.iter().map(|_| draw_level(&mut random, options.m)).collect();
-    let upper = levels.iter().map(|&l| vec![Vec::new(); usize::from(l)]).collect();
-    let base = BaseLinks::new(levels.len(), room(most_links(0, options.m)));
-    let graph = BuiltGraph {
-        entry: None,
-        levels,
-        base,
-        upper,
-    };
+    let mut levels: Vec<u8> = order.iter().map(|_| draw_level(&mut random, options.m)).collect();
+    let heir = heir(parts, rows, options);
+    if let Some(part) = heir {
+        let taken = part.levels(rows);
+        order.retain(|row| taken[*row as usize].is_none());
+        for (level, taken) in levels.iter_mut().zip(taken) {
+            *level = taken.unwrap_or(*level);
+        }
+    }
     let mut builder = Builder {
-        graph,
+        graph: BuiltGraph::new(levels, room(most_links(0, options.m))),
         options,
         space,
         searches: Mutex::new(Vec::new()),
     };
     let mut inserted = 0;
-    while inserted < order.len() {
-        let batch = builder.next_batch(&order[inserted..], inserted);
-        pool.install(|| builder.insert(batch));
-        inserted += batch.len();
+    if let Some(part) = heir {
+        let short = pool.install(|| builder.inherit(part));
+        inserted = part.live();
+        for batch in short.chunks(MAX_BATCH) {
+            progress(inserted)?;
+            pool.install(|| builder.insert(batch));
+        }
         progress(inserted)?;
     }
-    pool.install(|| builder.cut_all());
+    let mut waiting = order.as_slice();
+    while !waiting.is_empty() {
+        let batch = builder.next_batch(waiting, inserted);
+        pool.install(|| builder.insert(batch));
+        inserted += batch.len();
+        waiting = &waiting[batch.len()..];
+        progress(inserted)?;
+    }
+    pool.install(|| {
+        builder.cut_all();
+        builder.connect();
+    });
     ControlFlow::Continue(builder.graph)
 }
 
 /// Links of a row on a level of a finished graph.
-fn most_links(level: u8, m: usize) -> usize {
+pub(super) fn most_links(level: u8, m: usize) -> usize {
     if level == 0 { 2 * m } else { m }
 }
 
@@ -221,7 +161,7 @@ where
         &waiting[..quiet.max(1)]
     }
 
-    fn level(&self, row: u32) -> u8 {
+    pub(super) fn level(&self, row: u32) -> u8 {
         self.graph.levels[row as usize]
     }
 
@@ -269,23 +209,53 @@ where
     }
 
     fn choose_all(&self, rows: &[u32]) -> Vec<Chosen> {
+        self.with_search(|search| rows.iter().map(|&row| self.choose(row, search)).collect())
+    }
+
+    fn with_search<T>(&self, work: impl FnOnce(&mut GraphSearch) -> T) -> T {
         let pool = || {
             self.searches
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
         };
         let mut search = pool().pop().unwrap_or_default();
-        let chosen = rows.iter().map(|&row| self.choose(row, &mut search)).collect();
+        let done = work(&mut search);
         pool().push(search);
-        chosen
+        done
     }
 
-    /// Descends from the entry and chooses the links of a new row on each of its levels.
+    /// Chooses the links of a new row on each of its levels.
     fn choose(&self, row: u32, search: &mut GraphSearch) -> Chosen {
         let own = self.level(row);
         let mut levels = vec![Vec::new(); usize::from(own) + 1];
+        self.descend(row, own, search, |level, near| {
+            levels[usize::from(level)] = self.select(near, self.options.m);
+        });
+        Chosen { row, levels }
+    }
+
+    /// For each row those that a search for it finds on level 0, nearest first.
+    pub(super) fn nearest(&self, rows: &[u32]) -> Vec<Vec<u32>> {
+        let search = |rows: &[u32]| {
+            self.with_search(|search| {
+                let near = |row: &u32| {
+                    let mut found = Vec::new();
+                    self.descend(*row, 0, search, |_, near| {
+                        found = near.iter().map(|near| near.row).collect();
+                    });
+                    found
+                };
+                rows.iter().map(near).collect::<Vec<_>>()
+            })
+        };
+        rows.par_chunks(TASK).flat_map_iter(search).collect()
+    }
+
+    /// Descends from the entry to a row, which need not be in the graph yet; `found` hears what is near it, best first, on the
+    /// level `own` and those below.
+    fn descend(&self, row: u32, own: u8, search: &mut GraphSearch, mut found: impl FnMut(u8, &[Scored])) {
         let Some(entry) = self.graph.entry else {
-            return Chosen { row, levels };
+            return;
         };
         let mut entries = vec![Scored {
             score: self.score(row, entry),
@@ -309,10 +279,14 @@ where
                 |r| self.score(row, r),
             );
             if level <= own {
-                levels[usize::from(level)] = self.select(&entries, self.options.m);
+                let itself = entries.iter().position(|near| near.row == row);
+                let itself = itself.map(|at| entries.remove(at));
+                found(level, &entries);
+                if entries.is_empty() {
+                    entries.extend(itself);
+                }
             }
         }
-        Chosen { row, levels }
     }
 
     /// The paper's algorithm 4: the best candidates of which none is nearer to one already chosen than to the row, or hardly
@@ -341,7 +315,12 @@ where
         };
         let old = self.graph.neighbours(level, target);
         let most = most_links(level, self.options.m);
-        let rows = old.iter().copied().chain(backlinks.iter().map(|b| b.source.row));
+        // A row that is linked anew may be there already.
+        let new = backlinks
+            .iter()
+            .map(|b| b.source.row)
+            .filter(|row| !old.contains(row));
+        let rows = old.iter().copied().chain(new);
         if old.len() + backlinks.len() <= room(most) {
             return rows.collect();
         }
@@ -349,7 +328,7 @@ where
     }
 
     /// The best of a row's links.
-    fn cut(&self, row: u32, links: impl Iterator<Item = u32> + Clone, most: usize) -> Vec<u32> {
+    pub(super) fn cut(&self, row: u32, links: impl Iterator<Item = u32> + Clone, most: usize) -> Vec<u32> {
         links.clone().for_each(&self.space.fetch);
         let candidates = links.map(|other| Scored {
             score: self.score(row, other),

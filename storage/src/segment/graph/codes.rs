@@ -4,6 +4,7 @@ use latewood_codecs::{DenseRows, Int4Codec, Int4Rows, Metric};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::links::Part;
 use crate::error::Result;
 
 /// Rows that one task codes.
@@ -21,17 +22,22 @@ pub(crate) struct GraphCodes {
 }
 
 impl GraphCodes {
-    pub(crate) fn of(rows: DenseRows<'_>, pool: &ThreadPool) -> Self {
+    /// Codes rows, but for those that have codes in the graph of a part: these are copied.
+    pub(crate) fn of(rows: DenseRows<'_>, parts: &[Part<'_>], pool: &ThreadPool) -> Self {
         let codec = Int4Codec::new(rows.metric(), rows.dim());
         let bytes = codec.row_bytes();
         let mut codes = vec![0; rows.len() * bytes];
         let mut factors = vec![0.0; rows.len() * Int4Codec::ROW_FACTORS];
+        let copied = copy(parts, rows.len(), &mut codes, &mut factors);
         let encode = |first: usize, codes: &mut [u8], factors: &mut [f32]| {
             let mut row = vec![0.0; rows.dim()];
             let rows_of = codes
                 .chunks_exact_mut(bytes)
                 .zip(factors.chunks_exact_mut(Int4Codec::ROW_FACTORS));
             for (at, (codes, factors)) in (first..).zip(rows_of) {
+                if copied.get(at).is_some_and(|copied| *copied) {
+                    continue;
+                }
                 rows.decode(at, &mut row);
                 factors.copy_from_slice(&codec.encode(&row, codes));
             }
@@ -65,4 +71,28 @@ impl GraphCodes {
             Metric::InnerProduct => score,
         }
     }
+}
+
+/// Copies the codes of rows that live on; which rows have theirs then.
+fn copy(parts: &[Part<'_>], rows: usize, codes: &mut [u8], factors: &mut [f32]) -> Vec<bool> {
+    let mut copied = vec![false; rows];
+    for part in parts {
+        let Some(from) = part.graph().and_then(|graph| graph.codes()) else {
+            continue;
+        };
+        let (bytes, numbers) = (from.row_bytes(), Int4Codec::ROW_FACTORS);
+        for (old, new) in part.pairs().map(|(old, new)| (old as usize, new as usize)) {
+            let (row, of_row) = from.row(old);
+            if let (Some(to), Some(factors), Some(copied)) = (
+                codes.get_mut(new * bytes..(new + 1) * bytes),
+                factors.get_mut(new * numbers..(new + 1) * numbers),
+                copied.get_mut(new),
+            ) {
+                to.copy_from_slice(row);
+                factors.copy_from_slice(&of_row);
+                *copied = true;
+            }
+        }
+    }
+    copied
 }

@@ -10,6 +10,9 @@
 
 mod build;
 mod codes;
+mod connect;
+mod inherit;
+mod links;
 mod search;
 mod view;
 
@@ -17,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Space, build};
 pub(crate) use codes::GraphCodes;
+pub(crate) use links::Part;
 pub use search::{GraphSearch, Scored, Upcoming};
 pub use view::GraphView;
 pub(crate) use view::{open, write};

@@ -5,8 +5,8 @@ use std::path::Path;
 use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{Int4Codec, Int4Rows};
 
-use super::build::BuiltGraph;
 use super::codes::GraphCodes;
+use super::links::BuiltGraph;
 use super::{GraphOptions, MAX_LEVEL};
 use crate::backend::StorageBackend;
 use crate::error::Result;
@@ -94,6 +94,7 @@ pub(crate) fn write(
 pub struct GraphView<'a> {
     entry: Option<u32>,
     top: u8,
+    m: usize,
     rows: usize,
     base_links: &'a [u32],
     base_ends: Ends<'a>,
@@ -123,6 +124,18 @@ impl<'a> GraphView<'a> {
     /// The highest level, where the search begins.
     pub fn max_level(&self) -> u8 {
         self.top
+    }
+
+    /// Links of a row on the levels above 0, at most.
+    pub(crate) fn m(&self) -> usize {
+        self.m
+    }
+
+    /// The rows above level 0, ascending, and their levels.
+    pub(crate) fn upper(&self) -> impl Iterator<Item = (u32, u8)> + '_ {
+        let level = |at| u8::try_from(self.upper_lists.range(at).len()).unwrap_or(MAX_LEVEL);
+        let rows = self.upper_rows.iter().copied().enumerate();
+        rows.map(move |(at, row)| (row, level(at).min(MAX_LEVEL)))
     }
 
     /// The rows in four bits a number, which the graph was built over; `None` in a segment of an earlier format.
@@ -162,7 +175,7 @@ pub(crate) fn open<'a>(
     rows: u32,
     check: bool,
 ) -> Result<GraphView<'a>> {
-    let [graph_rows, entry, links, lists, ..] = file.params();
+    let [graph_rows, entry, links, lists, m, _] = file.params();
     let wrong = |what: &str| file.corruption(0, format!("a graph over {rows} rows"), what.to_owned());
     if graph_rows != u64::from(rows) || entry > graph_rows {
         return Err(wrong("another number of rows"));
@@ -174,6 +187,7 @@ pub(crate) fn open<'a>(
     let mut view = GraphView {
         entry: entry.checked_sub(1).and_then(|e| u32::try_from(e).ok()),
         top: 0,
+        m: usize::try_from(m).unwrap_or(usize::MAX),
         rows: rows as usize,
         base_links: file.exactly(BASE_LINKS, links)?,
         base_ends: ends(file, BASE_ENDS, rows as usize, links)?,

@@ -1,6 +1,7 @@
 //! Whole segments, written and read back.
 
 mod corruption;
+mod graph_merging;
 mod lexical;
 mod merging;
 mod recall;

@@ -13,10 +13,10 @@ use crate::schema::{DenseSpec, Schema};
 use crate::segment::random::SplitMix64;
 use crate::segment::{Component, GraphSearch, Scored, Segment, SegmentOptions, write_segment};
 
-const DIM: usize = 24;
+pub(super) const DIM: usize = 24;
 
 /// Rows in clusters of unequal sizes, with some rows twice.
-fn clustered(rows: usize) -> Vec<Arc<Record>> {
+pub(super) fn clustered(rows: usize) -> Vec<Arc<Record>> {
     let mut random = SplitMix64::new(11);
     let centres: Vec<Vec<f32>> = (0..60)
         .map(|_| (0..DIM).map(|_| number(&mut random)).collect())
@@ -67,7 +67,7 @@ fn written(records: &[Arc<Record>], codec: DenseCodec, metric: Metric, threads: 
 }
 
 /// The ten rows nearest to a row, by descent through the levels.
-fn search(segment: &Segment, query: usize, ef: usize, memory: &mut GraphSearch) -> Vec<Scored> {
+pub(super) fn search(segment: &Segment, query: usize, ef: usize, memory: &mut GraphSearch) -> Vec<Scored> {
     let (rows, graph) = (
         segment.dense().unwrap().unwrap(),
         segment.graph().unwrap().unwrap(),

@@ -6,14 +6,9 @@ use std::sync::{Mutex, PoisonError};
 /// Vectors that one task compares with all queries: few enough to stay in the second-level cache.
 const TASK: usize = 512;
 
-/// The `k` vectors of the greatest dot product with each query, best first; of equals the first.
-pub(crate) fn nearest(
-    vectors: &[f32],
-    queries: &[f32],
-    dim: usize,
-    k: usize,
-    threads: usize,
-) -> Vec<Vec<u32>> {
+/// The `k` vectors, of `dim` numbers each, of the greatest dot product with each query, best first; of equals the first.
+#[must_use]
+pub fn nearest(vectors: &[f32], queries: &[f32], dim: usize, k: usize, threads: usize) -> Vec<Vec<u32>> {
     let tasks: Vec<&[f32]> = vectors.chunks(TASK * dim).collect();
     let next = AtomicUsize::new(0);
     let best = Mutex::new(vec![Vec::new(); queries.len() / dim]);
