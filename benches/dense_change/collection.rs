@@ -1,6 +1,6 @@
 //! A collection of dense vectors in a folder of its own: built, changed, merged, copied.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use latewood::{Collection, Database, Document, Maintenance, Metric, SchemaBuilder};
@@ -8,8 +8,6 @@ use latewood_benches::Failure;
 use latewood_benches::rows::Rows;
 use latewood_benches::times::process_cpu_s;
 use latewood_storage::{OptimizeOptions, Store, StoreOptions};
-
-use crate::files_in;
 
 /// The name of every collection here.
 const NAME: &str = "vectors";
@@ -85,16 +83,7 @@ impl Folder {
 
     /// Copies it, with a byte of each graph changed.
     pub(crate) fn copy_with_damaged_graphs(&self, to: &Self) -> Result<(), Failure> {
-        files_in(&self.path, &mut |file| {
-            let copy = to.path.join(file.strip_prefix(&self.path)?);
-            std::fs::create_dir_all(copy.parent().unwrap_or(&to.path))?;
-            let mut bytes = std::fs::read(file)?;
-            if file.file_name().is_some_and(|name| name == "graph") {
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1;
-            }
-            Ok(std::fs::write(copy, bytes)?)
-        })
+        copy_damaged(&self.path, &to.path)
     }
 
     /// Opens it to be asked, on one thread.
@@ -111,6 +100,27 @@ impl Folder {
             .maintenance(Maintenance::Manual);
         Ok(options.open(&self.path)?)
     }
+}
+
+fn copy_damaged(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let name = entry?.file_name();
+        let (from, to) = (from.join(&name), to.join(&name));
+        if from.is_dir() {
+            copy_damaged(&from, &to)?;
+            continue;
+        }
+        let mut bytes = std::fs::read(&from)?;
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle)
+            && name == "graph"
+        {
+            *byte ^= 1;
+        }
+        std::fs::write(to, bytes)?;
+    }
+    Ok(())
 }
 
 fn document(vectors: &Rows, number: usize) -> Document {

@@ -11,8 +11,6 @@ mod args;
 mod collection;
 mod state;
 
-use std::path::Path;
-
 use args::Args;
 use clap::Parser;
 use collection::Folder;
@@ -128,17 +126,4 @@ impl Bench<'_> {
         let name = format!("{name}, merged with graphs built anew");
         self.compared.print(&name, anew, &format!("{cpu_anew:.2}"))
     }
-}
-
-/// All files below a folder.
-fn files_in(folder: &Path, each: &mut impl FnMut(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files_in(&path, each)?;
-        } else {
-            each(&path)?;
-        }
-    }
-    Ok(())
 }

@@ -67,7 +67,7 @@ impl Compared<'_> {
         print!("| {name} | {} | {} | {bytes} |", stats.segments, stats.deleted);
         for breadth in self.breadths() {
             let mut answers = [Answers::default(), Answers::default()];
-            // The first round warms up, and the order turns from query to query.
+            // The first round warms up, and who is asked first turns from query to query.
             for _ in 0..2 {
                 answers = [Answers::default(), Answers::default()];
                 for (at, query) in self.queries.iter().enumerate() {

@@ -29,8 +29,8 @@ const OPTIMIZE_FROM: u64 = 4_096;
 /// When writing pauses, the segments of a codebook become one as soon as this part of its rows is deleted or outside of
 /// the largest: what changes is then copied so many times on average, and queries wade through no more than that.
 const UNSETTLED: u64 = 8;
-/// The same where a graph over dense vectors has to be built anew, which takes far longer than copying.
-const UNSETTLED_WITH_GRAPH: u64 = 2;
+/// The same where a graph over dense vectors is to be brought up to date, which takes far longer than copying.
+const UNSETTLED_WITH_GRAPH: u64 = 4;
 /// Codebooks in use at most. Each costs a query its centroids; beyond, the documents of the smallest are coded anew.
 const MAX_CODEBOOKS: usize = 4;
 /// Tokens of a memtable from which a pause in writing is used to code them: scanning these takes a fraction of a

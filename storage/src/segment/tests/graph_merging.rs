@@ -152,15 +152,17 @@ fn compare(ground: &mut Ground, merged: &SegmentView, records: &[Arc<Record>]) {
 }
 
 #[test]
-fn half_deleted_it_finds_what_a_fresh_one_finds() {
+fn with_half_or_two_thirds_deleted_it_finds_what_a_fresh_one_finds() {
     let (all, mut ground) = (clustered(6000), Ground::new(dense_schema(), 2));
-    let mut random = SplitMix64::new(5);
-    let deleted: BTreeSet<u32> = (0..6000).filter(|_| random.below(2) == 0).collect();
-    let source = ground.write(&all, &Vec::from_iter(deleted.iter().copied()));
-    let merged = ground.merge(&[source], &[]);
-    let live = (0..).zip(&all).filter(|(row, _)| !deleted.contains(row));
-    let live: Vec<_> = live.map(|(_, record)| Arc::clone(record)).collect();
-    compare(&mut ground, &merged, &live);
+    for of_six in [3, 4] {
+        let mut random = SplitMix64::new(5);
+        let deleted: BTreeSet<u32> = (0..6000).filter(|_| random.below(6) < of_six).collect();
+        let source = ground.write(&all, &Vec::from_iter(deleted.iter().copied()));
+        let merged = ground.merge(&[source], &[]);
+        let live = (0..).zip(&all).filter(|(row, _)| !deleted.contains(row));
+        let live: Vec<_> = live.map(|(_, record)| Arc::clone(record)).collect();
+        compare(&mut ground, &merged, &live);
+    }
 }
 
 #[test]
