@@ -1,7 +1,7 @@
 //! Graphs that were merged again and again are sound, and found with as well as those built at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 
 use super::recall::{DIM, clustered, search};
-use super::{DENSE_DIM, TITLE, backend, open, record, view};
+use super::{DENSE_DIM, TITLE, backend, number, open, record, view};
 use crate::backend::{MemoryBackend, StorageBackend, write_file};
 use crate::document::Record;
 use crate::schema::{DenseSpec, Schema, VectorKind, VectorSpec};
@@ -125,10 +125,11 @@ fn check(graph: &GraphView<'_>) {
 }
 
 /// The share of the ten nearest rows of many that a narrow walk finds.
-fn recall(view: &SegmentView) -> f64 {
+fn recall(view: &SegmentView, queries: Range<usize>) -> f64 {
     let (rows, mut memory) = (view.segment.dense().unwrap().unwrap(), GraphSearch::new());
     let (mut found, mut asked) = (0, 0);
-    for query in (0..rows.len()).step_by(rows.len() / 300) {
+    let step = (queries.len() / 300).max(1);
+    for query in queries.step_by(step) {
         let mut exact: Vec<f32> = (0..rows.len()).map(|row| rows.pair_score(query, row)).collect();
         exact.sort_by(|a, b| b.total_cmp(a));
         let near = search(&view.segment, query, 32, &mut memory);
@@ -147,7 +148,7 @@ fn compare(ground: &mut Ground, merged: &SegmentView, records: &[Arc<Record>]) {
         ground.graph_file(&fresh) != ground.graph_file(merged),
         "it was built anew"
     );
-    let (fresh, merged) = (recall(&fresh), recall(merged));
+    let (fresh, merged) = (recall(&fresh, 0..records.len()), recall(merged, 0..records.len()));
     assert!(merged >= fresh - 0.01 && fresh > 0.9, "{merged} for {fresh}");
 }
 
@@ -181,6 +182,22 @@ fn nine_tenths_replaced_in_rounds_it_finds_what_a_fresh_one_finds() {
         check(&merged.segment.graph().unwrap().unwrap());
     }
     compare(&mut ground, &merged, &live);
+}
+
+#[test]
+fn new_rows_that_are_like_each_other_and_unlike_the_rest_are_found() {
+    let (mut all, mut ground) = (clustered(4260), Ground::new(dense_schema(), 2));
+    let mut random = SplitMix64::new(17);
+    let centre: Vec<f32> = (0..DIM).map(|_| number(&mut random)).collect();
+    for record in &mut all[4000..] {
+        let mut vector: Vec<f32> = centre.iter().map(|c| c + 0.3 * number(&mut random)).collect();
+        Metric::Cosine.prepare(&mut vector).unwrap();
+        Arc::make_mut(record).dense = Some(vector);
+    }
+    let sources = [ground.write(&all[..4000], &[]), ground.write(&all[4000..], &[])];
+    let (merged, fresh) = (ground.merge(&sources, &[]), ground.write(&all, &[]));
+    let (merged, fresh) = (recall(&merged, 4000..4260), recall(&fresh, 4000..4260));
+    assert!(merged >= fresh - 0.01 && fresh > 0.9, "{merged} for {fresh}");
 }
 
 #[test]
