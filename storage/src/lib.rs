@@ -28,6 +28,8 @@ mod options;
 mod poison;
 mod publish;
 mod published;
+#[cfg(test)]
+mod published_tests;
 mod repair;
 mod resident;
 mod schema;
