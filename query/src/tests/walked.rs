@@ -87,6 +87,8 @@ fn collection(vectors: &[Vec<f32>], points: &[Vec<f32>], random: &mut Random) ->
 
 /// What matches: a share of the rows.
 fn filters(point: usize, share: f64) -> [(&'static str, String); 3] {
+    #[expect(clippy::cast_possible_truncation, reason = "a share of the rows")]
+    #[expect(clippy::cast_sign_loss, reason = "shares are positive")]
     let matching = (ROWS as f64 * share).round() as usize;
     [
         ("random", format!("random < {matching}")),
