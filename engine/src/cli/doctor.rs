@@ -62,7 +62,8 @@ fn as_text(name: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
         return format!("{name}: nothing found\n");
     }
-    let mut text = format!("{name}: {} findings\n", findings.len());
+    let noun = if findings.len() == 1 { "finding" } else { "findings" };
+    let mut text = format!("{name}: {} {noun}\n", findings.len());
     for finding in findings {
         let severity = match finding.severity {
             Severity::Notice => "notice",
