@@ -62,7 +62,11 @@ fn as_text(name: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
         return format!("{name}: nothing found\n");
     }
-    let noun = if findings.len() == 1 { "finding" } else { "findings" };
+    let noun = if findings.len() == 1 {
+        "finding"
+    } else {
+        "findings"
+    };
     let mut text = format!("{name}: {} {noun}\n", findings.len());
     for finding in findings {
         let severity = match finding.severity {
