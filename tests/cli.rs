@@ -175,6 +175,34 @@ fn from_text_to_judged_hits() {
     }
     assert!(number(&rows[2], "bytes") > number(&rows[0], "bytes"));
 
+    let unjudged = [
+        "eval",
+        &db,
+        "packages",
+        "--queries",
+        &shipped("queries.jsonl"),
+        "--limit-queries",
+        "6",
+        "--plans",
+        "dense,bm25,bm25/dense+maxsim+rerank",
+    ];
+    let rows = latewood(&[&unjudged[..], &["--json"]].concat()).ok().json();
+    let agreements = |row: usize| {
+        let of = |key: &str| number(&rows[row], key);
+        (of("agreement_with_exact@10"), of("agreement_with_deepest@10"))
+    };
+    assert_eq!(rows[0]["deepest"], "bm25/dense+maxsim+rerank");
+    assert!(
+        rows[0].get("ndcg@10").is_none(),
+        "agreement is not quality: {rows}"
+    );
+    let (dense, words, deepest) = (agreements(0), agreements(1), agreements(2));
+    assert!(dense.0 >= 0.9 && dense.1 > 0.2 && dense.1 < 1.0, "{dense:?}");
+    assert!(words.0 == 1.0 && words.1 > 0.1 && words.1 < 1.0, "{words:?}");
+    assert!(deepest.1 >= 0.9 && deepest.0 == deepest.1, "{deepest:?}");
+    let text = latewood(&unjudged).ok().stdout;
+    assert!(text.contains("agreement@10, not quality"), "{text}");
+
     let advise = |more: &[&str]| {
         let (queries, qrels) = (shipped("queries.jsonl"), shipped("qrels.tsv"));
         let given = [

@@ -402,9 +402,10 @@ pub(super) struct EvalArgs {
     /// Lines {"_id", "text"}
     #[arg(long, value_name = "FILE.jsonl")]
     pub(super) queries: PathBuf,
-    /// Judgments: query, document, relevance (BEIR), or query, 0, document, relevance (TREC)
+    /// Judgments: query, document, relevance (BEIR), or query, 0, document, relevance (TREC). Without them plans are compared
+    /// with their exact form and with the deepest plan: agreement, not quality
     #[arg(long, value_name = "FILE.tsv")]
-    pub(super) qrels: PathBuf,
+    pub(super) qrels: Option<PathBuf>,
     /// Plans, separated by commas; default: all that the collection can do
     #[arg(long, value_name = "PLAN,...", value_delimiter = ',', value_parser = plan)]
     pub(super) plans: Vec<PlanChoice>,

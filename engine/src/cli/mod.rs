@@ -5,6 +5,7 @@
 //! standard output, as text or with `--json`; progress and errors go to standard error.
 
 mod advise;
+mod agreement;
 mod args;
 mod backup;
 mod check;
