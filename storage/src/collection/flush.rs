@@ -19,7 +19,7 @@ use crate::segment::{Origin, ProgressFn, Segment, SegmentView, write_segment_wit
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Task, Work, gauge};
 
-/// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and the merge builds one anew;
+/// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and then their rows are in a graph;
 /// until then scanning them takes about a millisecond each.
 const GRAPH_FROM: usize = 20_000;
 
