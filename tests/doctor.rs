@@ -119,7 +119,7 @@ fn vectors_of_another_model_are_found_and_the_command_says_so() {
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(
         ran.stdout
-            .contains("c: 1 findings\n  error: the stored dense vectors of 60 of 60")
+            .contains("c: 1 finding\n  error: the stored dense vectors of 60 of 60")
             && ran.stderr.is_empty()
     );
     let json = doctor(&["--json"]).json();
