@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Do not judge the plans first: quality is given up step by step
     #[arg(long)]
     unjudged: bool,
+    /// The plans were judged by a run before, which the collection remembers
+    #[arg(long, conflicts_with = "unjudged")]
+    judged: bool,
 }
 
 /// A point is dominated by one that is faster by more than this share,
@@ -35,6 +38,8 @@ const FASTER: f64 = 0.05;
 /// and better by more than this nDCG; surely so where the 95% interval of the paired difference begins above 0.
 const BETTER: f64 = 0.005;
 const SEED: u64 = 1;
+/// Queries that tell whether a plan is quick enough to be measured by all of them.
+const FIRST: usize = 16;
 
 struct Point {
     name: String,
@@ -68,10 +73,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for path in &args.collections {
         let collection = super::open(path)?;
         collection.calibrate()?;
-        if !args.unjudged {
+        if !args.unjudged && !args.judged {
             collection.tune_plans(tuning, &judgments)?;
         }
-        let points = points(&collection, reported, &judgments)?;
+        let longest = args.budgets.iter().copied().fold(0.0, f64::max);
+        let points = points(&collection, reported, &judgments, longest)?;
         for budget in &args.budgets {
             let within = Duration::from_secs_f64(budget / 1e3);
             let mut plans: HashMap<String, usize> = HashMap::new();
@@ -127,11 +133,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every plan, reranks to several depths.
+/// Every plan, reranks to several depths; but for those that take longer than the longest budget, which cannot be quicker than
+/// what a budget chose.
 fn points(
     collection: &Collection,
     queries: &[(String, String)],
     judgments: &Judgments,
+    longest: f64,
 ) -> Result<Vec<Point>, Failure> {
     let mut points = Vec::new();
     for plan in PlanName::ALL {
@@ -150,9 +158,14 @@ fn points(
                 }
             };
             let name = format!("{plan} {depth}");
-            points.push(measure(name, queries, judgments, |text| {
-                Ok(query(text).run()?.iter().map(|hit| hit.id.to_string()).collect())
-            })?);
+            let ranking = |text: &str| Ok(query(text).run()?.iter().map(|hit| hit.id.to_string()).collect());
+            let first = &queries[..queries.len().min(FIRST)];
+            let tried = measure(name.clone(), first, judgments, ranking)?;
+            if tried.times.p50() > 1.2 * longest {
+                eprintln!("{name} {:.2} ms: beyond every budget", tried.times.p50());
+                continue;
+            }
+            points.push(measure(name, queries, judgments, ranking)?);
         }
     }
     for point in &points {

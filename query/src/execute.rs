@@ -648,6 +648,11 @@ impl Run<'_> {
             .enumerate()
             .skip(self.request.offset)
             .take(self.request.limit);
+        for (view, number) in self.snapshot.segments().iter().zip(0u32..) {
+            let here = window.clone().take(FETCHED).map(|(_, found)| found.position);
+            let here = here.filter(|position| position.segment == number);
+            view.segment.fetch_ids(here.map(|position| position.ordinal));
+        }
         for (rank, &Scored { score, position }) in window {
             let id = match self.snapshot.segments().get(position.segment as usize) {
                 Some(view) => view.segment.document_id(position.ordinal)?,
@@ -671,6 +676,9 @@ impl Run<'_> {
         Ok(hits)
     }
 }
+
+/// Hits whose ids are fetched before they are read.
+const FETCHED: usize = 64;
 
 /// Documents scored exactly for `keep` results: the score from codes is within a few thousandths of the exact one, so
 /// that only near ties at the edge can change places.

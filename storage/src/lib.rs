@@ -72,7 +72,7 @@ pub use schema::{
 pub use segment::{
     AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GeoColumn,
     GraphSearch, GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NamedRows,
-    NumberColumn, Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Segment,
+    NumberColumn, Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Seen, Segment,
     SegmentView, SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows,
     TokensView, Upcoming,
 };

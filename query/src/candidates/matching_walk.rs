@@ -2,9 +2,8 @@
 //! taken instead, as ACORN-1 does (Patel et al., "ACORN: performant and predicate-agnostic search over vector embeddings and
 //! structured data", SIGMOD 2024). Rows that do not match are never scored.
 
-use latewood_storage::{GraphView, Scored};
+use latewood_storage::{GraphView, Scored, Seen};
 
-use super::seen::Seen;
 use crate::filter::SegmentMatches;
 
 /// Matching rows that one step looks at, seen before or not, before it stops taking those behind rows that do not match: about

@@ -12,7 +12,6 @@ mod open_walk;
 pub(crate) mod probe;
 pub(crate) mod refine;
 mod rescore;
-mod seen;
 pub(crate) mod token_index;
 
 use std::ops::Range;

@@ -1,11 +1,10 @@
 //! A walk over all rows of a graph that keeps the matching ones. Its beam is as wide as it takes to hold enough of them: that is
 //! found as it goes, from how many match round the query, however many match elsewhere.
 
-use latewood_storage::Scored;
+use latewood_storage::{Scored, Seen};
 
 use super::matching_walk::Ground;
 use super::measure::Measure;
-use super::seen::Seen;
 
 /// The memory of walks, kept from one to the next.
 #[derive(Debug, Default)]

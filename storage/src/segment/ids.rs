@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use latewood_codecs::kernel::prefetch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::component::Component;
@@ -95,6 +96,24 @@ pub(crate) struct Ids<'a> {
 impl<'a> Ids<'a> {
     pub(crate) fn new(file: &'a ComponentFile, rows: u32) -> Self {
         Self { file, rows }
+    }
+
+    /// Begins to fetch some ids: first all the places where they stand, then all of them.
+    pub(crate) fn fetch(self, ordinals: impl Iterator<Item = u32> + Clone) {
+        let Ok(offsets) = self.file.numbers::<u64>(OFFSETS) else {
+            return;
+        };
+        for at in ordinals.clone() {
+            prefetch(
+                offsets
+                    .get(at as usize..)
+                    .and_then(|rest| rest.get(..1))
+                    .unwrap_or_default(),
+            );
+        }
+        for ordinal in ordinals {
+            prefetch(self.key(ordinal).unwrap_or_default());
+        }
     }
 
     /// The stored form of an id.

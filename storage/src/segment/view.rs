@@ -162,6 +162,13 @@ impl Segment {
         self.ids()?.get(ordinal)
     }
 
+    /// Begins to fetch the ids of some rows, without waiting for them.
+    pub fn fetch_ids(&self, ordinals: impl Iterator<Item = u32> + Clone) {
+        if let Ok(ids) = self.ids() {
+            ids.fetch(ordinals);
+        }
+    }
+
     /// The row of an id, deleted or not.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod connect;
 mod inherit;
 mod links;
 mod search;
+mod seen;
 mod view;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub(crate) use build::{Space, build};
 pub(crate) use codes::GraphCodes;
 pub(crate) use links::Part;
 pub use search::{GraphSearch, Scored, Upcoming};
+pub use seen::Seen;
 pub use view::GraphView;
 pub(crate) use view::{open, write};
 

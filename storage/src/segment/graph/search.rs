@@ -1,5 +1,7 @@
 //! Best-first search on one level of a graph: the paper's algorithm 2, used to build and, by the query crate, to answer.
 
+use super::seen::Seen;
+
 /// A row and its score against the query. Better is a higher score, and among equals the earlier row, so that searches
 /// are deterministic.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,10 +55,7 @@ struct Candidate {
 /// The memory of searches over one graph, kept from one to the next: which rows were seen, and the best of them.
 #[derive(Debug, Default)]
 pub struct GraphSearch {
-    /// A bit a row, so that those of a million stay in the cache.
-    seen: Vec<u64>,
-    /// The words of `seen` that are not 0.
-    touched: Vec<u32>,
+    seen: Seen,
     /// Best first.
     best: Vec<Candidate>,
     /// The rows of the links at hand that were not seen before.
@@ -67,32 +66,6 @@ impl GraphSearch {
     /// Memory for graphs of any size; it grows with the first search.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    fn begin(&mut self, rows: usize) {
-        for word in self.touched.drain(..) {
-            self.seen[word as usize] = 0;
-        }
-        let words = rows.div_ceil(64);
-        if self.seen.len() < words {
-            self.seen.resize(words, 0);
-        }
-        self.best.clear();
-    }
-
-    /// Marks a row; true the first time. A row outside the graph counts as seen.
-    #[inline]
-    fn first_visit(&mut self, row: u32) -> bool {
-        let Some(word) = self.seen.get_mut((row / 64) as usize) else {
-            return false;
-        };
-        let bit = 1 << (row % 64);
-        let first = *word & bit == 0;
-        if *word == 0 {
-            self.touched.push(row / 64);
-        }
-        *word |= bit;
-        first
     }
 
     /// The `ef` best rows that are reached from `entries` over `neighbours`, best first. `rows` is the size of the
@@ -109,9 +82,10 @@ impl GraphSearch {
         fetch: impl Fn(Upcoming),
         score: impl Fn(u32) -> f32,
     ) -> Vec<Scored> {
-        self.begin(rows);
+        self.seen.begin(rows);
+        self.best.clear();
         for entry in entries {
-            if self.first_visit(entry.row) {
+            if self.seen.first_visit(entry.row) {
                 self.keep(*entry, ef);
             }
         }
@@ -128,7 +102,7 @@ impl GraphSearch {
             let mut fresh = std::mem::take(&mut self.fresh);
             fresh.clear();
             for &row in neighbours(row) {
-                if self.first_visit(row) {
+                if self.seen.first_visit(row) {
                     fetch(Upcoming::Row(row));
                     fresh.push(row);
                 }

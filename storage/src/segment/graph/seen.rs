@@ -1,8 +1,8 @@
 //! Which rows of a graph a walk has met.
 
-/// A bit a row, kept from one walk to the next.
+/// A bit a row, kept from one walk to the next: those of a million rows stay in the cache.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub struct Seen {
     words: Vec<u64>,
     /// The words that are not 0.
     touched: Vec<u32>,
@@ -10,7 +10,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Forgets all, and makes room for so many rows.
-    pub(super) fn begin(&mut self, rows: usize) {
+    pub fn begin(&mut self, rows: usize) {
         for word in self.touched.drain(..) {
             self.words[word as usize] = 0;
         }
@@ -22,7 +22,7 @@ impl Seen {
 
     /// Marks a row; true the first time. A row outside the graph counts as seen.
     #[inline]
-    pub(super) fn first_visit(&mut self, row: u32) -> bool {
+    pub fn first_visit(&mut self, row: u32) -> bool {
         let Some(word) = self.words.get_mut((row / 64) as usize) else {
             return false;
         };
