@@ -194,6 +194,7 @@ fn find(task: &Task<'_>, wanted: Wanted, by: &impl Measure) -> Found {
             |row| graph.neighbours(0, row),
             |upcoming| match upcoming {
                 Upcoming::Row(row) => by.fetch(row),
+                Upcoming::Place(row) => graph.prefetch_place(row),
                 Upcoming::Links(row) => graph.prefetch(row),
             },
             |row| {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use latewood_codecs::kernel::prefetch;
+
 use super::reader::ComponentFile;
 use super::writer::ComponentWriter;
 use crate::error::Result;
@@ -50,6 +52,15 @@ impl<'a> Ends<'a> {
         match (start, end) {
             (Some(start), Some(end)) => start..end,
             _ => 0..0,
+        }
+    }
+
+    /// Begins to fetch the end of a row.
+    #[inline]
+    pub(crate) fn prefetch(self, row: usize) {
+        match self {
+            Self::Narrow(ends) => prefetch(ends.get(row..=row).unwrap_or_default()),
+            Self::Wide(ends) => prefetch(ends.get(row..=row).unwrap_or_default()),
         }
     }
 

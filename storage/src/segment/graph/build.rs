@@ -274,6 +274,7 @@ where
                 |r| self.graph.neighbours(level, r),
                 |upcoming| match upcoming {
                     Upcoming::Row(row) => (self.space.fetch)(row),
+                    Upcoming::Place(_) => (),
                     Upcoming::Links(row) => prefetch(self.graph.neighbours(level, row)),
                 },
                 |r| self.score(row, r),

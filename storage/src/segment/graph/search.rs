@@ -41,6 +41,8 @@ impl PartialOrd for Scored {
 pub enum Upcoming {
     /// The row is scored.
     Row(u32),
+    /// The row's links may be walked, by and by: where they stand is looked up.
+    Place(u32),
     /// The row's links are walked.
     Links(u32),
 }
@@ -113,7 +115,13 @@ impl GraphSearch {
                     score: score(row),
                     row,
                 };
-                next = next.min(self.keep(near, ef));
+                let place = self.keep(near, ef);
+                if place <= next {
+                    fetch(Upcoming::Links(row));
+                    next = place;
+                } else if place < ef {
+                    fetch(Upcoming::Place(row));
+                }
             }
             self.fresh = fresh;
         }

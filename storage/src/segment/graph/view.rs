@@ -149,6 +149,12 @@ impl<'a> GraphView<'a> {
         prefetch(self.neighbours(0, row));
     }
 
+    /// Begins to fetch where a row's links of level 0 stand.
+    #[inline]
+    pub fn prefetch_place(&self, row: u32) {
+        self.base_ends.prefetch(row as usize);
+    }
+
     /// The rows that a row is linked to on a level; none when it is not on that level.
     #[inline]
     pub fn neighbours(&self, level: u8, row: u32) -> &'a [u32] {
