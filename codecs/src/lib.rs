@@ -42,7 +42,7 @@ mod rotation;
 mod sparse;
 mod tokens;
 
-pub use dense::{DenseCodec, DenseQuery, DenseRows, Int4Codec, Int4Query, Int4Rows};
+pub use dense::{DenseCodec, DenseQuery, DenseRows, Int4Codec, Int4Factors, Int4Query, Int4Rows};
 pub use error::CodecError;
 pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;

@@ -462,14 +462,18 @@ fn int4_scores_are_near_those_of_the_rows() {
     ] {
         let (rows, queries) = (unit_rows(40, dim, 71), unit_rows(10, dim, 72));
         let codec = Int4Codec::new(metric, dim);
-        let (mut codes, mut factors) = (vec![0; 40 * codec.row_bytes()], Vec::new());
+        let (mut codes, mut steps, mut norms) = (vec![0; 40 * codec.row_bytes()], vec![], vec![]);
         for (row, codes) in rows
             .chunks_exact(dim)
             .zip(codes.chunks_exact_mut(codec.row_bytes()))
         {
-            factors.extend(codec.encode(row, codes));
+            let factors = codec.encode(row, codes);
+            steps.push(factors.step);
+            norms.push(factors.squared_norm);
         }
-        let coded = codec.rows(&codes, &factors).unwrap();
+        norms.truncate(Int4Codec::norms(metric, 40));
+        assert_eq!(norms.is_empty(), metric != Metric::L2);
+        let coded = codec.rows(&codes, &steps, &norms).unwrap();
         assert_eq!((coded.len(), coded.is_empty()), (40, false));
         let exact = |a: &[f32], b: &[f32]| match metric {
             Metric::L2 => 2.0 * dot(a, b) - dot(a, a) - dot(b, b),
@@ -517,6 +521,14 @@ fn int4_scores_are_near_those_of_the_rows() {
     let codec = Int4Codec::new(Metric::InnerProduct, 16);
     let mut codes = vec![0; codec.row_bytes()];
     let factors = codec.encode(&[0.0; 16], &mut codes);
-    assert_eq!(factors, [0.0, 0.0], "a row of zeros is worth nothing");
-    assert!(codec.rows(&codes, &factors[..1]).is_err() && codec.rows(&codes[1..], &factors).is_err());
+    assert_eq!(
+        (factors.step.to_f32(), factors.squared_norm),
+        (0.0, 0.0),
+        "a row of zeros is worth nothing"
+    );
+    let steps = [factors.step];
+    assert!(codec.rows(&codes, &[], &[]).is_err() && codec.rows(&codes[1..], &steps, &[]).is_err());
+    assert!(codec.rows(&codes, &steps, &[0.0]).is_err() && codec.rows(&codes, &steps, &[]).is_ok());
+    let distances = Int4Codec::new(Metric::L2, 16);
+    assert!(distances.rows(&codes, &steps, &[]).is_err() && distances.rows(&codes, &steps, &[0.0]).is_ok());
 }

@@ -177,10 +177,31 @@ fn of_judged_plans_the_best_that_fits_is_taken() {
 #[test]
 fn of_plans_that_the_queries_cannot_tell_apart_the_fastest_is_taken() {
     let mut statistics = judged();
-    statistics.qualities.as_mut().unwrap().unsure = 0.15;
-    let plan = planned(&within(1e9, both()), &statistics);
+    let mut chosen = |unsure, deepest| {
+        let table = statistics.qualities.as_mut().unwrap();
+        (table.plans[2].ndcg_at_10, table.plans[3].ndcg_at_10) = (0.618, deepest);
+        table.unsure = unsure;
+        planned(&within(1e9, both()), &statistics)
+    };
+    assert_eq!(
+        chosen(0.005, 0.61).name,
+        PlanName::DENSE_RERANK,
+        "0.018 is 3.6 standard errors"
+    );
+    assert_eq!(
+        chosen(0.0088, 0.61).name,
+        PlanName::DENSE_RERANK,
+        "0.018 is 2 standard errors"
+    );
+    let plan = chosen(0.0095, 0.61);
     assert_eq!(plan.name, PlanName::BM25, "{plan}");
     assert!(plan.cut.is_empty(), "{plan}");
+    let plan = chosen(0.15, 0.63);
+    assert_eq!(
+        plan.name,
+        PlanName::DENSE_RERANK,
+        "so much is not given up on a guess: {plan}"
+    );
 }
 
 #[test]

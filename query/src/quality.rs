@@ -26,7 +26,7 @@ pub struct QualityTable {
     pub queries: usize,
     /// Live documents at that time.
     pub documents: u64,
-    /// Standard error of a difference between two plans on these queries: what is less tells nothing.
+    /// Standard error of a difference between two plans on these queries: what is less than twice that tells nothing.
     #[serde(default)]
     pub unsure: f64,
     /// The plans, in any order.

@@ -5,5 +5,5 @@ mod int4;
 mod query;
 
 pub use codec::{DenseCodec, DenseRows};
-pub use int4::{Int4Codec, Int4Query, Int4Rows};
+pub use int4::{Int4Codec, Int4Factors, Int4Query, Int4Rows};
 pub use query::DenseQuery;

@@ -13,7 +13,7 @@ use super::match_scan::MatchScan;
 use super::matching_walk::{Ground, MatchingWalk};
 use super::measure::{ByCodes, ByVectors, Measure};
 use super::open_walk::{OpenWalk, Width};
-use super::rescore::Rescored;
+use super::rescore::{FEWEST, Rescored};
 use crate::filter::SegmentMatches;
 use crate::hits::Position;
 use crate::top_k::TopK;
@@ -139,7 +139,7 @@ fn walk_by(task: &Task<'_>, wanted: Wanted, by: &impl Measure, exact: &impl Meas
             hops
         }
         Found::Scan(hops) => SCAN.with_borrow_mut(|scan| {
-            let found = scan.scan(task.matches, wanted.ef, by);
+            let found = scan.scan(task.matches, wanted.ef.max(FEWEST), by);
             if !best.add_sorted(&found)
                 && let Some(last) = found.last()
             {

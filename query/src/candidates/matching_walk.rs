@@ -127,6 +127,7 @@ impl MatchingWalk {
         let mut met = 0;
         for &near in ground.graph.neighbours(0, row) {
             if !ground.matches.contains(near) {
+                ground.graph.prefetch_place(near);
                 between.push(near);
                 continue;
             }

@@ -85,7 +85,13 @@ impl OpenWalk {
             next += 1;
             for at in 0..self.fresh.len() {
                 let (score, row) = (self.scores[at], self.fresh[at]);
-                next = next.min(self.keep(Scored { score, row }, ground, width));
+                let place = self.keep(Scored { score, row }, ground, width);
+                if place <= next {
+                    ground.graph.prefetch(row);
+                    next = place;
+                } else if place < usize::MAX {
+                    ground.graph.prefetch_place(row);
+                }
             }
         }
         let matching = self.best.iter().filter(|met| met.matches);

@@ -10,7 +10,7 @@ use crate::top_k::TopK;
 /// How many rows ahead of the one that is scored are fetched.
 const AHEAD: usize = 8;
 /// Rows that are scored before it is judged how far codes are off.
-const FEWEST: usize = 16;
+pub(super) const FEWEST: usize = 16;
 /// A row is left out whose code falls short of the last of the best by more than this many times the root mean square of what
 /// codes were off. Of Gaussian errors 0.6% are larger to the one side.
 const MARGIN: f32 = 2.5;

@@ -1,5 +1,6 @@
 //! The rows of a graph in four bits a number.
 
+use half::bf16;
 use latewood_codecs::{DenseRows, Int4Codec, Int4Rows, Metric};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -18,7 +19,9 @@ pub(crate) struct GraphCodes {
     codec: Int4Codec,
     metric: Metric,
     pub(super) codes: Vec<u8>,
-    pub(super) factors: Vec<f32>,
+    pub(super) steps: Vec<bf16>,
+    /// None but for distances.
+    pub(super) squared_norms: Vec<f32>,
 }
 
 impl GraphCodes {
@@ -26,40 +29,67 @@ impl GraphCodes {
     pub(crate) fn of(rows: DenseRows<'_>, parts: &[Part<'_>], pool: &ThreadPool) -> Self {
         let codec = Int4Codec::new(rows.metric(), rows.dim());
         let bytes = codec.row_bytes();
-        let mut codes = vec![0; rows.len() * bytes];
-        let mut factors = vec![0.0; rows.len() * Int4Codec::ROW_FACTORS];
-        let copied = copy(parts, rows.len(), &mut codes, &mut factors);
-        let encode = |first: usize, codes: &mut [u8], factors: &mut [f32]| {
+        let mut of = Self {
+            metric: rows.metric(),
+            codec,
+            codes: vec![0; rows.len() * bytes],
+            steps: vec![bf16::ZERO; rows.len()],
+            squared_norms: vec![0.0; rows.len()],
+        };
+        let copied = of.copy(parts);
+        let codec = &of.codec;
+        let encode = |first: usize, codes: &mut [u8], steps: &mut [bf16], norms: &mut [f32]| {
             let mut row = vec![0.0; rows.dim()];
-            let rows_of = codes
-                .chunks_exact_mut(bytes)
-                .zip(factors.chunks_exact_mut(Int4Codec::ROW_FACTORS));
-            for (at, (codes, factors)) in (first..).zip(rows_of) {
+            let beside = steps.iter_mut().zip(norms);
+            for (at, (codes, (step, norm))) in (first..).zip(codes.chunks_exact_mut(bytes).zip(beside)) {
                 if copied.get(at).is_some_and(|copied| *copied) {
                     continue;
                 }
                 rows.decode(at, &mut row);
-                factors.copy_from_slice(&codec.encode(&row, codes));
+                let factors = codec.encode(&row, codes);
+                (*step, *norm) = (factors.step, factors.squared_norm);
             }
         };
         pool.install(|| {
-            let tasks = codes
-                .par_chunks_mut(TASK * bytes)
-                .zip(factors.par_chunks_mut(TASK * Int4Codec::ROW_FACTORS));
+            let beside = of
+                .steps
+                .par_chunks_mut(TASK)
+                .zip(of.squared_norms.par_chunks_mut(TASK));
+            let tasks = of.codes.par_chunks_mut(TASK * bytes).zip(beside);
             tasks
                 .enumerate()
-                .for_each(|(task, (codes, factors))| encode(task * TASK, codes, factors));
+                .for_each(|(task, (codes, (steps, norms)))| encode(task * TASK, codes, steps, norms));
         });
-        Self {
-            metric: rows.metric(),
-            codec,
-            codes,
-            factors,
+        of.squared_norms.truncate(Int4Codec::norms(of.metric, rows.len()));
+        of
+    }
+
+    /// Copies the codes of rows that live on; which rows have theirs then.
+    fn copy(&mut self, parts: &[Part<'_>]) -> Vec<bool> {
+        let mut copied = vec![false; self.steps.len()];
+        let bytes = self.codec.row_bytes();
+        for part in parts {
+            let Some(from) = part.graph().and_then(|graph| graph.codes()) else {
+                continue;
+            };
+            for (old, new) in part.pairs().map(|(old, new)| (old as usize, new as usize)) {
+                let (row, factors) = from.row(old);
+                if let (Some(to), Some(step), Some(norm), Some(copied)) = (
+                    self.codes.get_mut(new * bytes..(new + 1) * bytes),
+                    self.steps.get_mut(new),
+                    self.squared_norms.get_mut(new),
+                    copied.get_mut(new),
+                ) {
+                    to.copy_from_slice(row);
+                    (*step, *norm, *copied) = (factors.step, factors.squared_norm, true);
+                }
+            }
         }
+        copied
     }
 
     pub(crate) fn rows(&self) -> Result<Int4Rows<'_>> {
-        Ok(self.codec.rows(&self.codes, &self.factors)?)
+        Ok(self.codec.rows(&self.codes, &self.steps, &self.squared_norms)?)
     }
 
     /// The score from which on one row stands for another in a list of links, given that one's score with the list's row.
@@ -71,28 +101,4 @@ impl GraphCodes {
             Metric::InnerProduct => score,
         }
     }
-}
-
-/// Copies the codes of rows that live on; which rows have theirs then.
-fn copy(parts: &[Part<'_>], rows: usize, codes: &mut [u8], factors: &mut [f32]) -> Vec<bool> {
-    let mut copied = vec![false; rows];
-    for part in parts {
-        let Some(from) = part.graph().and_then(|graph| graph.codes()) else {
-            continue;
-        };
-        let (bytes, numbers) = (from.row_bytes(), Int4Codec::ROW_FACTORS);
-        for (old, new) in part.pairs().map(|(old, new)| (old as usize, new as usize)) {
-            let (row, of_row) = from.row(old);
-            if let (Some(to), Some(factors), Some(copied)) = (
-                codes.get_mut(new * bytes..(new + 1) * bytes),
-                factors.get_mut(new * numbers..(new + 1) * numbers),
-                copied.get_mut(new),
-            ) {
-                to.copy_from_slice(row);
-                factors.copy_from_slice(&of_row);
-                *copied = true;
-            }
-        }
-    }
-    copied
 }

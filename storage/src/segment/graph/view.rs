@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use half::bf16;
 use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{Int4Codec, Int4Rows};
 
@@ -25,9 +26,11 @@ const UPPER_ROWS: u32 = 3;
 const UPPER_LISTS: u32 = 4;
 const UPPER_ENDS: u32 = 5;
 const UPPER_LINKS: u32 = 6;
-/// The rows in four bits a number, and what a step of each is worth with its squared norm.
+/// The rows in four bits a number, what a step of each is worth, and for distances its squared norm. Section 8 of earlier graphs
+/// had both in single precision.
 const CODES: u32 = 7;
-const FACTORS: u32 = 8;
+const STEPS: u32 = 9;
+const NORMS: u32 = 10;
 
 /// Writes a built graph.
 pub(crate) fn write(
@@ -48,7 +51,8 @@ pub(crate) fn write(
         UPPER_ENDS,
         UPPER_LINKS,
         CODES,
-        FACTORS,
+        STEPS,
+        NORMS,
     ];
     let mut writer = ComponentWriter::create(backend, &path, component.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
@@ -77,7 +81,8 @@ pub(crate) fn write(
         writer.append(UPPER_LISTS, &lists.to_le_bytes())?;
     }
     writer.append(CODES, &codes.codes)?;
-    writer.append(FACTORS, bytemuck::cast_slice(&codes.factors))?;
+    writer.append(STEPS, bytemuck::cast_slice(&codes.steps))?;
+    writer.append(NORMS, bytemuck::cast_slice(&codes.squared_norms))?;
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
     writer.finish([
         rows as u64,
@@ -164,12 +169,29 @@ impl<'a> GraphView<'a> {
                 .get(self.base_ends.range(row as usize))
                 .unwrap_or_default();
         }
-        let Ok(at) = self.upper_rows.binary_search(&row) else {
+        let Some(at) = place_of(self.upper_rows, row, self.rows) else {
             return &[];
         };
         let list = self.upper_lists.range(at).nth(usize::from(level) - 1);
         list.and_then(|list| self.upper_links.get(Ends::Narrow(self.upper_ends).range(list)))
             .unwrap_or_default()
+    }
+}
+
+/// The place of a row among ascending ones of `rows`. They are drawn by chance, so it is near the row's share of them: what is read
+/// on the way to it is a few lines of the cache.
+fn place_of(upper_rows: &[u32], row: u32, rows: usize) -> Option<usize> {
+    let guess = (row as usize).checked_mul(upper_rows.len())?.checked_div(rows)?;
+    let mut reach = 128;
+    loop {
+        let (first, end) = (guess.saturating_sub(reach), upper_rows.len().min(guess + reach));
+        let part = upper_rows.get(first..end)?;
+        let begins = first == 0 || part.first().is_some_and(|first| *first <= row);
+        let ends = end == upper_rows.len() || part.last().is_some_and(|last| *last >= row);
+        if begins && ends {
+            return part.binary_search(&row).ok().map(|at| first + at);
+        }
+        reach *= 4;
     }
 }
 
@@ -202,7 +224,7 @@ pub(crate) fn open<'a>(
         upper_ends: file.exactly(UPPER_ENDS, lists)?,
         upper_links: file.numbers(UPPER_LINKS)?,
         codes: match spec {
-            Some(spec) if file.has(CODES) => Some(codes(file, spec, rows, check)?),
+            Some(spec) if file.has(CODES) && file.has(STEPS) => Some(codes(file, spec, rows, check)?),
             _ => None,
         },
     };
@@ -221,11 +243,47 @@ pub(crate) fn open<'a>(
 fn codes<'a>(file: &'a ComponentFile, spec: &DenseSpec, rows: u32, check: bool) -> Result<Int4Rows<'a>> {
     let rows = rows as usize;
     let codes = file.exactly(CODES, rows.saturating_mul(Int4Codec::bytes_of(spec.dim)))?;
-    let factors: &[f32] = file.exactly(FACTORS, rows.saturating_mul(Int4Codec::ROW_FACTORS))?;
-    if check && let Some(at) = factors.iter().position(|factor| !factor.is_finite()) {
-        let offset = 4 * at as u64;
-        return Err(file.corruption_in(FACTORS, offset, "a finite factor", factors[at].to_string()));
+    let steps: &[bf16] = file.exactly(STEPS, rows)?;
+    let norms: &[f32] = match Int4Codec::norms(spec.metric, rows) {
+        0 => &[],
+        norms => file.exactly(NORMS, norms)?,
+    };
+    if check {
+        let finite = |tag, size: u64, at: Option<usize>| match at {
+            Some(at) => {
+                Err(file.corruption_in(tag, size * at as u64, "finite factors", "another".to_owned()))
+            }
+            None => Ok(()),
+        };
+        finite(STEPS, 2, steps.iter().position(|step| !step.is_finite()))?;
+        finite(NORMS, 4, norms.iter().position(|norm| !norm.is_finite()))?;
     }
-    Int4Rows::new(spec.metric, spec.dim, codes, factors)
+    Int4Rows::new(spec.metric, spec.dim, codes, (steps, norms))
         .map_err(|error| file.corruption_in(CODES, 0, "whole rows of codes", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_of;
+
+    #[test]
+    fn a_row_is_found_among_the_upper_ones_wherever_they_lie() {
+        let rows = 40_000u32;
+        let even: Vec<u32> = (0..rows).filter(|row| row % 16 == 3).collect();
+        let at_the_end: Vec<u32> = (rows - 2_500..rows).collect();
+        let at_both: Vec<u32> = (0..900).chain(rows - 7..rows).collect();
+        for upper in [vec![], vec![5], even, at_the_end, at_both] {
+            for row in (0..rows).step_by(7).chain([0, 3, 5, rows - 1]) {
+                let found = place_of(&upper, row, rows as usize);
+                assert_eq!(
+                    found,
+                    upper.binary_search(&row).ok(),
+                    "row {row} of {}",
+                    upper.len()
+                );
+            }
+        }
+        assert_eq!(place_of(&[1], u32::MAX, 2), None, "a row that is not there");
+        assert_eq!(place_of(&[], 0, 0), None);
+    }
 }
