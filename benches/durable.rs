@@ -30,7 +30,23 @@ fn main() -> Outcome<()> {
     let notes = database.create_collection("notes", schema.clone())?;
     single(folder.path(), &notes)?;
     threads(&notes)?;
-    batches(folder.path(), &database.create_collection("batches", schema)?)?;
+    batches(
+        folder.path(),
+        &database.create_collection("batches", schema.clone())?,
+        1,
+    )?;
+    // As an application has it: the worker makes segments, and a batch is coded while the one before is on its way to the disk.
+    let other = tempfile::tempdir_in(folder.path())?;
+    let background = Database::open(other.path().join("db"))?;
+    for writers in [1, 2, 4] {
+        let name = format!("batches-{writers}");
+        batches(
+            other.path(),
+            &background.create_collection(&name, schema.clone())?,
+            writers,
+        )?;
+    }
+    background.close()?;
     // Dropped and not closed, it is found as a kill would leave it, but for what was not handed over.
     let before = notes.count(None)? + database.collection("batches")?.count(None)?;
     drop((notes, database));
@@ -112,24 +128,41 @@ fn threads(notes: &Collection) -> Outcome<()> {
     Ok(())
 }
 
-fn batches(folder: &Path, collection: &Collection) -> Outcome<()> {
-    let logs = folder.join("db/collections/batches");
+fn batches(folder: &Path, collection: &Collection, writers: usize) -> Outcome<()> {
+    let logs = folder.join("db/collections").join(collection.name());
     let batch = |number: usize| (0..BATCH).map(move |i| document((number * BATCH + i) as u64));
-    let mut seconds = 0.0;
+    // What the caller does to make documents is not counted.
+    let mut ready: Vec<Vec<Vec<Document>>> = vec![Vec::new(); writers];
     for number in 0..BATCHES {
-        let documents: Vec<Document> = batch(number).collect();
-        let begun = Instant::now();
-        collection.upsert_many(documents)?;
-        seconds += begun.elapsed().as_secs_f64();
+        ready[number % writers].push(batch(number).collect());
     }
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let write = |batches: Vec<Vec<Document>>| {
+            let upsert = |documents| collection.upsert_many(documents).map(drop);
+            batches.into_iter().try_for_each(upsert)
+        };
+        let handles: Vec<_> = ready
+            .drain(..)
+            .map(|mine| scope.spawn(move || write(mine)))
+            .collect();
+        let joined = handles.into_iter().map(|handle| handle.join().expect("a writer"));
+        joined.collect::<Result<(), Error>>()
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
     // The memtable may have become a segment on the way; as many bytes went through the log.
     let bytes = (last_log(&logs)? as f64).max((BATCHES * BATCH * DIM * 4) as f64);
-    let disk = sequential(&folder.join("sequential"), bytes as usize / BATCHES)?;
+    let disk = sequential(
+        &folder.join(format!("sequential-{}", collection.name())),
+        bytes as usize / BATCHES,
+    )?;
     println!(
-        "batches of {BATCH}: {:.0} documents and {:.0} MB of log a second; the same bytes appended and synced: {:.0} MB a second",
+        "batches of {BATCH}, {writers} writers: {:.0} documents and {:.0} MB of log a second; the same bytes appended and synced: {:.0} MB a \
+         second: {:.2} of that",
         (BATCHES * BATCH) as f64 / seconds,
         bytes / seconds / 1e6,
-        disk / 1e6
+        disk / 1e6,
+        bytes / seconds / disk,
     );
     Ok(())
 }

@@ -3,6 +3,11 @@
 //! Two questions are answered, each by the first rule that has an answer: which stages run (unless the caller named
 //! them), and whether the first stage scans or searches an index. A third asks if a rerank is worth adding.
 
+mod access;
+mod needs;
+
+use access::Access;
+
 use crate::breadth::{Breadth, Walk};
 use crate::budget::plan_within;
 use crate::cost::CostModel;
@@ -15,9 +20,6 @@ use crate::plan::{
 };
 use crate::request::QueryRequest;
 use crate::statistics::{Statistics, TokenStatistics};
-
-/// Below this many matching documents an index is never worth entering.
-const FEW_DOCUMENTS: u64 = 256;
 
 /// Chooses a plan.
 ///
@@ -53,32 +55,6 @@ type StageRule = fn(&Planner<'_>) -> Option<(PlanName, String)>;
 
 /// In order. Late interaction ranks better than dense vectors, so it comes first where it can be paid for.
 const STAGE_RULES: &[StageRule] = &[only_one_kind, exact_both, affordable_maxsim, dense_then_maxsim];
-
-/// The two ways to run a first stage, with what each should take.
-struct Access {
-    exact: bool,
-    /// Why nothing but everything will do for the recall that is asked.
-    everything: Option<String>,
-    matching: u64,
-    documents: u64,
-    wanted: u64,
-    scan: Estimate,
-    index: Option<Estimate>,
-    kind: &'static str,
-}
-
-/// A rule about the first stage: whether to scan, and why.
-type AccessRule = fn(&Access) -> Option<(bool, String)>;
-
-/// In order. A scan is exact, so an index has to be cheaper to be taken.
-const ACCESS_RULES: &[AccessRule] = &[
-    exact_asked,
-    everything_asked,
-    no_index,
-    few_match,
-    scan_is_cheaper,
-    index_is_cheaper,
-];
 
 struct Planner<'a> {
     case: Estimator<'a>,
@@ -116,93 +92,6 @@ impl Planner<'_> {
             cut: Vec::new(),
             rejected: self.rejected,
         })
-    }
-
-    /// What a named plan needs and does not have.
-    fn check_needs(&self, name: &PlanName) -> Result<(), QueryError> {
-        let (request, statistics) = (self.case.request, self.case.statistics);
-        let missing = |needs, cure| {
-            Err(QueryError::PlanNeeds {
-                plan: name.to_string(),
-                needs,
-                cure,
-            })
-        };
-        for leg in name.legs() {
-            let Some(field) = leg.field() else { continue };
-            let known = match leg {
-                Leg::Sparse(_) => statistics.sparse.contains_key(field),
-                _ => statistics.vectors.contains_key(field),
-            };
-            if !known {
-                let dense = statistics.vectors.keys().map(|name| format!("dense:{name}"));
-                let sparse = statistics.sparse.keys().map(|name| format!("sparse:{name}"));
-                let known: Vec<String> = dense.chain(sparse).collect();
-                return Err(QueryError::UnknownVector {
-                    name: field.to_owned(),
-                    known: if known.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        known.join(", ")
-                    },
-                });
-            }
-            if !request.vectors.contains_key(field) {
-                return missing(
-                    "a query vector for each field that it names",
-                    "give it by the field's name",
-                );
-            }
-        }
-        if name.uses_words() && statistics.lexical.is_none() {
-            return missing(
-                "a lexical index",
-                "the collection has none, and one is chosen when a collection is created: ask for another plan",
-            );
-        }
-        if name.uses_words() && request.lexical.is_none() && request.text.is_none() {
-            return missing("words to look for", "give a text or a lexical query");
-        }
-        if name.uses_dense() && statistics.dense.is_none() {
-            return missing("a dense field", "the collection has none: ask for maxsim or auto");
-        }
-        if name.uses_tokens() && statistics.tokens.is_none() {
-            return missing(
-                "a token-matrix field",
-                "the collection has none: ask for dense or auto",
-            );
-        }
-        if name.uses_dense() && request.dense.is_none() {
-            return missing(
-                "a dense query vector",
-                "give one, or a text to a collection with an encoder",
-            );
-        }
-        if name.uses_tokens() && request.tokens.is_none() {
-            return missing(
-                "a query token matrix",
-                "give one, or a text to a collection with an encoder",
-            );
-        }
-        if name.reranks() && !statistics.reranker {
-            return missing(
-                "a reranker",
-                "open the collection with one, or ask for a plan without rerank",
-            );
-        }
-        if name.reranks() && request.text.is_none() {
-            return missing(
-                "the query's text",
-                "give the text beside the vectors, for the cross-encoder to read",
-            );
-        }
-        if name.reranks() && !statistics.text && statistics.documents > 0 {
-            return missing(
-                "documents with a text",
-                "store their texts, or ask for a plan without rerank",
-            );
-        }
-        Ok(())
     }
 
     fn dense_usable(&self) -> bool {
@@ -612,8 +501,7 @@ impl Planner<'_> {
 
     /// Asks the rules whether to scan, and records the way that was not taken.
     fn first_stage(&mut self, scan: Stage, index: Stage, access: Access, keep: usize) -> PlannedStage {
-        let decided = ACCESS_RULES.iter().find_map(|rule| rule(&access));
-        let (scans, reason) = decided.unwrap_or((true, "a scan needs nothing but the vectors".to_owned()));
+        let (scans, reason) = access.decide();
         let (stage, estimate, other, other_estimate) = if scans {
             (scan, access.scan, index, access.index)
         } else {
@@ -704,68 +592,6 @@ fn dense_then_maxsim(planner: &Planner<'_>) -> Option<(PlanName, String)> {
         Duration(planner.case.cost.affordable_microseconds)
     );
     Some((PlanName::DENSE_MAXSIM, reason))
-}
-
-fn exact_asked(access: &Access) -> Option<(bool, String)> {
-    access.exact.then(|| {
-        (
-            true,
-            "an exact answer is asked for, so every matching document is scored".to_owned(),
-        )
-    })
-}
-
-fn everything_asked(access: &Access) -> Option<(bool, String)> {
-    access.everything.as_ref().map(|why| (true, why.clone()))
-}
-
-fn no_index(access: &Access) -> Option<(bool, String)> {
-    access
-        .index
-        .is_none()
-        .then(|| (true, format!("no segment has a {} yet", access.kind)))
-}
-
-fn few_match(access: &Access) -> Option<(bool, String)> {
-    let few = FEW_DOCUMENTS.max(access.wanted);
-    let reason = if access.matching < access.documents {
-        format!(
-            "the filter leaves {} of {} documents; scoring them all is cheaper than finding them in a {}",
-            Count(access.matching),
-            Count(access.documents),
-            access.kind
-        )
-    } else {
-        format!(
-            "{} documents are few enough to score them all",
-            Count(access.matching)
-        )
-    };
-    (access.matching <= few).then_some((true, reason))
-}
-
-fn scan_is_cheaper(access: &Access) -> Option<(bool, String)> {
-    let (scan, index) = (access.scan.microseconds, access.index?.microseconds);
-    let reason = format!(
-        "scoring all {} documents takes about {}, the {} about {}",
-        Count(access.matching),
-        Duration(scan),
-        access.kind,
-        Duration(index)
-    );
-    (scan <= index).then_some((true, reason))
-}
-
-fn index_is_cheaper(access: &Access) -> Option<(bool, String)> {
-    let (scan, index) = (access.scan.microseconds, access.index?.microseconds);
-    let reason = format!(
-        "the {} takes about {}, scoring all {} documents about {}",
-        access.kind,
-        Duration(index),
-        Count(access.matching),
-        Duration(scan)
-    );
-    Some((false, reason))
 }
 
 /// The stage that gave a hit of a plan its score, for hits that no rerank reached.
