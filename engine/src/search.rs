@@ -51,9 +51,20 @@ pub struct Query<'a> {
     lexical: Option<LexicalInput>,
     plan: Option<PlanInput>,
     reranker: Option<RerankerSource>,
+    /// Reads in place of the reranker; its times are not what reading takes, and teach nothing.
+    read_by: Option<ReadBy>,
     payload: PayloadSelection,
     text: bool,
     min_score: Option<f32>,
+}
+
+#[derive(Clone)]
+struct ReadBy(Arc<dyn Reranker>);
+
+impl std::fmt::Debug for ReadBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.identity().name)
+    }
 }
 
 /// One document found.
@@ -106,6 +117,7 @@ impl<'a> Query<'a> {
             lexical: None,
             plan: None,
             reranker: None,
+            read_by: None,
             payload: PayloadSelection::All,
             text: false,
             min_score: None,
@@ -276,6 +288,12 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Has this read in place of the reranker, and learns nothing from how long the query takes.
+    pub(crate) fn read_by(mut self, reranker: Arc<dyn Reranker>) -> Self {
+        self.read_by = Some(ReadBy(reranker));
+        self
+    }
+
     /// Which part of the payload comes with the hits: `true`, `false`, or field names. Default: all of it.
     pub fn with_payload(mut self, payload: impl Into<PayloadSelection>) -> Self {
         self.payload = payload.into();
@@ -378,7 +396,7 @@ impl<'a> Query<'a> {
             stages,
             total_microseconds: microseconds(begun.elapsed()),
         };
-        if request.diversity.is_none() && request.group_by.is_none() {
+        if request.diversity.is_none() && request.group_by.is_none() && self.read_by.is_none() {
             let text = request.text.as_deref();
             let encoded = text.zip(encoded).map(|(text, time)| (text, microseconds(time)));
             self.collection.learn(&plan, &profile, encoded);
@@ -512,6 +530,9 @@ impl<'a> Query<'a> {
         request: &QueryRequest,
         snapshot: &Snapshot,
     ) -> Result<Option<Arc<dyn Reranker>>, Error> {
+        if let Some(ReadBy(reranker)) = &self.read_by {
+            return Ok(Some(reranker.clone()));
+        }
         if let Some(source) = &self.reranker {
             return Ok(Some(self.collection.shared.models.add_reranker(source)?));
         }

@@ -14,7 +14,8 @@ pub struct Quality {
     pub rerank_depth: Option<usize>,
     /// The mean over the queries, 0 to 1.
     pub ndcg_at_10: f64,
-    /// The median time of a query, as it was when this was measured. Plans are chosen by estimates, not by this.
+    /// The median time of a query, as it was when this was measured; pairs that the reranker had read for another plan count with
+    /// the mean of those that it read. Plans are chosen by estimates, not by this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<f64>,
 }

@@ -22,6 +22,7 @@ mod import_plaid;
 mod maintain;
 mod pairs;
 mod pseudo_queries;
+mod read_once;
 mod recall;
 mod retune;
 mod scan;
