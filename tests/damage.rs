@@ -229,7 +229,7 @@ fn fixtures() -> PathBuf {
 #[ignore = "writes a fixture"]
 fn write_the_fixture_of_this_version() {
     // What a version came to hold later stands beside what its first databases held.
-    let folder = fixtures().join(format!("{}-columns", latewood_storage::wire::FORMAT_VERSION));
+    let folder = fixtures().join(format!("{}-steps", latewood_storage::wire::FORMAT_VERSION));
     assert!(!folder.exists(), "there is one");
     latewood_tests::hostile::create(&folder);
     fs::remove_file(folder.join("LOCK")).unwrap();
