@@ -1,7 +1,7 @@
 //! Every decoder is fed what no writer wrote: it refuses or takes it, and does not panic.
 //!
-//! `LATEWOOD_FUZZ_SECONDS` is the time for each decoder, `LATEWOOD_FUZZ_SEED` begins elsewhere. Led by coverage, the same
-//! decoders are fuzzed by cargo-fuzz: see `fuzz/README.md`.
+//! `LATEWOOD_FUZZ_SECONDS` is the time for each decoder, `LATEWOOD_FUZZ_SEED` begins elsewhere. The same decoders are
+//! fuzzed by programs led by coverage: see `fuzz/README.md`.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ macro_rules! decoders {
         $(#[test] fn $name() { attack(stringify!($name)); })*
 
         #[test]
-        fn every_target_is_here_and_has_a_program_for_cargo_fuzz() {
+        fn every_target_is_here_and_has_a_program_led_by_coverage() {
             let here = [$(stringify!($name)),*];
             assert_eq!(TARGETS.map(|target| target.name), here);
             let manifest = include_str!("../fuzz/Cargo.toml");

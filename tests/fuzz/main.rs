@@ -1,4 +1,4 @@
-//! Fuzzes a decoder, or writes what cargo-fuzz begins with:
+//! Fuzzes a decoder, or writes what the programs of `fuzz/` begin with:
 //! `fuzz --target NAME [--seconds 60] [--seed 1]`, `fuzz --corpus FOLDER`, `fuzz --target NAME --input FILE`.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! Decoders and what to feed them: one list for the driver of the test suite, which mutates without looking, and for
-//! cargo-fuzz (`fuzz/`), which is led by coverage.
+//! the programs of `fuzz/`, which are led by coverage.
 
 mod driver;
 mod files;
@@ -12,7 +12,7 @@ pub use driver::{Settings, drive};
 /// A decoder under attack. It may refuse what it is fed; it may not panic, hang, or take memory without measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, here and for cargo-fuzz.
+    /// Its name, here and in `fuzz/`.
     pub name: &'static str,
     /// Feeds it; whether it took the bytes for right.
     pub run: fn(&[u8]) -> bool,
