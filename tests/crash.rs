@@ -23,6 +23,7 @@ fn a_killed_writer_loses_nothing_that_it_acknowledged() {
         report.acknowledged > CYCLES,
         "the writers wrote something: {report:?}"
     );
+    assert!(report.backups > 10, "they made backups: {report:?}");
     assert!(
         report.kills.len() > 10,
         "they were killed in many places: {report:?}"

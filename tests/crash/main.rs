@@ -27,10 +27,11 @@ fn main() -> ExitCode {
     match run(&settings) {
         Ok(report) => {
             println!(
-                "{} writers killed in {:.0} s, {} operations acknowledged, none lost, none halved, no open refused",
+                "{} writers killed in {:.0} s, {} operations acknowledged, none lost, none halved, no open refused; {} backups, all whole",
                 report.cycles,
                 begun.elapsed().as_secs_f64(),
-                report.acknowledged
+                report.acknowledged,
+                report.backups
             );
             for (kind, (begun, done)) in &report.under_way {
                 println!("{kind:<10} under way at {begun:>6} kills, done at {done:>6}");

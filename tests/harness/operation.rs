@@ -169,11 +169,13 @@ impl Operation {
     }
 }
 
-/// Dense vectors, tokens and a field.
+/// Dense vectors, tokens, a field, and named vectors that some documents have.
 pub fn schema() -> SchemaBuilder {
     SchemaBuilder::new()
         .dense(4, Metric::L2)
         .dense_codec(DenseCodec::F32)
+        .vector_as("title", 3, Metric::InnerProduct, DenseCodec::F32)
+        .sparse("words")
         .tokens(8, 2)
         .field("version", FieldType::Int)
 }
@@ -183,11 +185,21 @@ pub fn document(id: u64, version: u64) -> Document {
     let row = |hot: u64| (0..8).map(|i| if i == hot % 8 { 1.0 } else { 0.0 }).collect();
     let tokens: Vec<Vec<f32>> = (0..1 + id % 3).map(|token| row(id + token)).collect();
     let filler = "Rings are counted from the bark inwards. ".repeat((id % 40) as usize);
-    Document::new(id)
+    let whole = Document::new(id)
         .text(format!("{version} of {id}. {filler}"))
         .field("version", version)
         .dense(vec![id as f32, (version % 4096) as f32, 0.0, 1.0])
-        .tokens(tokens)
+        .tokens(tokens);
+    let (number, share) = (id as u32, (version % 8) as f32);
+    match id % 3 {
+        0 => whole,
+        1 => whole.vector("title", vec![id as f32, share, 1.0]),
+        _ => whole.vector("title", vec![share, id as f32, 1.0]).sparse(
+            "words",
+            vec![number, 1_000 + number],
+            vec![1.0, 0.5 + share],
+        ),
+    }
 }
 
 /// Everything in a database, read whole and searched; an error says what is not of one piece.
@@ -231,7 +243,7 @@ fn read(collection: &Collection) -> Result<Contents, String> {
         };
         let expected = document(id, version);
         let tokens = |document: &Document| document.tokens.as_ref().map_or(0, |rows| rows.to_rows().len());
-        if (&read.text, &read.dense) != (&expected.text, &expected.dense)
+        if (&read.text, &read.dense, &read.vectors) != (&expected.text, &expected.dense, &expected.vectors)
             || tokens(&read) != tokens(&expected)
         {
             return Err(format!("document {id} is not of one piece: {read:?}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use latewood::{Database, Durability, Finding, Maintenance, Severity};
 
 use super::point::Point;
-use super::writer::{BEGIN, DONE, OPEN, Writing, choose};
+use super::writer::{BACKED_UP, BEGIN, DONE, OPEN, Writing, backup_folder, choose};
 use super::{Report, Settings};
 use crate::ledger::{Collections, Ledger};
 use crate::operation::{Operation, list_all, read_all};
@@ -93,6 +93,7 @@ impl Job {
         let listened = self.listen(writing, &mut child);
         // One that has ended at its point is dead already.
         let _ = child.kill();
+        let listened = listened.map_err(|what| format!("{writing:?}: {what}"))?;
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         if output.status.code().is_some() {
             return Err(format!(
@@ -108,7 +109,7 @@ impl Job {
         Ok(listened)
     }
 
-    fn listen(&mut self, writing: &Writing, child: &mut Child) -> Left {
+    fn listen(&mut self, writing: &Writing, child: &mut Child) -> Result<Left, String> {
         let mut random = Random::new(writing.seed);
         let mut ledger = Ledger::of(self.found.clone());
         let (mut version, mut begun) = (writing.first, None);
@@ -141,6 +142,14 @@ impl Job {
                     self.report.acknowledged += 1;
                     version += 1;
                 }
+                BACKED_UP => {
+                    let found = restored(&backup_folder(&self.directory, version - 1))?;
+                    let expected = ledger.acknowledged();
+                    if found.as_ref() != Some(&expected) {
+                        return Err(format!("a backup holds {found:?} of {expected:?}"));
+                    }
+                    self.report.backups += 1;
+                }
                 other => panic!("the writer says {other}"),
             }
             wanted = wanted.saturating_sub(1);
@@ -150,8 +159,14 @@ impl Job {
                 killed = true;
             }
         }
+        // A backup that was under way is whole or none.
+        if let Some(found) = restored(&backup_folder(&self.directory, version.saturating_sub(1)))? {
+            ledger
+                .check(&found)
+                .map_err(|what| format!("in a backup: {what}"))?;
+        }
         let begun = begun.map(|(collection, operation)| (collection, operation.kind()));
-        Left { ledger, begun }
+        Ok(Left { ledger, begun })
     }
 
     /// Opens what was left, compares it, and writes to it; or only reads it, so that the next writer recovers it.
@@ -198,4 +213,23 @@ impl Job {
         }
         Ok(found)
     }
+}
+
+/// What a backup holds, which is removed then; none if there is no whole one.
+fn restored(folder: &str) -> Result<Option<Collections>, String> {
+    let folder = Path::new(folder);
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let found = if folder.join("collections").exists() {
+        let options = Database::options().threads(1).read_only(true);
+        let database = options
+            .open(folder)
+            .map_err(|error| format!("a backup does not open: {error}"))?;
+        Some(list_all(&database).map_err(|what| format!("in a backup: {what}"))?)
+    } else {
+        None
+    };
+    std::fs::remove_dir_all(folder).map_err(|error| error.to_string())?;
+    Ok(found)
 }

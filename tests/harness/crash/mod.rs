@@ -33,6 +33,8 @@ pub struct Report {
     pub cycles: u64,
     /// Operations that they had acknowledged.
     pub acknowledged: u64,
+    /// Backups that they made, each of which held what was acknowledged.
+    pub backups: u64,
     /// Operations that were under way, by kind, and how many of them were found done.
     pub under_way: BTreeMap<&'static str, (u64, u64)>,
     /// Kills by the call to the disk at which they came; `a random moment` for the others.
@@ -43,6 +45,7 @@ impl Report {
     fn add(&mut self, other: Self) {
         self.cycles += other.cycles;
         self.acknowledged += other.acknowledged;
+        self.backups += other.backups;
         for (kind, (begun, done)) in other.under_way {
             let sum = self.under_way.entry(kind).or_default();
             *sum = (sum.0 + begun, sum.1 + done);

@@ -15,10 +15,13 @@ use crate::random::Random;
 
 /// The collections.
 pub(super) const COLLECTIONS: [&str; 2] = ["a", "b"];
-/// What it says: the database is open; an operation begins; it was acknowledged.
+/// What it says: the database is open; an operation begins; it was acknowledged; a backup was made after it.
 pub(super) const OPEN: u8 = b'o';
 pub(super) const BEGIN: u8 = b'b';
 pub(super) const DONE: u8 = b'd';
+pub(super) const BACKED_UP: u8 = b's';
+/// One operation in so many is followed by a backup.
+const BACKUPS: u64 = 12;
 
 /// How a writer is started.
 #[derive(Clone, Debug)]
@@ -89,7 +92,7 @@ pub fn write() {
     }
     let database = open(&options, Path::new(&writing.directory));
     say(OPEN);
-    let mut random = Random::new(writing.seed);
+    let (mut random, mut backups) = (Random::new(writing.seed), Random::new(!writing.seed));
     for version in writing.first.. {
         let (collection, operation) = choose(&mut random, |name| {
             database
@@ -103,7 +106,19 @@ pub fn write() {
             .run(&database, collection, version)
             .unwrap_or_else(|error| panic!("{operation:?} on {collection}: {error}"));
         say(DONE);
+        if backups.one_in(BACKUPS) {
+            let folder = backup_folder(&writing.directory, version);
+            database
+                .backup(&folder, version % 2 == 0)
+                .unwrap_or_else(|error| panic!("backup to {folder}: {error}"));
+            say(BACKED_UP);
+        }
     }
+}
+
+/// Where the backup after the operation of this version is.
+pub(super) fn backup_folder(directory: &str, version: u64) -> String {
+    format!("{directory}-backup-{version}")
 }
 
 /// Opens the database. Another job of the parent may be starting its own writer: until that is another program, it holds
