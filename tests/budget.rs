@@ -2,11 +2,16 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use latewood::evaluation::Judgments;
 use latewood::import::read_queries;
-use latewood::{Collection, CostModel, Database, DatabaseOptions, Document, PlanName, SchemaBuilder};
+use latewood::models::{Encoding, ModelError, TextEncoder};
+use latewood::{
+    Collection, CostModel, Database, DatabaseOptions, Document, ModelIdentity, PlanName, SchemaBuilder,
+};
+use latewood_tests::random::Random;
 
 fn data(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -88,6 +93,117 @@ fn a_budget_is_free_where_it_suffices_and_gives_quality_up_where_it_does_not() {
         .run()
         .unwrap_err();
     assert!(zero.to_string().contains("a budget of 0"), "{zero}");
+}
+
+/// Takes its time over a query, and gives vectors that say nothing of a text.
+struct SlowAndBlind(ModelIdentity);
+
+impl SlowAndBlind {
+    const TIME: Duration = Duration::from_millis(30);
+
+    fn encoding(seed: u64) -> Encoding {
+        let random = &mut Random::new(seed);
+        let mut encoding = Encoding::default();
+        encoding.dense = Some((0..16).map(|_| random.index(2_000) as f32 - 1_000.5).collect());
+        encoding
+    }
+}
+
+impl TextEncoder for SlowAndBlind {
+    fn identity(&self) -> &ModelIdentity {
+        &self.0
+    }
+
+    fn dense_dim(&self) -> Option<usize> {
+        Some(16)
+    }
+
+    fn token_dim(&self) -> Option<usize> {
+        None
+    }
+
+    fn encode_query(&self, text: &str) -> Result<Encoding, ModelError> {
+        std::thread::sleep(Self::TIME);
+        Ok(Self::encoding(text.len() as u64))
+    }
+
+    fn encode_documents(
+        &self,
+        texts: &[&str],
+        _progress: Option<&dyn Fn(usize)>,
+    ) -> Result<Vec<Encoding>, ModelError> {
+        let number = |text: &&str| text.bytes().map(u64::from).sum::<u64>();
+        Ok(texts
+            .iter()
+            .map(|text| Self::encoding(1_000 + number(text)))
+            .collect())
+    }
+
+    fn max_document_tokens(&self) -> usize {
+        512
+    }
+}
+
+#[test]
+fn a_query_is_not_encoded_where_its_words_were_judged_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Database::open(folder.path()).unwrap();
+    let encoder = Arc::new(SlowAndBlind(ModelIdentity {
+        name: "slow".into(),
+        fingerprint: "slow".into(),
+        source: "own".into(),
+    }));
+    let schema = SchemaBuilder::new().encoder(encoder);
+    let collection = db.create_collection("c", schema).unwrap();
+    let documents = (0..80u64).map(|id| Document::new(id).text(format!("the word{id} of all words")));
+    collection.upsert_many(documents).unwrap();
+    let queries: Vec<_> = (0..12).map(|n| (format!("q{n}"), format!("word{n}"))).collect();
+    let lines: String = (0..12).map(|n| format!("q{n}\t{n}\t1\n")).collect();
+    let qrels = folder.path().join("qrels.tsv");
+    std::fs::write(&qrels, lines).unwrap();
+    let judgments = Judgments::read(&qrels).unwrap();
+    collection.calibrate().unwrap();
+    let table = collection.tune_plans(&queries, &judgments).unwrap();
+    let ndcg = |plan| {
+        table
+            .plans
+            .iter()
+            .find(|quality| quality.plan == plan)
+            .unwrap()
+            .ndcg_at_10
+    };
+    assert!(ndcg(PlanName::BM25) > ndcg(PlanName::DENSE) + 0.5);
+
+    let within = |times: u32| {
+        let query = collection
+            .query()
+            .text("word7")
+            .budget(SlowAndBlind::TIME * times);
+        query.analyze().unwrap()
+    };
+    let encoded = |analysis: &latewood::Analysis| {
+        let stages = &analysis.profile.stages;
+        stages.iter().any(|stage| stage.name == "encode")
+    };
+    let tight = within(5);
+    assert_eq!(
+        (tight.plan.name.clone(), encoded(&tight)),
+        (PlanName::BM25, false),
+        "{}",
+        tight.plan
+    );
+    assert!(
+        tight.cut[0].contains("nothing that needs it ranks better"),
+        "{:?}",
+        tight.cut
+    );
+    assert_eq!(ids(&tight.hits)[0], "7");
+    let ample = within(500);
+    assert!(
+        encoded(&ample),
+        "a small part of the budget is not looked into: {}",
+        ample.plan
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cost::CostModel;
 use crate::error::QueryError;
+use crate::estimate::Estimator;
 use crate::explain;
 use crate::plan::{Plan, PlanChoice, PlanName, Rejected, Stage, StageName};
 use crate::planner::unbounded;
@@ -53,6 +54,12 @@ pub(crate) fn plan_within(
     })
 }
 
+/// Whether all but one query of twenty end within the budget that a plan was made for; every one does where there is none.
+pub fn keeps_budget(plan: &Plan, cost: &CostModel) -> bool {
+    plan.budget
+        .is_none_or(|budget| upper_microseconds(plan, cost) <= micros(budget))
+}
+
 /// What a plan takes in all but one query of twenty, in microseconds. A rerank ends when the budget does, so it counts with
 /// its mean.
 pub(crate) fn upper_microseconds(plan: &Plan, cost: &CostModel) -> f64 {
@@ -98,7 +105,12 @@ impl Case<'_> {
             return Ok(None);
         }
         let mut known: Vec<(&Quality, Plan)> = Vec::new();
+        let mut beyond: Vec<(&Quality, Rejected)> = Vec::new();
         for quality in &table.plans {
+            if let Some(rejected) = self.rerank_alone(quality) {
+                beyond.push((quality, rejected));
+                continue;
+            }
             match self.plan(&self.named(&quality.plan, quality.rerank_depth)) {
                 Ok(plan) => known.push((quality, plan)),
                 // A plan that this query cannot have.
@@ -124,18 +136,40 @@ impl Case<'_> {
             explain::Duration(micros(self.budget)),
             quality.ndcg_at_10
         );
-        if known
+        let others = known
             .iter()
-            .any(|(other, _)| other.ndcg_at_10 > quality.ndcg_at_10 + alike)
+            .map(|(other, _)| *other)
+            .chain(beyond.iter().map(|(other, _)| *other));
+        if others
+            .into_iter()
+            .any(|other| other.ndcg_at_10 > quality.ndcg_at_10 + alike)
         {
             plan.cut
                 .push("plans that rank better take longer than the budget".to_owned());
         }
-        plan.rejected = known
+        let rejected = known
             .iter()
-            .map(|(other, plan)| self.rejected(other, plan, quality, alike))
+            .map(|(other, plan)| self.rejected(other, plan, quality, alike));
+        plan.rejected = rejected
+            .chain(beyond.into_iter().map(|(_, rejected)| rejected))
             .collect();
         Ok(Some(plan))
+    }
+
+    /// A plan whose rerank alone would take longer than the budget, which is told without planning the rest.
+    fn rerank_alone(&self, quality: &Quality) -> Option<Rejected> {
+        let depth = quality.rerank_depth?;
+        let case = Estimator {
+            request: &self.request,
+            statistics: self.statistics,
+            cost: self.cost,
+        };
+        let estimate = case.rerank(depth);
+        (self.statistics.reranker && estimate.microseconds > micros(self.budget)).then(|| Rejected {
+            name: format!("{} {depth} deep", quality.plan),
+            estimate: Some(estimate),
+            reason: format!("nDCG@10 {:.4}; its rerank alone takes longer", quality.ndcg_at_10),
+        })
     }
 
     fn rejected(&self, other: &Quality, plan: &Plan, chosen: &Quality, alike: f64) -> Rejected {

@@ -54,6 +54,7 @@ mod tuning;
 
 pub use actuals::Actuals;
 pub use alignment::{Alignment, TokenMatch};
+pub use budget::keeps_budget;
 pub use correction::{Correction, Corrections};
 pub use cost::CostModel;
 pub use error::QueryError;
