@@ -507,15 +507,25 @@ impl<'a> Query<'a> {
         if !encoded.name.uses_dense() && !encoded.name.uses_tokens() {
             return words_alone(", as nothing that needs it ranks better in what is left".to_owned());
         }
-        if keeps_budget(&encoded, &cost) {
+        let words = would(request, 0.0)?;
+        let quicker = words.estimate().microseconds < encoded.estimate().microseconds;
+        let (keeps, words_keep) = (keeps_budget(&encoded, &cost), keeps_budget(&words, &cost));
+        match self.ranks_better(snapshot, &encoded, &words) {
+            Some(false) if quicker || words_keep || !keeps => {
+                words_alone(format!(", and {} would rank no better", encoded.name))
+            }
+            _ if !keeps && quicker => words_alone(", and leaves too little for a search".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether one plan was judged to rank better than another; none where they were not judged.
+    fn ranks_better(&self, snapshot: &Snapshot, one: &Plan, other: &Plan) -> Option<bool> {
+        let table = self.collection.quality_table()?;
+        if table.outdated(snapshot.len()).is_some() {
             return None;
         }
-        let words = would(request, 0.0)?;
-        if keeps_budget(&words, &cost) {
-            words_alone(", and leaves too little for a search".to_owned())
-        } else {
-            None
-        }
+        Some(table.ndcg_of(one)? > table.ndcg_of(other)? + table.alike())
     }
 
     /// The plan for a request that began then; its filter is left out, which nobody has evaluated yet.

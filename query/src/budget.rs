@@ -19,13 +19,6 @@ const SHALLOWEST: usize = 3;
 const FEWER_CANDIDATES: [usize; 2] = [100, 50];
 /// Recalls that are given up to.
 const LOWER_RECALLS: [f64; 2] = [0.95, 0.9];
-/// Plans that differ by less nDCG, or by less than the queries can tell, rank alike, and the faster is taken.
-const ALIKE: f64 = 0.001;
-/// So many standard errors can be told from none with a certainty of 95%.
-const SURE: f64 = 1.96;
-/// What is not given up for speed, however few the queries are.
-const MOST_ALIKE: f64 = 0.02;
-
 /// Plans a request that says how long it may take.
 pub(crate) fn plan_within(
     request: &QueryRequest,
@@ -122,7 +115,7 @@ impl Case<'_> {
         let Some(first) = known.iter().position(|(_, plan)| self.fits(plan)) else {
             return Ok(None);
         };
-        let alike = (SURE * table.unsure).clamp(ALIKE, MOST_ALIKE);
+        let alike = table.alike();
         let least = known[first].0.ndcg_at_10 - alike;
         let chosen = (first..known.len())
             .filter(|&at| known[at].0.ndcg_at_10 >= least && self.fits(&known[at].1))

@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::PlanName;
+use crate::plan::{Plan, PlanName, Stage};
+
+/// Plans that differ by less nDCG rank alike,
+const ALIKE: f64 = 0.001;
+/// or by less than the queries can tell: so many standard errors can be told from none with a certainty of 95%.
+const SURE: f64 = 1.96;
+/// What is not given up for speed, however few the queries are.
+const MOST_ALIKE: f64 = 0.02;
 
 /// What one plan came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +49,25 @@ impl QualityTable {
                 && quality.rerank_depth.is_some() == quality.plan.reranks()
         };
         self.queries > 0 && self.unsure >= 0.0 && self.plans.iter().all(sound)
+    }
+
+    /// Plans whose nDCG@10 differs by no more than this rank alike as far as these queries can tell.
+    pub fn alike(&self) -> f64 {
+        (SURE * self.unsure).clamp(ALIKE, MOST_ALIKE)
+    }
+
+    /// What a plan came to, a rerank of another depth than was judged counting as the deepest that is no deeper.
+    pub fn ndcg_of(&self, plan: &Plan) -> Option<f64> {
+        let depth = plan.stages.iter().find_map(|stage| match stage.stage {
+            Stage::Rerank { depth, .. } => Some(depth),
+            _ => None,
+        });
+        let judged = self.plans.iter().filter(|quality| {
+            quality.plan == plan.name && quality.rerank_depth.unwrap_or_default() <= depth.unwrap_or_default()
+        });
+        judged
+            .max_by_key(|quality| quality.rerank_depth)
+            .map(|quality| quality.ndcg_at_10)
     }
 
     /// Why it says nothing of a collection of so many documents any more, if it does not.
