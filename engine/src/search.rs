@@ -131,7 +131,7 @@ impl<'a> Query<'a> {
     }
 
     /// What BM25 looks for, where it is more than any word of the text: words, `"phrases"`, `+must`, `-not`, `AND`, `OR`,
-    /// `NOT` and parentheses, as text or a [`LexicalQuery`].
+    /// `NOT` and parentheses, as text or a [`LexicalQuery`](crate::LexicalQuery).
     pub fn lexical(mut self, query: impl Into<LexicalInput>) -> Self {
         self.lexical = Some(query.into());
         self
@@ -199,7 +199,7 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Only documents that match: a [`Filter`], or the text of one.
+    /// Only documents that match: a [`Filter`](crate::Filter), or the text of one.
     pub fn filter(mut self, filter: impl Into<FilterInput>) -> Self {
         self.filter = Some(filter.into());
         self
