@@ -96,8 +96,10 @@ impl NpyReader {
     pub fn skip(&mut self, rows: u64) -> Result<(), ImportError> {
         let rows = rows.min(self.remaining());
         self.next_row += rows;
-        let row_bytes = u64::try_from(self.row_len() * self.header.dtype.bytes()).unwrap_or(u64::MAX);
-        let position = self.header.data_offset + self.next_row * row_bytes;
+        let row_bytes = self.row_len().saturating_mul(self.header.dtype.bytes());
+        let row_bytes = u64::try_from(row_bytes).unwrap_or(u64::MAX);
+        let position = self.next_row.saturating_mul(row_bytes);
+        let position = position.saturating_add(self.header.data_offset);
         self.input
             .seek(SeekFrom::Start(position))
             .map_err(|source| ImportError::Io {
@@ -196,8 +198,16 @@ impl NpyReader {
     }
 
     fn fill(&mut self, rows: usize) -> Result<NpyType, ImportError> {
-        let row_bytes = self.row_len() * self.header.dtype.bytes();
-        self.bytes.resize(rows * row_bytes, 0);
+        // A file without rows may say that they are of any length.
+        let left = self.rows().saturating_sub(self.next_row);
+        let row_bytes = self.row_len().saturating_mul(self.header.dtype.bytes());
+        if rows > 0 && u64::try_from(rows).unwrap_or(u64::MAX) > left {
+            return Err(ImportError::Io {
+                path: self.path.clone(),
+                source: std::io::ErrorKind::UnexpectedEof.into(),
+            });
+        }
+        self.bytes.resize(rows.saturating_mul(row_bytes), 0);
         self.input
             .read_exact(&mut self.bytes)
             .map_err(|source| ImportError::Io {
@@ -297,6 +307,10 @@ pub(crate) mod tests {
         assert!(matches!(NpyReader::open(&path), Err(ImportError::Npy { .. })));
         write_npy(&path, "<f4", "(18446744073709551615, 3)", &[]);
         assert!(matches!(NpyReader::open(&path), Err(ImportError::Npy { .. })));
+        write_npy(&path, "<f4", "(0, 14219365223484446036)", &[]);
+        let mut endless = NpyReader::open(&path).unwrap();
+        endless.read_f32(0, &mut Vec::new()).unwrap();
+        assert!(endless.read_f32(1, &mut Vec::new()).is_err(), "there is no row");
         write_npy(&path, "<i4", "(2,)", &[1, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(read_lengths(&path).unwrap(), [1, 2]);
         assert!(
