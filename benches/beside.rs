@@ -2,8 +2,8 @@
 //! it optimizes, and idle at the end.
 //!
 //! `beside DATA DATABASE COLLECTION [--seconds 15] [--plan maxsim] [--load 3000]`: DATA has documents.npy, doclens.npy and
-//! queries.npy; the collection is written to, so give a copy. One thread reads and one writes; nothing else runs in the
-//! background.
+//! queries.npy; the collection is written to, so give a copy. One thread reads, on a core of its own; one writes, and with what
+//! runs in the background it has the other cores.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use clap::Parser;
 use latewood::import::{NpyReader, VectorFiles};
 use latewood::{Collection, Database, Document, Error, Maintenance};
 use latewood_benches::times::{Times, load};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Query latency beside a writer
 #[derive(Debug, Parser)]
@@ -33,6 +34,12 @@ struct Args {
     /// The plan
     #[arg(long, default_value = "maxsim")]
     plan: String,
+    /// Nothing merges or flushes in the background
+    #[arg(long)]
+    manual: bool,
+    /// Give the reader no core of its own
+    #[arg(long)]
+    shared: bool,
 }
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -46,9 +53,14 @@ struct Bench {
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
+    let reader = if args.shared { None } else { own_core()? };
+    let maintenance = if args.manual {
+        Maintenance::Manual
+    } else {
+        Maintenance::Background
+    };
     let database = Database::options()
-        .maintenance(Maintenance::Manual)
-        .threads(1)
+        .maintenance(maintenance)
         .create(false)
         .open(&args.database)?;
     let documents = documents(&args)?;
@@ -59,6 +71,10 @@ fn main() -> Outcome<()> {
         next: 0,
     };
     let writer = bench.collection.clone();
+    let writers_cores = sched_getaffinity(None)?;
+    if let Some(reader) = &reader {
+        sched_setaffinity(None, reader)?;
+    }
     let part = Duration::from_secs(args.seconds);
     println!(
         "{} documents, plan {}, load {}",
@@ -69,11 +85,16 @@ fn main() -> Outcome<()> {
     bench.queries_until(|began| began.elapsed() > part / 3)?;
     let idle = bench.queries_until(|began| began.elapsed() > part)?;
     report("idle", &idle, &idle);
-    let (ingest, written) = bench.beside(|stop| ingest(&writer, &documents, part, stop))?;
+    let (ingest, written) = bench.beside(|stop| {
+        // The thread is a child of the reader's.
+        let _ = sched_setaffinity(None, &writers_cores);
+        ingest(&writer, &documents, part, stop)
+    })?;
     report("ingest", &ingest, &idle);
     let after = bench.queries_until(|began| began.elapsed() > part)?;
     report("idle, before the optimize", &after, &idle);
     let (optimize, seconds) = bench.beside(|_| {
+        let _ = sched_setaffinity(None, &writers_cores);
         let began = Instant::now();
         writer.optimize(|_| ControlFlow::Continue(()))?;
         Ok(began.elapsed().as_secs_f64())
@@ -87,6 +108,22 @@ fn main() -> Outcome<()> {
     );
     database.close()?;
     Ok(())
+}
+
+/// Leaves the last core to the reader, and the others to this thread and those that it begins; `None` where there is one core.
+fn own_core() -> Outcome<Option<CpuSet>> {
+    let all = sched_getaffinity(None)?;
+    let mut cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+    let Some(last) = cores.pop().filter(|_| !cores.is_empty()) else {
+        return Ok(None);
+    };
+    let set = |cores: &[usize]| {
+        let mut set = CpuSet::new();
+        cores.iter().for_each(|core| set.set(*core));
+        set
+    };
+    sched_setaffinity(None, &set(&cores))?;
+    Ok(Some(set(&[last])))
 }
 
 impl Bench {

@@ -39,6 +39,7 @@ mod original;
 mod pooling;
 mod residual;
 mod rotation;
+mod rough;
 mod sparse;
 mod tokens;
 
@@ -52,5 +53,6 @@ pub use residual::{
     Buckets, CentroidBytes, CentroidTables, Codes, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
     ResidualRows, TokenCodec, Trellis, Within,
 };
+pub use rough::RoughQuery;
 pub use sparse::{MAX_SPARSE_ENTRIES, SparseVector};
 pub use tokens::{MAX_DOCUMENT_TOKENS, MAX_TOKEN_DIM, TokenMatrix};

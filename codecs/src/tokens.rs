@@ -1,6 +1,9 @@
 //! A document as the matrix of its tokens' vectors.
 
+use std::sync::OnceLock;
+
 use crate::error::{CodecError, all_finite, whole_rows};
+use crate::kernel::ByteRows;
 use crate::metric::{normalize, squared_norm};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -14,10 +17,18 @@ pub const MAX_DOCUMENT_TOKENS: usize = 8192;
 ///
 /// Every row is finite and has a direction. A row whose norm is off 1 by more than 1% is brought to unit length when the
 /// matrix is made; the others stay as they came, so that a matrix that is read back is the one that was written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TokenMatrix {
     dim: usize,
     values: Vec<f16>,
+    /// In int8, once someone has asked.
+    rounded: OnceLock<ByteRows>,
+}
+
+impl PartialEq for TokenMatrix {
+    fn eq(&self, other: &Self) -> bool {
+        self.dim == other.dim && self.values == other.values
+    }
 }
 
 impl TokenMatrix {
@@ -28,7 +39,8 @@ impl TokenMatrix {
     /// zeros.
     pub fn new(dim: usize, values: Vec<f16>) -> Result<Self, CodecError> {
         let rows = check_shape(dim, values.len())?;
-        let mut matrix = Self { dim, values };
+        let rounded = OnceLock::new();
+        let mut matrix = Self { dim, values, rounded };
         let mut wide = vec![0.0; dim];
         for row in 0..rows {
             let narrow = &mut matrix.values[row * dim..(row + 1) * dim];
@@ -57,7 +69,11 @@ impl TokenMatrix {
             prepare_row(&mut wide, row)?;
             to.convert_from_f32_slice(&wide);
         }
-        Ok(Self { dim, values: narrow })
+        Ok(Self {
+            dim,
+            values: narrow,
+            rounded: OnceLock::new(),
+        })
     }
 
     /// Number of tokens, never 0.
@@ -83,6 +99,12 @@ impl TokenMatrix {
     #[must_use]
     pub fn to_f32(&self) -> Vec<f32> {
         self.values.to_f32_vec()
+    }
+
+    /// The rows in int8, which are kept.
+    pub(crate) fn rounded(&self) -> &ByteRows {
+        self.rounded
+            .get_or_init(|| ByteRows::new(&self.to_f32(), self.dim))
     }
 }
 

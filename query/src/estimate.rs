@@ -17,6 +17,11 @@ const TEXT_TOKENS: f64 = 128.0;
 /// Documents whose codes the token index reads, as a rule, before it stops by itself.
 const REFINED: f64 = 300.0;
 
+/// Documents of the memtable that are scored exactly beside an index, as a rule.
+const LOOKED_AT: f64 = 16.0;
+/// What a first look at a token takes, of scoring it from codes: directions are half of the query's tokens.
+const ROUGH: f64 = 0.5;
+
 /// Postings that cost as much as a document that is scored from its sparse vector.
 const SPARSE_ROW: f64 = 100.0;
 
@@ -198,6 +203,19 @@ impl Estimator<'_> {
         self.pairs(tokens, pairs, self.cost.exact_pair, 2 * tokens.dim)
     }
 
+    /// The same beside an index, where the memtable gets a first look and few of its documents are scored exactly.
+    fn whole_tokens_beside(&self, tokens: &TokenStatistics) -> Estimate {
+        let part = self.statistics.selectivity() * self.query_tokens();
+        let raw = tokens.whole_tokens.saturating_sub(tokens.waiting_tokens) as f64;
+        let waiting = tokens.waiting_documents as f64;
+        let mean = tokens.waiting_tokens as f64 / waiting.max(1.0);
+        let exact = raw * part
+            + (waiting * self.statistics.selectivity()).min(LOOKED_AT) * mean * self.query_tokens();
+        let rough = self.cost.maxsim_pair * ROUGH;
+        self.pairs(tokens, exact, self.cost.exact_pair, 2 * tokens.dim)
+            + self.pairs(tokens, tokens.waiting_tokens as f64 * part, rough, tokens.dim)
+    }
+
     /// Scoring every matching token matrix.
     pub(crate) fn maxsim_scan(&self, tokens: &TokenStatistics) -> Estimate {
         let pairs = tokens.indexed_tokens as f64 * self.statistics.selectivity() * self.query_tokens();
@@ -261,7 +279,7 @@ impl Estimator<'_> {
         let scored = scored.min(probe.candidates as f64).min(matching);
         let refined = scored * mean * query_tokens;
         let refined = self.pairs(tokens, refined, self.cost.refined_pair, tokens.code_bytes);
-        let (centroids, whole) = (self.centroids(tokens), self.whole_tokens(tokens));
+        let (centroids, whole) = (self.centroids(tokens), self.whole_tokens_beside(tokens));
         let parts = [
             self.cost.stage + centroids.microseconds,
             postings.microseconds,

@@ -32,6 +32,7 @@ pub(crate) fn large() -> Statistics {
             whole_documents: 0,
             centroids: 32_768,
             codebooks: vec![1],
+            ..TokenStatistics::default()
         }),
         sparse: std::collections::BTreeMap::new(),
         vectors: std::collections::BTreeMap::new(),

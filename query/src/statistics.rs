@@ -101,6 +101,12 @@ pub struct TokenStatistics {
     pub whole_tokens: u64,
     /// Documents that hold those.
     pub whole_documents: u64,
+    /// Of the tokens kept whole, those in the memtable.
+    #[serde(default)]
+    pub waiting_tokens: u64,
+    /// Documents that hold those.
+    #[serde(default)]
+    pub waiting_documents: u64,
     /// Centroids of all codebooks in use.
     pub centroids: u64,
     /// The numbers of those codebooks, rising.
@@ -220,8 +226,9 @@ fn tokens(snapshot: &Snapshot) -> Result<TokenStatistics, QueryError> {
     }
     out.codebooks.sort_unstable();
     let memtable = snapshot.memtable();
-    out.whole_documents += memtable.len() as u64;
-    out.whole_tokens += memtable.num_tokens();
+    (out.waiting_documents, out.waiting_tokens) = (memtable.len() as u64, memtable.num_tokens());
+    out.whole_documents += out.waiting_documents;
+    out.whole_tokens += out.waiting_tokens;
     Ok(out)
 }
 

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 
 use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{
-    CentroidTables, Codes, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows, Within,
+    CentroidTables, Codes, MaxSimQuery, OriginalRows, ResidualQuery, ResidualRows, RoughQuery, TokenMatrix,
+    Within,
 };
 use latewood_storage::Snapshot;
 use latewood_storage::{Codebook, TokenRows, TokensView};
@@ -102,6 +103,11 @@ impl<'a> TokenScorer<'a> {
         })
     }
 
+    /// The query.
+    pub(crate) fn query(&self) -> &'a MaxSimQuery {
+        self.query
+    }
+
     /// Whether a best tier is residual codes, which are quickest scored exactly once centroids are.
     pub(crate) fn ends_in_codes(&self) -> bool {
         let tiers = self.codebook.iter().zip(&self.originals);
@@ -157,12 +163,7 @@ impl<'a> TokenScorer<'a> {
         match self.segments.get(position.segment as usize) {
             Some(Some(view)) => view.range(position.ordinal).len(),
             Some(None) => 0,
-            None => {
-                let record = self.snapshot.memtable().get(position.ordinal);
-                record
-                    .and_then(|record| record.tokens.as_ref())
-                    .map_or(0, latewood_codecs::TokenMatrix::len)
-            }
+            None => self.waiting(position).map_or(0, TokenMatrix::len),
         }
     }
 
@@ -243,11 +244,22 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
+    /// The tokens of a document in the memtable.
+    fn waiting(&self, position: Position) -> Option<&'a TokenMatrix> {
+        let record = self.snapshot.memtable().get(position.ordinal)?;
+        record.tokens.as_ref()
+    }
+
+    /// A first look at a document in the memtable.
+    pub(crate) fn rough(&self, query: &RoughQuery, position: Position) -> f32 {
+        self.waiting(position)
+            .map_or(f32::NEG_INFINITY, |tokens| query.score(tokens))
+    }
+
     /// The score over the best tier stored: the original tokens, else their reconstruction in single precision.
     pub(crate) fn exact(&self, position: Position) -> f32 {
         let Some(view) = self.segments.get(position.segment as usize) else {
-            let record = self.snapshot.memtable().get(position.ordinal);
-            let tokens = record.and_then(|record| record.tokens.as_ref());
+            let tokens = self.waiting(position);
             return tokens.map_or(f32::NEG_INFINITY, |tokens| self.query.score_f16(tokens.as_f16()));
         };
         let Some(view) = view else {
@@ -273,8 +285,7 @@ impl<'a> TokenScorer<'a> {
     pub(crate) fn rows(&self, position: Position) -> Vec<f32> {
         let segment = position.segment as usize;
         let Some(view) = self.segments.get(segment) else {
-            let record = self.snapshot.memtable().get(position.ordinal);
-            let tokens = record.and_then(|record| record.tokens.as_ref());
+            let tokens = self.waiting(position);
             return tokens.map_or_else(Vec::new, |tokens| {
                 tokens.as_f16().iter().map(|number| number.to_f32()).collect()
             });

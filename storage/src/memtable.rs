@@ -241,10 +241,11 @@ pub(crate) fn record_bytes(record: &Record) -> u64 {
         .dense
         .as_ref()
         .map_or(0, |vector| size_of::<f32>() * vector.len());
+    // In half precision, and in bytes once a query has looked at them.
     let tokens = record
         .tokens
         .as_ref()
-        .map_or(0, |tokens| 2 * tokens.as_f16().len());
+        .map_or(0, |tokens| 3 * tokens.as_f16().len());
     let vectors = vectors_bytes(&record.vectors);
     (size_of::<Record>() + 96 + id + text + 2 * payload_bytes(&record.payload) + dense + tokens + vectors)
         as u64

@@ -13,18 +13,18 @@ const ALIKE_ENOUGH: f32 = 0.8;
 /// are ranked by it for candidates. A ColBERT query is filled up with mask tokens, most of which repeat the query's own
 /// (Formal et al., "A White Box Analysis of ColBERT", ECIR 2021); a query of tokens that all differ stays as it is.
 #[derive(Clone, Debug)]
-pub(super) struct Directions {
+pub(crate) struct Directions {
     /// The sums, row after row.
-    pub(super) sums: Vec<f32>,
+    pub(crate) sums: Vec<f32>,
     /// What a level of each group is worth: its length in 255 steps, and zeros up to a multiple of 16.
-    pub(super) units: Vec<f32>,
+    pub(crate) units: Vec<f32>,
     /// How much more a member's score may vary than its group's, as a share of its length: the sine of their angle over the
     /// root of the dimension.
     pub(super) spreads: Vec<f32>,
 }
 
 impl Directions {
-    pub(super) fn new(query: &MaxSimQuery) -> Self {
+    pub(crate) fn new(query: &MaxSimQuery) -> Self {
         let tokens = query.num_tokens();
         let mut products = vec![0.0; tokens * tokens];
         query

@@ -5,7 +5,7 @@ mod buckets;
 mod codec;
 mod codes;
 mod contest;
-mod directions;
+pub(crate) mod directions;
 mod exact;
 mod foreign;
 mod groups;

@@ -21,36 +21,49 @@ pub(crate) enum Precision {
     Best,
 }
 
-/// Scores the matching documents of the segments for which `wanted` holds, and of the memtable.
+/// Scores the matching documents of all segments and of the memtable.
 pub(crate) fn scan(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    precision: Precision,
+    keep: usize,
+) -> Scanned {
+    let mut scanned = segments(scope, scorer, precision, keep, |_| true);
+    let segment = scope.memtable_number();
+    for &ordinal in scope.matches.memtable() {
+        scanned.tokens += score(scorer, precision, Position { segment, ordinal }, &mut scanned.top);
+    }
+    scanned
+}
+
+/// Scores the matching documents of the segments for which `wanted` holds.
+pub(crate) fn segments(
     scope: &Scope<'_>,
     scorer: &TokenScorer<'_>,
     precision: Precision,
     keep: usize,
     wanted: impl Fn(usize) -> bool,
 ) -> Scanned {
-    let score = |position: Position, top: &mut TopK| {
-        let score = match precision {
-            Precision::Codes => scorer.coded(position),
-            Precision::Best => scorer.exact(position),
-        };
-        if score >= top.threshold() {
-            top.push(score, position);
-        }
-        scorer.tokens_of(position) as u64
-    };
     let blocks = scope.blocks(wanted);
-    let (mut top, mut tokens) = scope.scan(&blocks, keep, |block, top| {
+    let (top, tokens) = scope.scan(&blocks, keep, |block, top| {
         let Block { segment, .. } = *block;
         let matches = &scope.matches.segments()[segment as usize];
         matches
             .iter_in(block.rows.clone())
-            .map(|ordinal| score(Position { segment, ordinal }, top))
+            .map(|ordinal| score(scorer, precision, Position { segment, ordinal }, top))
             .sum()
     });
-    let segment = scope.memtable_number();
-    for &ordinal in scope.matches.memtable() {
-        tokens += score(Position { segment, ordinal }, &mut top);
-    }
     Scanned { top, tokens }
+}
+
+/// Scores a document; returns its tokens.
+fn score(scorer: &TokenScorer<'_>, precision: Precision, position: Position, top: &mut TopK) -> u64 {
+    let score = match precision {
+        Precision::Codes => scorer.coded(position),
+        Precision::Best => scorer.exact(position),
+    };
+    if score >= top.threshold() {
+        top.push(score, position);
+    }
+    scorer.tokens_of(position) as u64
 }

@@ -13,6 +13,7 @@ pub(crate) mod probe;
 pub(crate) mod refine;
 mod rescore;
 pub(crate) mod token_index;
+pub(crate) mod waiting;
 
 use std::ops::Range;
 

@@ -252,6 +252,38 @@ pub(crate) fn exactly(
     anew.tokens
 }
 
+/// Documents of which the difference is learnt before it is relied on, where few are scored.
+const FEW: usize = 8;
+
+/// Scores documents over the best tier, best first by their scores so far, as long as [`EXACT_MARGIN`] standard deviations
+/// more than the usual gain would lift the next among the `keep` best of these and of those `found`, and drops the rest. Returns
+/// the tokens that were read.
+pub(crate) fn beside(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    documents: &mut Vec<Scored>,
+    found: &[Scored],
+    keep: usize,
+) -> u64 {
+    documents.sort_unstable();
+    let (mut anew, mut done) = (Anew::new(keep), 0);
+    for known in found {
+        anew.best.push(known.score, known.position);
+    }
+    while let Some(first) = documents.get(done) {
+        if done >= FEW && anew.margin_of(first) > EXACT_MARGIN {
+            break;
+        }
+        let end = documents.len().min(done + FEW);
+        let block = &mut documents[done..end];
+        let scores = scope.map(block, |document| scorer.exact(document.position));
+        anew.take(scorer, block, scores);
+        done = end;
+    }
+    documents.truncate(done);
+    anew.tokens
+}
+
 /// Documents that were scored anew, and what their new scores add to those before.
 struct Anew {
     best: TopK,

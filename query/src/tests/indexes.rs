@@ -113,3 +113,48 @@ fn an_index_answers_the_same_every_time() {
         }
     }
 }
+
+#[test]
+fn what_waits_beside_an_index_is_found_at_a_look() {
+    let random = &mut Random::new(44);
+    let fixture = Fixture::new(schema(Metric::Cosine, DenseCodec::F32, 4, None));
+    let records = natural_records(2_400, random);
+    fixture.bulk(&records[..1_200]);
+    fixture.optimize();
+    fixture.upsert(&records[1_200..]);
+    let snapshot = fixture.snapshot();
+    assert_eq!(snapshot.memtable().len(), 1_200);
+    let (mut recalls, mut waited) = (Vec::new(), 0);
+    for _ in 0..20 {
+        let mut tokens = random.clustered(5, 40);
+        // Directions that come more than once, as those of a padded query do.
+        tokens.extend_from_within(..3 * TOKEN_DIM);
+        let request = maxsim_request(tokens, 10);
+        let (plan, outcome) = fixture.search_with(&request, &indexes_only());
+        assert!(matches!(plan.stages[0].stage, Stage::MaxsimIndex(_)), "{plan}");
+        let stages = &outcome.profile.stages;
+        let look = stages
+            .iter()
+            .find(|stage| stage.name == "maxsim: memtable")
+            .unwrap();
+        assert_eq!(look.candidates_in, 1_200);
+        assert!(look.candidates_out <= 34, "{look:?}");
+        let exact = QueryRequest {
+            exact: true,
+            ..request
+        };
+        let exact: Vec<_> = fixture
+            .hits(&exact)
+            .into_iter()
+            .map(|hit| (hit.id, hit.score))
+            .collect();
+        recalls.push(recall(&outcome.hits, &exact));
+        let waits = |hit: &&crate::Hit| snapshot.memtable().find(&hit.id).is_some();
+        waited += outcome.hits.iter().filter(waits).count();
+    }
+    assert!(average(&recalls) >= 0.95, "{recalls:?}");
+    assert!(
+        (60..140).contains(&waited),
+        "{waited} of 200 are of the half that waits"
+    );
+}
