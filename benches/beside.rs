@@ -34,6 +34,12 @@ struct Args {
     /// The plan
     #[arg(long, default_value = "maxsim")]
     plan: String,
+    /// Lists a group of query tokens, and candidates: the same all the time, whatever is measured anew meanwhile
+    #[arg(long, default_value = "48,3072", value_delimiter = ',')]
+    settings: Vec<usize>,
+    /// Memory that the database may hold; where it is less than the files, their pages come and go
+    #[arg(long, default_value_t = 1024)]
+    memory_mib: u64,
     /// Nothing merges or flushes in the background
     #[arg(long)]
     manual: bool,
@@ -48,6 +54,7 @@ struct Bench {
     collection: Collection,
     queries: Vec<Vec<f32>>,
     plan: String,
+    settings: [usize; 2],
     next: usize,
 }
 
@@ -61,6 +68,7 @@ fn main() -> Outcome<()> {
     };
     let database = Database::options()
         .maintenance(maintenance)
+        .memory_budget_bytes(args.memory_mib << 20)
         .create(false)
         .open(&args.database)?;
     let documents = documents(&args)?;
@@ -68,6 +76,9 @@ fn main() -> Outcome<()> {
         collection: database.collection(&args.collection)?,
         queries: queries(&args.data.join("queries.npy"))?,
         plan: args.plan.clone(),
+        settings: args.settings[..]
+            .try_into()
+            .map_err(|_| "expected two settings")?,
         next: 0,
     };
     let writer = bench.collection.clone();
@@ -135,10 +146,13 @@ impl Bench {
             let tokens = self.queries[self.next % self.queries.len()].clone();
             self.next += 1;
             let asked = Instant::now();
+            let [lists, candidates] = self.settings;
             let hits = self
                 .collection
                 .query()
                 .tokens(tokens)
+                .n_probe(lists)
+                .candidates(candidates)
                 .plan(self.plan.as_str())
                 .limit(10)
                 .run()?;

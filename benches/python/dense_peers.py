@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Dense search beside hnswlib, FAISS and usearch: the same rows, the same queries, one thread, in turn.
+"""Dense search beside hnswlib, FAISS, usearch and zvec: the same rows, the same queries, one thread, in turn.
 
     python dense_peers.py ROWS.npy QUERIES.npy INDEXES --build fsq8,hnsw        # builds and saves
     python dense_peers.py ROWS.npy QUERIES.npy INDEXES --dense target/release/dense --db DIR [--rounds 3]
@@ -7,8 +7,8 @@
 Rows and queries are float16 or float32, compared by cosine. In each round every engine answers all queries once for each of its
 settings, so that what else the machine does falls on all of them; the quickest round counts. HNSW peers get all queries in
 one call with one thread, so that no Python is counted; IVF peers get them one by one, as one call would let them share
-lists between queries. Prints a table, and for some recalls what each engine does at that recall, by
-linear interpolation between settings. Needs numpy and, for what is asked, hnswlib, faiss-cpu and usearch;
+lists between queries. zvec takes them one by one too. Prints a table, and for some recalls what each engine does at that recall, by
+linear interpolation between settings. Needs numpy and, for what is asked, hnswlib, faiss-cpu, usearch and zvec;
 build one index a call, as FAISS and hnswlib bring threads that do not go together.
 """
 import argparse
@@ -28,6 +28,9 @@ PEERS = {
     "usf32": "usearch f32, 16",
     "ffs": "FAISS IVF,PQx4fs,RFlat",
     "frq": "FAISS IVF,RaBitQ,RFlat",
+    "zhnsw": "zvec HNSW m 16",
+    "zi8": "zvec HNSW m 16, int8",
+    "zrq": "zvec HNSW m 16, RaBitQ",
 }
 BREADTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 # An IVF index scores so many times the hits again from the vectors.
@@ -62,6 +65,9 @@ def factory(name, rows, dim):
 
 def build(name, rows, path):
     dim = rows.shape[1]
+    if name.startswith("z"):
+        build_zvec(name, rows, path)
+        return
     if name == "hnsw":
         import hnswlib
 
@@ -85,6 +91,49 @@ def build(name, rows, path):
         faiss.write_index(index, path)
 
 
+def build_zvec(name, rows, path):
+    import zvec
+
+    shape = {"m": 16, "ef_construction": 200}
+    if name == "zrq":
+        index = zvec.HnswRabitqIndexParam(metric_type=zvec.MetricType.COSINE, **shape)
+    else:
+        kind = zvec.QuantizeType.INT8 if name == "zi8" else zvec.QuantizeType.UNDEFINED
+        index = zvec.HnswIndexParam(metric_type=zvec.MetricType.COSINE, quantize_type=kind, **shape)
+    field = zvec.VectorSchema("v", zvec.DataType.VECTOR_FP32, rows.shape[1], index_param=index)
+    collection = zvec.create_and_open(path=path, schema=zvec.CollectionSchema(name="rows", vectors=field))
+    for first in range(0, len(rows), 1000):
+        block = rows[first : first + 1000]
+        docs = [zvec.Doc(id=str(first + at), vectors={"v": row.tolist()}) for at, row in enumerate(block)]
+        bad = [status for status in collection.insert(docs) if not status.ok()]
+        assert not bad, bad[:1]
+    collection.optimize(zvec.OptimizeOption(concurrency=2))
+    collection.flush()
+
+
+def zvec_search(name, path):
+    import zvec
+
+    collection = zvec.open(path)
+    kind = zvec.HnswRabitqQueryParam if name == "zrq" else zvec.HnswQueryParam
+
+    def search(breadth, queries, k):
+        param = kind(ef=breadth, is_using_refiner=name != "zhnsw")
+        found = np.full((len(queries), k), -1)
+        for at, query in enumerate(queries):
+            hits = collection.query(zvec.Query("v", vector=query, param=param), topk=k)
+            found[at, : len(hits)] = [int(hit.id) for hit in hits]
+        return found
+
+    return search, BREADTHS
+
+
+def size_of(path):
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
 def usearch_index(kind, name, dim):
     metric = "ip" if name == "usf32" else "cos"
     return kind(ndim=dim, metric=metric, dtype=name[2:], connectivity=16, expansion_add=200)
@@ -104,6 +153,8 @@ def opened(name, path, dim):
             return index.knn_query(queries, k, num_threads=1)[0]
 
         return search, BREADTHS
+    if name.startswith("z"):
+        return zvec_search(name, path)
     if name.startswith("us"):
         from usearch.index import Index
 
@@ -177,7 +228,7 @@ def main():
             print(json.dumps({"index": name, "cpu_s": round(cpu), "wall_s": round(time.time() - begun)}), flush=True)
         return
     truth = exact(rows, queries, args.k)
-    bytes_a_vector = {name: os.path.getsize(path(name)) / len(rows) for name in PEERS if os.path.exists(path(name))}
+    bytes_a_vector = {name: size_of(path(name)) / len(rows) for name in PEERS if os.path.exists(path(name))}
     peers = list(bytes_a_vector)
     best = {}
     size = rows.shape

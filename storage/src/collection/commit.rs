@@ -10,6 +10,7 @@ use super::worker::Duty;
 use super::{fit, policy};
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
+use crate::memtable::MemtableView;
 use crate::operation::Operation;
 use crate::options::{Durability, Maintenance};
 use crate::poison::PoisonOnPanic;
@@ -89,12 +90,15 @@ impl CollectionStore {
 
     /// Waits for a flush when the background thread does not keep up, or when there is none.
     fn make_room(&self) -> Result<()> {
-        let factor = match self.context.options.maintenance {
-            Maintenance::Background => 2,
-            Maintenance::Manual => 1,
+        let background = self.context.options.maintenance == Maintenance::Background;
+        let factor = if background { 2 } else { 1 };
+        let newest = || self.snapshot.load().codebook().map(|codebook| codebook.id);
+        let no_room = |memtable: &MemtableView| {
+            let waits = || policy::holds_writers(memtable.num_tokens(), newest());
+            self.is_full(memtable, factor) || (background && waits())
         };
-        if self.memtable_is_full(factor) {
-            self.flush_if(|memtable| self.is_full(memtable, factor))
+        if no_room(&self.snapshot.load().memtable) {
+            self.flush_if(no_room)
         } else {
             Ok(())
         }
@@ -117,7 +121,7 @@ impl CollectionStore {
         policy::should_code(snapshot.memtable.num_tokens(), raw, newest, pauses)
     }
 
-    fn is_full(&self, memtable: &crate::memtable::MemtableView, factor: u32) -> bool {
+    fn is_full(&self, memtable: &MemtableView, factor: u32) -> bool {
         memtable.slots() >= MAX_SLOTS.saturating_mul(factor)
             || memtable.bytes()
                 >= self

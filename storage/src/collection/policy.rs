@@ -36,9 +36,11 @@ const MAX_CODEBOOKS: usize = 4;
 /// Tokens of a memtable from which a pause in writing is used to code them: scanning these takes a fraction of a
 /// millisecond.
 const CODE_FROM: u64 = 2_048;
-/// Tokens of a memtable that are coded without waiting for a pause: scanning these takes about as long as the token index
-/// does for the rest.
-const CODE_AT_ONCE: u64 = 65_536;
+/// Tokens of a memtable that are coded without waiting for a pause: a first look at these takes a quarter of a millisecond.
+const CODE_AT_ONCE: u64 = 16_384;
+/// Tokens of a memtable from which writers wait until those before are coded. More of them would not be coded sooner, and every
+/// query looks at them.
+const HOLD_WRITERS: u64 = 2 * CODE_AT_ONCE;
 
 /// Deleted rows take at most this part of what lives, also while writing never pauses: what replaces a segment is written
 /// before it goes, so files may take twice what lives for a moment, and with the log no more than 2.5 times.
@@ -285,6 +287,11 @@ pub(super) fn should_code(memtable: u64, raw: u64, newest: Option<u64>, pauses: 
     }
 }
 
+/// Whether writers wait for the tokens of a memtable to be coded.
+pub(super) fn holds_writers(memtable: u64, newest: Option<u64>) -> bool {
+    newest.is_some() && memtable >= HOLD_WRITERS
+}
+
 /// Whether there are too many tokens for a codebook that was trained for so many.
 pub(super) fn has_outgrown(tokens: u64, trained: u64) -> bool {
     tokens >= OUTGROWN * trained.max(1)
@@ -468,6 +475,12 @@ mod tests {
             should_code(10, TRAIN_FROM - 10, None, true) && !should_code(10, TRAIN_FROM - 11, None, true)
         );
         assert!(!should_code(TRAIN_FROM, TRAIN_FROM, None, false) && !should_code(0, TRAIN_FROM, None, true));
+    }
+
+    #[test]
+    fn writers_wait_where_tokens_can_be_coded() {
+        assert!(holds_writers(HOLD_WRITERS, Some(1)) && !holds_writers(HOLD_WRITERS - 1, Some(1)));
+        assert!(!holds_writers(u64::MAX, None), "they wait for a codebook first");
     }
 
     #[test]

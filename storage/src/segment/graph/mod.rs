@@ -39,7 +39,7 @@ pub struct GraphOptions {
 impl Default for GraphOptions {
     fn default() -> Self {
         Self {
-            m: 16,
+            m: 20,
             ef_construction: 128,
         }
     }
