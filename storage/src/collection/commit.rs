@@ -98,10 +98,30 @@ impl CollectionStore {
             self.is_full(memtable, factor) || (background && waits())
         };
         if no_room(&self.snapshot.load().memtable) {
-            self.flush_if(no_room)
-        } else {
-            Ok(())
+            self.flush_if(no_room)?;
         }
+        if background && self.is_overfull() {
+            self.make_smaller()?;
+        }
+        Ok(())
+    }
+
+    fn is_overfull(&self) -> bool {
+        let facts = policy::facts(&self.snapshot.load());
+        policy::is_overfull(&facts, self.log_bytes.load(Ordering::Acquire))
+    }
+
+    /// What the background threads are about to do or doing, waited for.
+    fn make_smaller(&self) -> Result<()> {
+        self.flush_if(|_| self.should_flush(false))?;
+        if self.is_overfull()
+            && self.is_wasteful()
+            && let Err(error) = self.merge_as_needed()
+        {
+            // It concerns no write: the background meets it again and tells of it.
+            tracing::warn!(collection = self.name, %error, "deleted rows could not be cleared away");
+        }
+        Ok(())
     }
 
     pub(super) fn memtable_is_full(&self, factor: u32) -> bool {

@@ -40,7 +40,7 @@ const CODE_FROM: u64 = 2_048;
 const CODE_AT_ONCE: u64 = 16_384;
 /// Tokens of a memtable from which writers wait until those before are coded. More of them would not be coded sooner, and every
 /// query looks at them.
-const HOLD_WRITERS: u64 = 2 * CODE_AT_ONCE;
+pub(super) const HOLD_WRITERS: u64 = 2 * CODE_AT_ONCE;
 
 /// Deleted rows take at most this part of what lives, also while writing never pauses: what replaces a segment is written
 /// before it goes, so files may take twice what lives for a moment, and with the log no more than 2.5 times.
@@ -54,6 +54,12 @@ const DEAD_FROM: u64 = 256 << 10;
 const LOG_PART: u64 = 8;
 /// A log that is left alone.
 const LOG_FROM: u64 = 1 << 20;
+
+/// Log and deleted rows together take at most this part of what lives before writers wait, which keeps files within 2.5 times
+/// of it where the disk or other work holds up what would make them smaller.
+const OVERFULL: u64 = 2;
+/// What writers never wait for.
+const OVERFULL_FROM: u64 = 4 << 20;
 
 /// What the policy looks at in a segment.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +155,14 @@ pub(super) fn is_wasteful(segments: &[Facts], graph: bool) -> bool {
     let (live, dead) = (sum(Facts::live_bytes), sum(Facts::dead_bytes));
     let share = if graph { DEAD_WITH_GRAPH } else { DEAD };
     dead >= DEAD_FROM && dead.saturating_mul(share) > live
+}
+
+/// Whether log and deleted rows take so much, beside what lives, that writers wait until they take less.
+pub(super) fn is_overfull(segments: &[Facts], log: u64) -> bool {
+    let sum = |bytes: fn(&Facts) -> u64| segments.iter().map(bytes).sum::<u64>();
+    let (live, dead) = (sum(Facts::live_bytes), sum(Facts::dead_bytes));
+    let waste = log + dead;
+    waste >= OVERFULL_FROM && waste.saturating_mul(OVERFULL) > live
 }
 
 /// Whether a log takes so much, beside what lives in segments, that it is flushed at once.
@@ -475,6 +489,15 @@ mod tests {
             should_code(10, TRAIN_FROM - 10, None, true) && !should_code(10, TRAIN_FROM - 11, None, true)
         );
         assert!(!should_code(TRAIN_FROM, TRAIN_FROM, None, false) && !should_code(0, TRAIN_FROM, None, true));
+    }
+
+    #[test]
+    fn writers_wait_where_waste_is_half_of_what_lives() {
+        let many = clean(20_000);
+        let half_dead = Facts { live: 10_000, ..many };
+        assert!(!is_overfull(&[many], 10_000 << 10) && is_overfull(&[many], (10_000 << 10) + 1));
+        assert!(!is_overfull(&[many, many, half_dead], 0) && is_overfull(&[many, half_dead], 6_000 << 10));
+        assert!(!is_overfull(&[], OVERFULL_FROM - 1) && is_overfull(&[], OVERFULL_FROM));
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::{
 };
 
 const DIM: usize = 16;
-const TOKENS: u64 = 16;
+pub(super) const TOKENS: u64 = 16;
 /// Hang guard only: nothing is asserted about how long things take.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Numbers that are the same on every run (SplitMix64).
 struct Random(u64);
@@ -59,7 +59,7 @@ fn document(world: u64, id: u64) -> Record {
     }
 }
 
-fn write(c: &CollectionStore, world: u64, ids: std::ops::Range<u64>) {
+pub(super) fn write(c: &CollectionStore, world: u64, ids: std::ops::Range<u64>) {
     for id in ids.clone().step_by(100) {
         let batch = (id..(id + 100).min(ids.end)).map(|id| Operation::Upsert(document(world, id)));
         c.commit(batch.collect()).unwrap();
@@ -78,7 +78,7 @@ fn tokens_only() -> Schema {
     }
 }
 
-fn create(maintenance: Maintenance) -> (Store, Arc<CollectionStore>) {
+pub(super) fn create(maintenance: Maintenance) -> (Store, Arc<CollectionStore>) {
     let options = crate::StoreOptions {
         maintenance,
         ..options(MemoryBackend::default())

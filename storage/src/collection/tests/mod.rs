@@ -5,6 +5,7 @@ mod coded;
 mod damage;
 mod drift;
 mod faults;
+mod holding;
 mod model;
 mod operations;
 mod reading;
