@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::CollectionStore;
 use super::policy::Facts;
@@ -21,6 +23,9 @@ use crate::wal::{FrameKind, encode_batch};
 
 /// The most documents, replaced ones included, that a memtable takes before it is flushed.
 const MAX_SLOTS: u32 = 16_384;
+/// How long a write waits at most for deleted rows to be cleared away, and how often it looks.
+const HELD: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(5);
 /// What may wait unwritten under [`Durability::None`].
 const MAX_STAGED: usize = 1 << 20;
 
@@ -111,15 +116,14 @@ impl CollectionStore {
         policy::is_overfull(&facts, self.log_bytes.load(Ordering::Acquire))
     }
 
-    /// What the background threads are about to do or doing, waited for.
+    /// Waits for the background threads to clear away what takes too much, if not for long: to merge a large graph takes
+    /// minutes, and writers that wait with every write leave it time enough.
     fn make_smaller(&self) -> Result<()> {
         self.flush_if(|_| self.should_flush(false))?;
-        if self.is_overfull()
-            && self.is_wasteful()
-            && let Err(error) = self.merge_as_needed()
-        {
-            // It concerns no write: the background meets it again and tells of it.
-            tracing::warn!(collection = self.name, %error, "deleted rows could not be cleared away");
+        let begun = Instant::now();
+        while self.is_overfull() && self.is_wasteful() && begun.elapsed() < HELD {
+            self.workers.wake(Duty::Merge);
+            thread::sleep(LOOK);
         }
         Ok(())
     }

@@ -196,7 +196,7 @@ impl CollectionStore {
         }
     }
 
-    /// Merges while the policy asks for it.
+    /// Merges while the policy asks for it. On the background thread only.
     pub(super) fn merge_as_needed(&self) -> Result<()> {
         let _alone = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = |_| self.background_progress();
