@@ -98,14 +98,14 @@ fn main() -> Outcome<()> {
     report("idle", &idle, &idle);
     let (ingest, written) = bench.beside(|stop| {
         // The thread is a child of the reader's.
-        let _ = sched_setaffinity(None, &writers_cores);
+        sched_setaffinity(None, &writers_cores).expect("these cores were this process's a moment ago");
         ingest(&writer, &documents, part, stop)
     })?;
     report("ingest", &ingest, &idle);
     let after = bench.queries_until(|began| began.elapsed() > part)?;
     report("idle, before the optimize", &after, &idle);
     let (optimize, seconds) = bench.beside(|_| {
-        let _ = sched_setaffinity(None, &writers_cores);
+        sched_setaffinity(None, &writers_cores).expect("these cores were this process's a moment ago");
         let began = Instant::now();
         writer.optimize(|_| ControlFlow::Continue(()))?;
         Ok(began.elapsed().as_secs_f64())

@@ -6,7 +6,7 @@ use crate::residual::directions::Directions;
 use crate::tokens::TokenMatrix;
 
 /// A query for a first look at token matrices: tokens that point the same way count as their sum, and everything is in int8. It
-/// takes a quarter to an eighth of the time of [`MaxSimQuery::score_f16`], and tells which documents are worth that.
+/// takes a fraction of the time of [`MaxSimQuery::score_f16`], and tells which documents are worth that.
 ///
 /// But for what rounding takes, a score is at most the exact one: `max_d (p + q) . d` is at most `max_d p . d + max_d q . d`, and
 /// hardly less where `p` and `q` are at a cosine of 0.8 or more with their sum.
@@ -33,7 +33,8 @@ impl RoughQuery {
         }
     }
 
-    /// The score of a document, nearly. The first time its tokens are brought to int8, and kept with it: a byte a number.
+    /// The score of a document of the query's dimension, nearly: a sum of dot products, as [`MaxSimQuery::score_f16`] gives. The
+    /// first time the document's tokens are brought to int8, and kept with it: a byte a number.
     #[must_use]
     pub fn score(&self, document: &TokenMatrix) -> f32 {
         debug_assert_eq!(document.dim(), self.directions.dim);

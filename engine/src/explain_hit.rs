@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::collection::text_at;
 use crate::error::Error;
+use crate::search::tables::Tables;
 use crate::search::{Prepared, Query};
 use crate::telemetry;
 
@@ -47,16 +48,10 @@ impl Query<'_> {
             let collection = collection.name().to_owned();
             return Err(Error::NoDocument { collection, id });
         };
-        let (tuned, breadths) = (collection.tuned_table(), collection.breadth_table());
-        let qualities = collection.quality_table();
+        let tables = Tables::of(collection);
         let resources = Resources {
-            reranker: reranker.as_deref(),
-            tuned: tuned.as_deref(),
-            breadths: breadths.as_deref(),
             pool: collection.shared.threads.pool()?,
-            qualities: qualities.as_deref(),
-            spent: begun.elapsed(),
-            reads_per_hit: 0,
+            ..tables.resources(reranker.as_deref(), begun.elapsed())
         };
         let cost = collection.cost_model();
         let path = latewood_query::explain_hit(&snapshot, &request, &cost, resources, position)?;

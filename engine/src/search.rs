@@ -1,6 +1,7 @@
 //! A query: text to vectors, planned, executed, and its documents read.
 
 mod inputs;
+pub(crate) mod tables;
 mod worth;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::model_source::RerankerSource;
 use crate::named_vector::{NamedVector, into_values};
 use crate::telemetry;
 pub use inputs::{FilterInput, LexicalInput, PayloadSelection, PlanInput, QueryTokens};
+use tables::Tables;
 
 /// A query under construction.
 ///
@@ -329,17 +331,10 @@ impl<'a> Query<'a> {
             cut,
             ..
         } = self.prepare()?;
-        let tuned = self.collection.tuned_table();
-        let breadths = self.collection.breadth_table();
-        let qualities = self.collection.quality_table();
+        let tables = Tables::of(self.collection);
         let resources = Resources {
-            reranker: reranker.as_deref(),
-            tuned: tuned.as_deref(),
-            breadths: breadths.as_deref(),
-            pool: None,
-            qualities: qualities.as_deref(),
-            spent: begun.elapsed(),
             reads_per_hit: self.reads_per_hit(),
+            ..tables.resources(reranker.as_deref(), begun.elapsed())
         };
         let mut plan = explain(&snapshot, &request, &self.collection.cost_model(), resources)?;
         plan.cut.splice(0..0, cut);
@@ -367,19 +362,13 @@ impl<'a> Query<'a> {
             mut cut,
         } = self.prepare_in(&mut preparing)?;
         let pool = self.collection.shared.threads.pool()?;
-        let tuned = self.collection.tuned_table();
-        let breadths = self.collection.breadth_table();
-        let qualities = self.collection.quality_table();
+        let tables = Tables::of(self.collection);
         let cost = self.collection.cost_model();
         let prepared = begun.elapsed();
         let resources = Resources {
-            reranker: reranker.as_deref(),
-            tuned: tuned.as_deref(),
-            breadths: breadths.as_deref(),
             pool,
-            qualities: qualities.as_deref(),
-            spent: prepared,
             reads_per_hit: self.reads_per_hit(),
+            ..tables.resources(reranker.as_deref(), prepared)
         };
         let prepare = stage("prepare", prepared.saturating_sub(encoded.unwrap_or_default()), 0);
         preparing.end(&prepare);

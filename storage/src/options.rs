@@ -23,7 +23,9 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Maintenance {
-    /// A thread of the collection flushes, merges and trains as needed.
+    /// Threads of the collection flush, merge and train as needed. Writers wait where these cannot keep up: for a flush once 32,768
+    /// tokens wait to be coded or the memtable is full twice over, and for a second at most while log and deleted rows take
+    /// more than half of what lives.
     #[default]
     Background,
     /// A full memtable is flushed by the writer that filled it; merging and training wait for `optimize`.

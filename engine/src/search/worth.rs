@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use latewood_query::{CostModel, Plan, PlanChoice, QueryRequest, Reranker, Resources, explain, keeps_budget};
 use latewood_storage::Snapshot;
 
+use super::tables::Tables;
 use super::{Query, microseconds};
 
 impl Query<'_> {
@@ -80,17 +81,10 @@ impl Query<'_> {
         begun: Instant,
         reranker: Option<&dyn Reranker>,
     ) -> Option<Plan> {
-        let tuned = self.collection.tuned_table();
-        let breadths = self.collection.breadth_table();
-        let qualities = self.collection.quality_table();
+        let tables = Tables::of(self.collection);
         let resources = Resources {
-            reranker,
-            tuned: tuned.as_deref(),
-            breadths: breadths.as_deref(),
-            pool: None,
-            qualities: qualities.as_deref(),
-            spent: begun.elapsed(),
             reads_per_hit: self.reads_per_hit(),
+            ..tables.resources(reranker, begun.elapsed())
         };
         let request = QueryRequest {
             filter: None,

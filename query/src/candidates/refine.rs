@@ -234,20 +234,8 @@ pub(crate) fn exactly(
     found: &mut Vec<Scored>,
     keep: usize,
 ) -> u64 {
-    found.sort_unstable();
-    let (mut anew, mut done) = (Anew::new(keep), 0);
-    while let Some(first) = found.get(done) {
-        if done >= keep && anew.margin_of(first) > EXACT_MARGIN {
-            break;
-        }
-        let least = keep.saturating_sub(done).max(EXACT_BLOCK);
-        let end = found.len().min(done + least);
-        let block = &mut found[done..end];
-        let scores = scope.map(block, |document| scorer.exact(document.position));
-        anew.take(scorer, block, scores);
-        done = end;
-    }
-    found.truncate(done);
+    let mut anew = Anew::new(keep);
+    anew.score_exactly(scope, scorer, found, (keep, EXACT_BLOCK));
     keep_best(found, keep);
     anew.tokens
 }
@@ -265,22 +253,11 @@ pub(crate) fn beside(
     found: &[Scored],
     keep: usize,
 ) -> u64 {
-    documents.sort_unstable();
-    let (mut anew, mut done) = (Anew::new(keep), 0);
+    let mut anew = Anew::new(keep);
     for known in found {
         anew.best.push(known.score, known.position);
     }
-    while let Some(first) = documents.get(done) {
-        if done >= FEW && anew.margin_of(first) > EXACT_MARGIN {
-            break;
-        }
-        let end = documents.len().min(done + FEW);
-        let block = &mut documents[done..end];
-        let scores = scope.map(block, |document| scorer.exact(document.position));
-        anew.take(scorer, block, scores);
-        done = end;
-    }
-    documents.truncate(done);
+    anew.score_exactly(scope, scorer, documents, (FEW, FEW));
     anew.tokens
 }
 
@@ -298,6 +275,30 @@ impl Anew {
             gains: Gains::default(),
             tokens: 0,
         }
+    }
+
+    /// Scores documents over the best tier, best first, `least` of them and then `block` at a time while the margin lasts, and
+    /// drops the rest.
+    fn score_exactly(
+        &mut self,
+        scope: &Scope<'_>,
+        scorer: &TokenScorer<'_>,
+        documents: &mut Vec<Scored>,
+        (least, block): (usize, usize),
+    ) {
+        documents.sort_unstable();
+        let mut done = 0;
+        while let Some(first) = documents.get(done) {
+            if done >= least && self.margin_of(first) > EXACT_MARGIN {
+                break;
+            }
+            let end = documents.len().min(done + least.saturating_sub(done).max(block));
+            let block = &mut documents[done..end];
+            let scores = scope.map(block, |document| scorer.exact(document.position));
+            self.take(scorer, block, scores);
+            done = end;
+        }
+        documents.truncate(done);
     }
 
     /// Gives documents their new scores.

@@ -9,7 +9,6 @@ use crate::token_scorer::TokenScorer;
 use crate::top_k::{Scored, keep_best};
 
 /// What was read.
-#[derive(Default)]
 pub(crate) struct Looked {
     /// Tokens of the first look.
     pub(crate) rough: u64,

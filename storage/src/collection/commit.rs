@@ -23,8 +23,9 @@ use crate::wal::{FrameKind, encode_batch};
 
 /// The most documents, replaced ones included, that a memtable takes before it is flushed.
 const MAX_SLOTS: u32 = 16_384;
-/// How long a write waits at most for deleted rows to be cleared away, and how often it looks.
+/// How long a write waits at most for deleted rows to be cleared away.
 const HELD: Duration = Duration::from_secs(1);
+/// Between two looks at whether they are.
 const LOOK: Duration = Duration::from_millis(5);
 /// What may wait unwritten under [`Durability::None`].
 const MAX_STAGED: usize = 1 << 20;
@@ -93,7 +94,8 @@ impl CollectionStore {
         }
     }
 
-    /// Waits for a flush when the background thread does not keep up, or when there is none.
+    /// Waits for a flush when the background thread does not keep up, or when there is none, and where files take too much for
+    /// what clears them away.
     fn make_room(&self) -> Result<()> {
         let background = self.context.options.maintenance == Maintenance::Background;
         let factor = if background { 2 } else { 1 };

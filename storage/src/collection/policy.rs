@@ -149,18 +149,22 @@ pub(super) fn facts_with_graphs(snapshot: &Snapshot) -> Vec<Facts> {
     all
 }
 
+/// Bytes of live and of deleted rows.
+fn live_and_dead(segments: &[Facts]) -> (u64, u64) {
+    let sum = |bytes: fn(&Facts) -> u64| segments.iter().map(bytes).sum();
+    (sum(Facts::live_bytes), sum(Facts::dead_bytes))
+}
+
 /// Whether deleted rows take more room than they may while writing goes on.
 pub(super) fn is_wasteful(segments: &[Facts], graph: bool) -> bool {
-    let sum = |bytes: fn(&Facts) -> u64| segments.iter().map(bytes).sum::<u64>();
-    let (live, dead) = (sum(Facts::live_bytes), sum(Facts::dead_bytes));
+    let (live, dead) = live_and_dead(segments);
     let share = if graph { DEAD_WITH_GRAPH } else { DEAD };
     dead >= DEAD_FROM && dead.saturating_mul(share) > live
 }
 
 /// Whether log and deleted rows take so much, beside what lives, that writers wait until they take less.
 pub(super) fn is_overfull(segments: &[Facts], log: u64) -> bool {
-    let sum = |bytes: fn(&Facts) -> u64| segments.iter().map(bytes).sum::<u64>();
-    let (live, dead) = (sum(Facts::live_bytes), sum(Facts::dead_bytes));
+    let (live, dead) = live_and_dead(segments);
     let waste = log + dead;
     waste >= OVERFULL_FROM && waste.saturating_mul(OVERFULL) > live
 }
