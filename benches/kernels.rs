@@ -6,8 +6,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use latewood_codecs::kernel::Isa;
 use latewood_codecs::{
-    CodecError, DenseCodec, DenseQuery, DenseRows, MaxSimQuery, Metric, ResidualCodec, ResidualCodes,
-    ResidualQuery, TokenCodec,
+    CodecError, DenseCodec, DenseCodes, DenseParts, DenseQuery, DenseRows, MaxSimQuery, Metric,
+    ResidualCodec, ResidualCodes, ResidualQuery, TokenCodec,
 };
 use simsimd::SpatialSimilarity;
 use std::hint::black_box;
@@ -196,14 +196,23 @@ impl Bench {
             let rows = unit_rows(64, dim, 7);
             let query = unit_rows(1, dim, 8);
             let shape = format!("64 x {dim}");
-            for (codec, metric) in [DenseCodec::F32, DenseCodec::F16, DenseCodec::Int8]
+            for (codec, metric) in DenseCodec::ALL
                 .into_iter()
                 .flat_map(|c| [Metric::InnerProduct, Metric::L2].map(|m| (c, m)))
             {
-                let (mut codes, mut factors) = (Vec::new(), Vec::new());
-                codec.encode(&rows, dim, &mut codes, &mut factors)?;
-                let aligned = Aligned::new(&codes);
-                let view = DenseRows::new(codec, metric, dim, aligned.bytes(codes.len()), &factors)?;
+                let mut coded = DenseCodes::default();
+                codec.encode(metric, &rows, dim, &mut coded)?;
+                let aligned = Aligned::new(&coded.codes);
+                let codes = aligned.bytes(coded.codes.len());
+                let view = DenseRows::new(
+                    codec,
+                    metric,
+                    dim,
+                    DenseParts {
+                        codes,
+                        ..coded.parts()
+                    },
+                )?;
                 let name = format!("dense {} {}", codec.name(), metric.name());
                 let mut scores = vec![0.0; 64];
                 for isa in Isa::available() {

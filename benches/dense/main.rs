@@ -36,7 +36,7 @@ struct Args {
     /// Hits of a query
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Codecs of the vectors, each a collection of its own: f32, f16, int8
+    /// Codecs of the vectors, each a collection of its own: f32, f16, int8, rabitq8, rabitq12
     #[arg(long, default_value = "f16,int8", value_delimiter = ',')]
     codecs: Vec<String>,
     /// Breadths of the walk

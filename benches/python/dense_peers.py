@@ -8,7 +8,7 @@ Rows and queries are float16 or float32, compared by cosine. In each round every
 settings, so that what else the machine does falls on all of them; the quickest round counts. HNSW peers get all queries in
 one call with one thread, so that no Python is counted; IVF peers get them one by one, as one call would let them share
 lists between queries. zvec takes them one by one too. Prints a table, and for some recalls what each engine does at that recall, by
-linear interpolation between settings. Needs numpy and, for what is asked, hnswlib, faiss-cpu, usearch and zvec;
+linear interpolation between settings; `--svg FILE` draws all of it. Needs numpy and, for what is asked, hnswlib, faiss-cpu, usearch and zvec;
 build one index a call, as FAISS and hnswlib bring threads that do not go together.
 """
 import argparse
@@ -19,6 +19,8 @@ import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 import numpy as np
+
+from recall_plot import plot
 
 PEERS = {
     "hnsw": "hnswlib M 16, ef_construction 200",
@@ -212,7 +214,8 @@ def main():
     parser.add_argument("--build")
     parser.add_argument("--dense")
     parser.add_argument("--db")
-    parser.add_argument("--codec", default="f16")
+    parser.add_argument("--codec", default="f16", help="one or several, with commas")
+    parser.add_argument("--svg", help="draws recall against queries a second")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--k", type=int, default=10)
     args = parser.parse_args()
@@ -264,6 +267,18 @@ def main():
         cells = [at_recall(points[name], target) for target in TARGETS]
         cells = " | ".join("" if cell is None else f"{cell:,.0f}" for cell in cells)
         print(f"| {name} | {bytes_of[name]:.0f} | {cells} |")
+    others = [name for name in names if not name.startswith("Latewood")]
+    for name in names:
+        if name in others:
+            continue
+        cells = []
+        for target in TARGETS:
+            most = max((at_recall(points[other], target) or 0 for other in others), default=0)
+            own = at_recall(points[name], target)
+            cells.append(f"{own / most:.2f}" if own and most else "")
+        print(f"| {name}, times the best of the others | | " + " | ".join(cells) + " |")
+    if args.svg:
+        plot(args.svg, f"Top {args.k} of {size[0]:,} vectors of {size[1]} numbers", points)
     print()
     for name in names:
         print(f"{name}: " + ", ".join(f"{a:.4f} {b:,.0f}" for a, b in sorted(points[name])))

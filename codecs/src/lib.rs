@@ -43,7 +43,9 @@ mod rough;
 mod sparse;
 mod tokens;
 
-pub use dense::{DenseCodec, DenseQuery, DenseRows, Int4Codec, Int4Factors, Int4Query, Int4Rows};
+pub use dense::{
+    DenseCodec, DenseCodes, DenseParts, DenseQuery, DenseRows, Int4Codec, Int4Factors, Int4Query, Int4Rows,
+};
 pub use error::CodecError;
 pub use maxsim::{MAX_QUERY_TOKENS, MaxSimQuery, maxsim};
 pub use metric::Metric;

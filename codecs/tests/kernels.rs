@@ -4,8 +4,9 @@
 use half::f16;
 use latewood_codecs::kernel::Isa;
 use latewood_codecs::{
-    CodecError, Codes, DenseCodec, DenseQuery, DenseRows, Int4Codec, MaxSimQuery, Metric, OriginalCodec,
-    OriginalRows, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery, ResidualRows,
+    CodecError, Codes, DenseCodec, DenseCodes, DenseParts, DenseQuery, DenseRows, Int4Codec, Int4Rows,
+    MaxSimQuery, Metric, OriginalCodec, OriginalRows, Quantizer, ResidualCodec, ResidualCodes, ResidualQuery,
+    ResidualRows,
 };
 use proptest::prelude::*;
 
@@ -400,12 +401,13 @@ proptest! {
         for (metric, codec) in Metric::ALL.into_iter().flat_map(|m| DenseCodec::ALL.map(|c| (m, c))) {
             let mut values = numbers(rows * dim, seed);
             values.chunks_exact_mut(dim).for_each(|row| metric.prepare(row).unwrap());
-            let (mut codes, mut factors) = (Vec::new(), Vec::new());
-            codec.encode(&values, dim, &mut codes, &mut factors).unwrap();
+            let mut coded = DenseCodes::default();
+            codec.encode(metric, &values, dim, &mut coded).unwrap();
+            let codes = &coded.codes;
             let mut aligned = vec![0u64; codes.len().div_ceil(8)];
-            bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..codes.len()].copy_from_slice(&codes);
-            let bytes = &bytemuck::cast_slice(&aligned)[..codes.len()];
-            let view = DenseRows::new(codec, metric, dim, bytes, &factors).unwrap();
+            bytemuck::cast_slice_mut::<u64, u8>(&mut aligned)[..codes.len()].copy_from_slice(codes);
+            let codes = &bytemuck::cast_slice(&aligned)[..codes.len()];
+            let view = DenseRows::new(codec, metric, dim, DenseParts { codes, ..coded.parts() }).unwrap();
             prop_assert_eq!(view.len(), rows);
             let query = numbers(dim, seed + 1);
             let mut decoded = vec![0.0; dim];
@@ -426,6 +428,9 @@ proptest! {
                         DenseCodec::F32 => 1e-5,
                         DenseCodec::F16 => 1e-5,
                         DenseCodec::Int8 => 1e-5 + root / 127.0,
+                        // The query has two bytes a number; norms are those of rows that were not coded.
+                        DenseCodec::Rabitq8 => 1e-5 + 2e-3 * root,
+                        DenseCodec::Rabitq12 => 1e-5 + 1e-4 * root,
                     } * (norms + 1e-3);
                     prop_assert!((f64::from(score) - expected).abs() <= bound, "{isa} {codec:?} {metric:?} {score} {expected}");
                     prop_assert_eq!(query.score(&view, row), score);
@@ -448,6 +453,67 @@ fn an_instruction_set_of_another_machine_is_refused() {
     }
     assert_eq!(Isa::available().last(), Some(&Isa::Scalar));
     assert_eq!(Isa::available().first(), Some(&Isa::best()));
+}
+
+#[test]
+fn rabitq_is_near_the_rows_and_its_highest_bits_are_those_of_int4() {
+    for (dim, metric) in [
+        (7, Metric::InnerProduct),
+        (100, Metric::Cosine),
+        (128, Metric::L2),
+        (384, Metric::Cosine),
+    ] {
+        let (rows, query) = (unit_rows(60, dim, 91), unit_rows(1, dim, 92));
+        let query = DenseQuery::new(metric, dim, &query).unwrap();
+        let off = |codec: DenseCodec| {
+            let mut coded = DenseCodes::default();
+            codec.encode(metric, &rows, dim, &mut coded).unwrap();
+            let view = DenseRows::new(codec, metric, dim, coded.parts()).unwrap();
+            let mut squares = 0.0;
+            for (at, row) in rows.chunks_exact(dim).enumerate() {
+                let off = f64::from(query.score(&view, at) - query.score_f32(row));
+                squares += off * off;
+            }
+            (squares / 60.0).sqrt()
+        };
+        let [int8, eight, twelve] = [DenseCodec::Int8, DenseCodec::Rabitq8, DenseCodec::Rabitq12].map(off);
+        // Of numbers that are all alike, as these are, int8 loses less.
+        assert!(
+            eight < 1.7 * int8 && twelve < 0.2 * eight,
+            "{dim}: {int8} {eight} {twelve}"
+        );
+
+        let mut coded = DenseCodes::default();
+        DenseCodec::Rabitq8
+            .encode(metric, &rows, dim, &mut coded)
+            .unwrap();
+        let view = DenseRows::new(DenseCodec::Rabitq8, metric, dim, coded.parts()).unwrap();
+        let factors: Vec<_> = (0..60).map(|row| view.coarse_factors(row).unwrap()).collect();
+        let steps: Vec<_> = factors.iter().map(|of| of.step).collect();
+        let norms: Vec<_> = factors.iter().map(|of| of.squared_norm).collect();
+        let norms = if metric == Metric::L2 { &norms[..] } else { &[] };
+        let coarse = Int4Rows::new(metric, dim, view.coarse().unwrap(), (&steps, norms)).unwrap();
+        let mean = |score: &dyn Fn(usize) -> f32| {
+            let off = |row: usize| f64::from(score(row) - query.score(&view, row)).powi(2);
+            ((0..60).map(off).sum::<f64>() / 60.0).sqrt()
+        };
+        let spread = 0.25 / f64::from(u16::try_from(dim).unwrap()).sqrt();
+        let off = mean(&|row| query.sketch().score(&coarse, row));
+        assert!(off < spread && off > 4.0 * eight, "{dim}: {off} of {spread}");
+    }
+    let mut coded = DenseCodes::default();
+    DenseCodec::Rabitq12
+        .encode(Metric::InnerProduct, &[0.0; 16], 16, &mut coded)
+        .unwrap();
+    let view = DenseRows::new(DenseCodec::Rabitq12, Metric::InnerProduct, 16, coded.parts()).unwrap();
+    let query = DenseQuery::new(Metric::InnerProduct, 16, &[1.0; 16]).unwrap();
+    assert_eq!(query.score(&view, 0), 0.0, "a row of zeros is worth nothing");
+    assert_eq!(view.coarse_factors(0).unwrap().step.to_f32(), 0.0);
+    let short = DenseParts {
+        fine: &coded.fine[1..],
+        ..coded.parts()
+    };
+    assert!(DenseRows::new(DenseCodec::Rabitq12, Metric::InnerProduct, 16, short).is_err());
 }
 
 #[test]

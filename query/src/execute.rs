@@ -346,7 +346,7 @@ impl Run<'_> {
         let rows = DenseField::open(&self.scope(), field)?;
         let named = |name: &str| field.map_or_else(|| name.to_owned(), |field| format!("{name}:{field}"));
         let query = DenseQuery::new(spec.metric, spec.dim, vector)?;
-        let row_bytes = (spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors()) as u64;
+        let row_bytes = (spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors(spec.metric)) as u64;
         let profile = |name: &str, out: usize, rows: u64| StageProfile {
             name: named(name),
             candidates_in: self.matches.count(),

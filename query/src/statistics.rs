@@ -169,7 +169,7 @@ fn dense(snapshot: &Snapshot, field: Option<&str>) -> Result<DenseStatistics, Qu
     let mut out = DenseStatistics::default();
     if let Some(spec) = dense_spec(snapshot.schema(), field) {
         out.dim = spec.dim;
-        out.row_bytes = spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors();
+        out.row_bytes = spec.codec.row_bytes(spec.dim) + 4 * spec.codec.row_factors(spec.metric);
     }
     for view in snapshot.segments() {
         let number = field

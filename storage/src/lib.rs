@@ -71,7 +71,7 @@ pub use schema::{
 };
 pub use segment::{
     AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GeoColumn,
-    GraphSearch, GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, NamedRows,
+    GraphSearch, GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, Links, NamedRows,
     NumberColumn, Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Seen, Segment,
     SegmentView, SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows,
     TokensView, Upcoming,

@@ -130,7 +130,7 @@ fn schema() -> Schema {
         dense: Some(DenseSpec {
             dim: 8,
             metric: Metric::Cosine,
-            codec: DenseCodec::Int8,
+            codec: DenseCodec::Rabitq8,
         }),
         tokens: Some(TokensSpec {
             dim: 8,

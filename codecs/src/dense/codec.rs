@@ -1,5 +1,7 @@
 //! Rows of dense vectors as bytes.
 
+use super::int4::Int4Factors;
+use super::rabitq::{self, Fine, RabitqRows};
 use crate::error::{CodecError, all_finite, cast, length, whole_rows};
 use crate::kernel::{Kernel, prefetch, quantize};
 use crate::metric::{Metric, squared_norm};
@@ -18,11 +20,51 @@ pub enum DenseCodec {
     F16 = 1,
     /// One byte a dimension and one scale a row: off by at most half the scale.
     Int8 = 2,
+    /// One byte a dimension and a factor a row, of rotated rows (extended RaBitQ). Four bits of each are what a graph is walked by:
+    /// with a graph, two thirds of the bytes of [`Int8`](Self::Int8), at a higher recall.
+    Rabitq8 = 3,
+    /// The same in one and a half bytes a dimension: with a graph three fifths of the bytes of [`F16`](Self::F16), and all but its
+    /// recall.
+    Rabitq12 = 4,
+}
+
+/// Rows as [`DenseCodec::encode`] codes them, by what lies together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DenseCodes {
+    /// The codes, row after row; of RaBitQ their highest four bits.
+    pub codes: Vec<u8>,
+    /// Of RaBitQ the other bits.
+    pub fine: Vec<u8>,
+    /// The factors, row after row.
+    pub factors: Vec<f32>,
+}
+
+impl DenseCodes {
+    /// The same in place; `codes` have to be at an address that suits the codec.
+    #[must_use]
+    pub fn parts(&self) -> DenseParts<'_> {
+        DenseParts {
+            codes: &self.codes,
+            fine: &self.fine,
+            factors: &self.factors,
+        }
+    }
+}
+
+/// Coded rows in place: see [`DenseCodes`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DenseParts<'a> {
+    /// The codes.
+    pub codes: &'a [u8],
+    /// Of RaBitQ the lower bits.
+    pub fine: &'a [u8],
+    /// The factors.
+    pub factors: &'a [f32],
 }
 
 impl DenseCodec {
     /// Every codec, in the order of its number on disk.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Int8];
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Int8, Self::Rabitq8, Self::Rabitq12];
 
     /// The name in schemas and on the command line.
     #[must_use]
@@ -31,6 +73,8 @@ impl DenseCodec {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Int8 => "int8",
+            Self::Rabitq8 => "rabitq8",
+            Self::Rabitq12 => "rabitq12",
         }
     }
 
@@ -45,26 +89,36 @@ impl DenseCodec {
             .ok_or_else(|| CodecError::UnknownName {
                 what: "dense codec",
                 got: name.to_owned(),
-                known: "f32, f16, int8",
+                known: "f32, f16, int8, rabitq8, rabitq12",
             })
     }
 
     /// Bytes of codes a row.
     #[must_use]
     pub fn row_bytes(self, dim: usize) -> usize {
+        self.plane_bytes(dim).iter().sum()
+    }
+
+    /// Bytes a row of [`DenseCodes::codes`] and of [`DenseCodes::fine`].
+    #[must_use]
+    pub fn plane_bytes(self, dim: usize) -> [usize; 2] {
         match self {
-            Self::F32 => 4 * dim,
-            Self::F16 => 2 * dim,
-            Self::Int8 => dim,
+            Self::F32 => [4 * dim, 0],
+            Self::F16 => [2 * dim, 0],
+            Self::Int8 => [dim, 0],
+            Self::Rabitq8 => Fine::Four.plane_bytes(dim),
+            Self::Rabitq12 => Fine::Eight.plane_bytes(dim),
         }
     }
 
-    /// Factors (f32) a row beside the codes: of int8 the scale and the squared norm of the decoded row.
+    /// Factors (f32) a row beside the codes: of int8 the scale and the squared norm of the decoded row; of RaBitQ the step, and
+    /// for distances the squared norm.
     #[must_use]
-    pub fn row_factors(self) -> usize {
+    pub fn row_factors(self, metric: Metric) -> usize {
         match self {
             Self::F32 | Self::F16 => 0,
             Self::Int8 => 2,
+            Self::Rabitq8 | Self::Rabitq12 => rabitq::factors(metric),
         }
     }
 
@@ -74,15 +128,15 @@ impl DenseCodec {
     /// Numbers that fill no whole rows, are not finite, or do not fit the codec; nothing is appended then.
     pub fn encode(
         self,
+        metric: Metric,
         rows: &[f32],
         dim: usize,
-        codes: &mut Vec<u8>,
-        factors: &mut Vec<f32>,
+        out: &mut DenseCodes,
     ) -> Result<(), CodecError> {
         whole_rows(rows.len(), dim)?;
         all_finite(rows, dim)?;
         match self {
-            Self::F32 => codes.extend(rows.iter().flat_map(|v| v.to_le_bytes())),
+            Self::F32 => out.codes.extend(rows.iter().flat_map(|v| v.to_le_bytes())),
             Self::F16 => {
                 let narrow: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
                 if let Some(at) = narrow.iter().position(|v| !v.is_finite()) {
@@ -92,7 +146,7 @@ impl DenseCodec {
                         value: rows[at].to_string(),
                     });
                 }
-                codes.extend(narrow.iter().flat_map(|v| v.to_le_bytes()));
+                out.codes.extend(narrow.iter().flat_map(|v| v.to_le_bytes()));
             }
             Self::Int8 => {
                 let mut row_codes = vec![0i8; dim];
@@ -102,10 +156,16 @@ impl DenseCodec {
                     for (v, code) in decoded.iter_mut().zip(&row_codes) {
                         *v = f32::from(*code) * scale;
                     }
-                    codes.extend(row_codes.iter().map(|c| c.cast_unsigned()));
-                    factors.extend([scale, squared_norm(&decoded)]);
+                    out.codes.extend(row_codes.iter().map(|c| c.cast_unsigned()));
+                    out.factors.extend([scale, squared_norm(&decoded)]);
                 }
             }
+            Self::Rabitq8 => rows
+                .chunks_exact(dim)
+                .for_each(|row| rabitq::encode(Fine::Four, metric, row, out)),
+            Self::Rabitq12 => rows
+                .chunks_exact(dim)
+                .for_each(|row| rabitq::encode(Fine::Eight, metric, row, out)),
         }
         Ok(())
     }
@@ -128,6 +188,7 @@ pub(super) enum Cells<'a> {
         codes: &'a [i8],
         factors: &'a [f32],
     },
+    Rabitq(RabitqRows<'a>),
 }
 
 impl<'a> DenseRows<'a> {
@@ -139,18 +200,23 @@ impl<'a> DenseRows<'a> {
         codec: DenseCodec,
         metric: Metric,
         dim: usize,
-        codes: &'a [u8],
-        factors: &'a [f32],
+        parts: DenseParts<'a>,
     ) -> Result<Self, CodecError> {
+        let DenseParts { codes, factors, .. } = parts;
         if dim == 0 {
             return Err(CodecError::Ragged {
                 dim,
                 got: codes.len(),
             });
         }
-        let rows = codes.len() / codec.row_bytes(dim);
-        length("bytes of dense codes", rows * codec.row_bytes(dim), codes.len())?;
-        length("factors of dense rows", rows * codec.row_factors(), factors.len())?;
+        let [bytes, _] = codec.plane_bytes(dim);
+        let rows = codes.len() / bytes;
+        length("bytes of dense codes", rows * bytes, codes.len())?;
+        length(
+            "factors of dense rows",
+            rows * codec.row_factors(metric),
+            factors.len(),
+        )?;
         let cells = match codec {
             DenseCodec::F32 => Cells::F32(cast(codes)?),
             DenseCodec::F16 => Cells::F16(cast(codes)?),
@@ -158,6 +224,8 @@ impl<'a> DenseRows<'a> {
                 codes: cast(codes)?,
                 factors,
             },
+            DenseCodec::Rabitq8 => Cells::Rabitq(RabitqRows::new(Fine::Four, metric, dim, parts)?),
+            DenseCodec::Rabitq12 => Cells::Rabitq(RabitqRows::new(Fine::Eight, metric, dim, parts)?),
         };
         Ok(Self { metric, dim, cells })
     }
@@ -169,6 +237,7 @@ impl<'a> DenseRows<'a> {
             Cells::F32(values) => values.len() / self.dim,
             Cells::F16(values) => values.len() / self.dim,
             Cells::Int8 { factors, .. } => factors.len() / 2,
+            Cells::Rabitq(rows) => rows.len(),
         }
     }
 
@@ -202,6 +271,7 @@ impl<'a> DenseRows<'a> {
                     *v = f32::from(*code) * factors[2 * row];
                 }
             }
+            Cells::Rabitq(rows) => rows.decode(row, out),
         }
     }
 
@@ -215,6 +285,7 @@ impl<'a> DenseRows<'a> {
                 prefetch(codes.get(range).unwrap_or_default());
                 prefetch(factors.get(2 * row..2 * row + 1).unwrap_or_default());
             }
+            Cells::Rabitq(rows) => rows.prefetch(row),
         }
     }
 
@@ -238,6 +309,26 @@ impl<'a> DenseRows<'a> {
                     dot
                 }
             }
+            Cells::Rabitq(rows) => rows.pair_score(a, b),
+        }
+    }
+
+    /// The highest four bits of every row, which a graph is walked by: rows for [`Int4Rows`](crate::Int4Rows). `None` where the
+    /// codec has them not by themselves.
+    #[must_use]
+    pub fn coarse(&self) -> Option<&'a [u8]> {
+        match self.cells {
+            Cells::Rabitq(rows) => Some(rows.coarse()),
+            Cells::F32(_) | Cells::F16(_) | Cells::Int8 { .. } => None,
+        }
+    }
+
+    /// What a row has beside its [`coarse`](Self::coarse) codes, where there are such.
+    #[must_use]
+    pub fn coarse_factors(&self, row: usize) -> Option<Int4Factors> {
+        match self.cells {
+            Cells::Rabitq(rows) => Some(rows.coarse_factors(row)),
+            Cells::F32(_) | Cells::F16(_) | Cells::Int8 { .. } => None,
         }
     }
 }

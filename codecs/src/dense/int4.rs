@@ -21,13 +21,13 @@ use crate::rotation::Rotation;
 pub struct Int4Codec {
     metric: Metric,
     dim: usize,
-    rotation: Rotation,
+    rotation: &'static Rotation,
 }
 
 /// Bytes in which numbers are packed together.
 const GROUP: usize = 16;
 /// The number that stands for 0 is between 7 and 8.
-const MIDDLE: f32 = 7.5;
+pub(super) const MIDDLE: f32 = 7.5;
 /// Steps that are tried, in root mean squares of the row: a Gaussian loses least at a third.
 const STEPS: [f32; 8] = [0.26, 0.28, 0.30, 0.32, 0.34, 0.36, 0.39, 0.42];
 
@@ -38,7 +38,7 @@ impl Int4Codec {
         Self {
             metric,
             dim,
-            rotation: Rotation::new(dim.next_multiple_of(8)),
+            rotation: Rotation::of(dim.next_multiple_of(8)),
         }
     }
 
@@ -54,17 +54,9 @@ impl Int4Codec {
         dim.div_ceil(2 * GROUP) * GROUP
     }
 
-    fn turned(&self, row: &[f32]) -> Vec<f32> {
-        debug_assert_eq!(row.len(), self.dim);
-        let mut turned = vec![0.0; self.rotation.dim()];
-        turned[..row.len()].copy_from_slice(row);
-        self.rotation.apply(&mut turned);
-        turned
-    }
-
     /// Codes one row of finite numbers into [`row_bytes`](Self::row_bytes) bytes; returns what it has beside them.
     pub fn encode(&self, row: &[f32], codes: &mut [u8]) -> Int4Factors {
-        let turned = self.turned(row);
+        let turned = self.rotation.turned(row);
         let energy = squared_norm(&turned);
         #[expect(clippy::cast_precision_loss, reason = "a dimension")]
         let root = (energy / turned.len() as f32).sqrt();
@@ -85,17 +77,7 @@ impl Int4Codec {
         let usable = best.filter(|(cosine, inverse, _)| *cosine > 0.0 && inverse.is_finite());
         // A row of zeros, or of numbers so small that their squares are: any codes, worth nothing.
         let (inverse, step) = usable.map_or((0.0, 0.0), |(_, inverse, product)| (inverse, energy / product));
-        // What is beyond the dimension counts as half a step, everywhere alike.
-        let numbers = turned.iter().map(|value| number(*value, inverse));
-        let mut numbers = numbers.chain(std::iter::repeat(8));
-        codes
-            .iter_mut()
-            .zip(&mut numbers)
-            .for_each(|(code, low)| *code = low);
-        codes
-            .iter_mut()
-            .zip(&mut numbers)
-            .for_each(|(code, high)| *code |= high << 4);
+        pack_numbers(turned.iter().map(|value| number(*value, inverse)), codes);
         Int4Factors {
             step: bf16::from_f32(step),
             squared_norm: energy,
@@ -124,19 +106,44 @@ impl Int4Codec {
     /// A query vector that [`Metric::prepare`] has seen, ready for rows.
     #[must_use]
     pub fn query(&self, vector: &[f32]) -> Int4Query {
-        let mut turned = self.turned(vector);
-        let squared_norm = squared_norm(&turned);
-        turned.resize(2 * self.row_bytes(), 0.0);
-        let mut codes = vec![0; turned.len()];
-        let scale = quantize(&turned, &mut codes);
+        let turned = self.rotation.turned(vector);
+        self.query_of(&turned, Kernel::best())
+    }
+
+    /// The same of a rotated query.
+    pub(super) fn query_of(&self, turned: &[f32], kernel: Kernel) -> Int4Query {
+        let squared_norm = squared_norm(turned);
+        let mut codes = vec![0; 2 * self.row_bytes()];
+        let scale = quantize(turned, &mut codes[..turned.len()]);
         let sum: i32 = codes.iter().map(|code| i32::from(*code)).sum();
         Int4Query {
             scale,
             offset: MIDDLE * integer(sum),
             squared_norm,
             codes,
-            kernel: Kernel::best(),
+            kernel,
         }
+    }
+}
+
+/// Packs a row of numbers of 0 to 15. What is beyond the dimension counts as half a step, everywhere alike.
+pub(super) fn pack_numbers(numbers: impl Iterator<Item = u8>, codes: &mut [u8]) {
+    let mut numbers = numbers.chain(std::iter::repeat(8));
+    codes
+        .iter_mut()
+        .zip(&mut numbers)
+        .for_each(|(code, low)| *code = low);
+    codes
+        .iter_mut()
+        .zip(&mut numbers)
+        .for_each(|(code, high)| *code |= high << 4);
+}
+
+/// One number of a packed row.
+pub(super) fn numbers_of(codes: &[u8], at: usize) -> u8 {
+    match codes.get(at) {
+        Some(code) => code & 15,
+        None => codes[at - codes.len()] >> 4,
     }
 }
 
@@ -279,6 +286,18 @@ pub struct Int4Query {
 }
 
 impl Int4Query {
+    pub(super) fn codes(&self) -> &[i8] {
+        &self.codes
+    }
+
+    pub(super) fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    pub(super) fn squared_norm(&self) -> f32 {
+        self.squared_norm
+    }
+
     /// The scores of the first of some rows that exist, of the same codec, as many as `out` has places, each as
     /// [`score`](Self::score) gives it. The rows after them are fetched: those that are asked for next.
     pub fn score_some(&self, rows: &Int4Rows<'_>, some: &[u32], out: &mut [f32]) {

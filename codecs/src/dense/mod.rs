@@ -3,7 +3,8 @@
 mod codec;
 mod int4;
 mod query;
+mod rabitq;
 
-pub use codec::{DenseCodec, DenseRows};
+pub use codec::{DenseCodec, DenseCodes, DenseParts, DenseRows};
 pub use int4::{Int4Codec, Int4Factors, Int4Query, Int4Rows};
 pub use query::DenseQuery;

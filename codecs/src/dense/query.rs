@@ -1,9 +1,14 @@
 //! A dense query, prepared once and scored against rows in place.
 
+use std::sync::OnceLock;
+
 use super::codec::{Cells, DenseRows, integer};
+use super::int4::{Int4Codec, Int4Query};
+use super::rabitq::RabitqQuery;
 use crate::error::CodecError;
 use crate::kernel::{Isa, Kernel, quantize};
 use crate::metric::{Metric, squared_norm};
+use crate::rotation::Rotation;
 
 /// A query vector, ready for rows of every codec.
 #[derive(Clone, Debug)]
@@ -14,6 +19,14 @@ pub struct DenseQuery {
     scale: f32,
     squared_norm: f32,
     kernel: Kernel,
+    /// Rotated, for rows of four bits a number and of RaBitQ: made when it is first asked for.
+    turned: OnceLock<Turned>,
+}
+
+#[derive(Clone, Debug)]
+struct Turned {
+    sketch: Int4Query,
+    fine: RabitqQuery,
 }
 
 impl DenseQuery {
@@ -48,11 +61,11 @@ impl DenseQuery {
         Ok(Self {
             metric,
             values,
-
             codes,
             scale,
             squared_norm,
             kernel,
+            turned: OnceLock::new(),
         })
     }
 
@@ -60,6 +73,22 @@ impl DenseQuery {
     #[must_use]
     pub fn vector(&self) -> &[f32] {
         &self.values
+    }
+
+    fn turned(&self) -> &Turned {
+        self.turned.get_or_init(|| {
+            let dim = self.values.len();
+            let turned = Rotation::of(dim.next_multiple_of(8)).turned(&self.values);
+            let sketch = Int4Codec::new(self.metric, dim).query_of(&turned, self.kernel);
+            let fine = RabitqQuery::new(&turned, &sketch);
+            Turned { sketch, fine }
+        })
+    }
+
+    /// The same query for rows of four bits a number.
+    #[must_use]
+    pub fn sketch(&self) -> &Int4Query {
+        &self.turned().sketch
     }
 
     /// The score of a row.
@@ -80,6 +109,10 @@ impl DenseQuery {
                 } else {
                     dot
                 }
+            }
+            Cells::Rabitq(rows) => {
+                let Turned { sketch, fine } = self.turned();
+                fine.score(sketch, &rows, row, self.kernel)
             }
         }
     }

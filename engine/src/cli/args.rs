@@ -244,7 +244,7 @@ pub(super) struct CreateArgs {
     /// Do not store the encoder's token matrix
     #[arg(long, conflicts_with = "multi")]
     pub(super) no_multi: bool,
-    /// A named field of dense vectors: METRIC is cosine (default), ip or l2, CODEC f16 (default), f32 or int8; may be given several times
+    /// A named field of dense vectors: METRIC is cosine (default), ip or l2, CODEC f16 (default), f32, int8, rabitq8 or rabitq12; may be given several times
     #[arg(long, value_name = "NAME:DIM[:METRIC[:CODEC]]", value_parser = vector)]
     pub(super) vector: Vec<(String, usize, Metric, DenseCodec)>,
     /// A named field of sparse vectors (learned sparse encoders as SPLADE); may be given several times

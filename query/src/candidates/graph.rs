@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use latewood_codecs::{DenseQuery, DenseRows, Int4Codec, Int4Query};
+use latewood_codecs::{DenseQuery, DenseRows};
 use latewood_storage::{GraphSearch, GraphView, Scored, Upcoming};
 
 use super::Scope;
@@ -51,17 +51,9 @@ pub(crate) fn search(
             });
         }
     }
-    let sketch = tasks.first().and_then(|task| {
-        let rows = task.rows;
-        let codec = Int4Codec::new(rows.metric(), rows.dim());
-        tasks
-            .iter()
-            .any(|task| task.graph.codes().is_some())
-            .then(|| codec.query(query.vector()))
-    });
     let walks = scope.map(&tasks, |task| {
         let ef = ef_search.max(keep);
-        walk(task, (query, sketch.as_ref()), Wanted { ef, keep })
+        walk(task, query, Wanted { ef, keep })
     });
     let mut out = Searched {
         top: TopK::new(keep),
@@ -119,13 +111,16 @@ struct Wanted {
     keep: usize,
 }
 
-fn walk(task: &Task<'_>, (query, sketch): (&DenseQuery, Option<&Int4Query>), wanted: Wanted) -> Walk {
+fn walk(task: &Task<'_>, query: &DenseQuery, wanted: Wanted) -> Walk {
     let rows = task.rows;
     let exact = ByVectors { rows, query };
-    match (task.graph.codes(), sketch) {
-        (Some(codes), Some(sketch)) => walk_by(task, wanted, &ByCodes { codes, sketch }, &exact),
+    match task.graph.codes() {
+        Some(codes) => {
+            let sketch = query.sketch();
+            walk_by(task, wanted, &ByCodes { codes, sketch }, &exact)
+        }
         // A graph of an earlier format has no codes.
-        _ => walk_by(task, wanted, &exact, &exact),
+        None => walk_by(task, wanted, &exact, &exact),
     }
 }
 
@@ -174,13 +169,12 @@ fn find(task: &Task<'_>, wanted: Wanted, by: &impl Measure) -> Found {
     let Some(entry) = graph.entry() else {
         return Found::Walked(Vec::new(), 0);
     };
-    let scored = |row: u32| Scored {
-        score: by.score(row),
-        row,
+    let mut nearest = Scored {
+        score: by.score(entry),
+        row: entry,
     };
-    let mut nearest = scored(entry);
     for level in (1..=graph.max_level()).rev() {
-        nearest = descend(graph, level, nearest, &scored, by, &mut hops);
+        nearest = descend(graph, level, nearest, by, &mut hops);
     }
     if !task.matches.is_all() {
         return find_matching(task, nearest, wanted, by, hops);
@@ -197,9 +191,9 @@ fn find(task: &Task<'_>, wanted: Wanted, by: &impl Measure) -> Found {
                 Upcoming::Place(row) => graph.prefetch_place(row),
                 Upcoming::Links(row) => graph.prefetch(row),
             },
-            |row| {
-                reached.set(reached.get() + 1);
-                by.score(row)
+            |rows, scores| {
+                reached.set(reached.get() + rows.len() as u64);
+                by.score_some(rows, scores);
             },
         )
     });
@@ -262,20 +256,17 @@ fn rows(count: usize) -> f64 {
 }
 
 /// Walks greedily to the nearest row of a level.
-fn descend(
-    graph: &GraphView<'_>,
-    level: u8,
-    from: Scored,
-    scored: &impl Fn(u32) -> Scored,
-    by: &impl Measure,
-    hops: &mut u64,
-) -> Scored {
+fn descend(graph: &GraphView<'_>, level: u8, from: Scored, by: &impl Measure, hops: &mut u64) -> Scored {
     let mut nearest = from;
+    let (mut rows, mut scores) = (Vec::new(), Vec::new());
     loop {
-        let neighbours = graph.neighbours(level, nearest.row);
-        *hops += neighbours.len() as u64;
-        neighbours.iter().for_each(|row| by.fetch(*row));
-        match neighbours.iter().map(|row| scored(*row)).max() {
+        rows.clear();
+        rows.extend(graph.neighbours(level, nearest.row).inspect(|row| by.fetch(*row)));
+        *hops += rows.len() as u64;
+        scores.resize(rows.len(), 0.0);
+        by.score_some(&rows, &mut scores);
+        let scored = rows.iter().zip(&scores);
+        match scored.map(|(&row, &score)| Scored { score, row }).max() {
             Some(better) if better > nearest => nearest = better,
             _ => return nearest,
         }

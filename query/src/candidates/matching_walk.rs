@@ -40,9 +40,11 @@ impl Ground<'_> {
     pub(super) fn share_near(&self, entry: u32) -> f64 {
         const LISTS: usize = 8;
         let near = self.graph.neighbours(0, entry);
-        let behind = near.iter().take(LISTS).map(|&row| self.graph.neighbours(0, row));
+        // Links ascend, and rows that came at one time may match alike: the lists are of rows from all over.
+        let apart = (near.len() / LISTS).max(1);
+        let behind = near.step_by(apart).map(|row| self.graph.neighbours(0, row));
         let (mut matching, mut met) = (0u32, 0u32);
-        for &row in near.iter().chain(behind.flatten()) {
+        for row in near.chain(behind.take(LISTS).flatten()) {
             met += 1;
             matching += u32::from(self.matches.contains(row));
         }
@@ -125,7 +127,7 @@ impl MatchingWalk {
         let mut between = std::mem::take(&mut self.between);
         between.clear();
         let mut met = 0;
-        for &near in ground.graph.neighbours(0, row) {
+        for near in ground.graph.neighbours(0, row) {
             if !ground.matches.contains(near) {
                 ground.graph.prefetch_place(near);
                 between.push(near);
@@ -150,7 +152,7 @@ impl MatchingWalk {
                 met += self.behind;
                 continue;
             }
-            for &far in ground.graph.neighbours(0, middle) {
+            for far in ground.graph.neighbours(0, middle) {
                 if ground.matches.contains(far) {
                     met += 1;
                     if self.seen.first_visit(far) {

@@ -70,7 +70,7 @@ impl OpenWalk {
                 ground.graph.prefetch(after.near.row);
             }
             self.fresh.clear();
-            for &row in ground.graph.neighbours(0, row) {
+            for row in ground.graph.neighbours(0, row) {
                 if self.seen.first_visit(row) {
                     measure.fetch(row);
                     self.fresh.push(row);

@@ -23,6 +23,9 @@ fn average(recalls: &[f64]) -> f64 {
 fn the_graph_finds_nearly_all_of_the_best() {
     for (metric, codec) in [
         (Metric::Cosine, DenseCodec::Int8),
+        (Metric::Cosine, DenseCodec::Rabitq8),
+        (Metric::L2, DenseCodec::Rabitq8),
+        (Metric::InnerProduct, DenseCodec::Rabitq12),
         (Metric::L2, DenseCodec::F32),
         (Metric::InnerProduct, DenseCodec::F16),
     ] {

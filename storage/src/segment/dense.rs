@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use latewood_codecs::DenseRows;
+use latewood_codecs::{DenseCodes, DenseParts, DenseRows};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -13,10 +13,12 @@ use crate::backend::StorageBackend;
 use crate::error::Result;
 use crate::schema::DenseSpec;
 
-const CODES: u32 = 1;
-const FACTORS: u32 = 2;
+pub(super) const CODES: u32 = 1;
+pub(super) const FACTORS: u32 = 2;
 /// The rows that have a vector, where not all have.
 pub(super) const DOCUMENTS: u32 = 3;
+/// Of RaBitQ the bits below the highest four.
+pub(super) const FINE: u32 = 4;
 
 /// Rows that one task encodes.
 const TASK_ROWS: usize = 256;
@@ -44,9 +46,9 @@ impl<'a> DenseWriter<'a> {
         spec: &'a DenseSpec,
     ) -> Result<Self> {
         let path = dir.join(component.name());
-        let tags = [CODES, FACTORS, DOCUMENTS];
+        let tags = [CODES, FINE, FACTORS, DOCUMENTS];
         let tags = if component == Component::Dense {
-            &tags[..2]
+            &tags[..3]
         } else {
             &tags
         };
@@ -62,24 +64,23 @@ impl<'a> DenseWriter<'a> {
     /// Appends vectors of the schema's dimension, prepared for its metric.
     pub(crate) fn push(&mut self, pool: &ThreadPool, vectors: &[&[f32]]) -> Result<()> {
         let spec = self.spec;
-        let encoded: Vec<Result<Coded>> = pool.install(|| {
+        let encoded: Vec<Result<DenseCodes>> = pool.install(|| {
             vectors
                 .par_chunks(TASK_ROWS)
                 .map(|rows| encode(spec, rows))
                 .collect()
         });
         for block in encoded {
-            let (codes, factors) = block?;
-            self.append(&codes, &factors)?;
+            self.append(block?.parts())?;
         }
         self.rows += vectors.len() as u64;
         Ok(())
     }
 
     /// Appends rows of another segment of the same schema as they are.
-    pub(crate) fn copy(&mut self, (codes, factors): (&[u8], &[f32]), rows: usize) -> Result<()> {
+    pub(crate) fn copy(&mut self, coded: DenseParts<'_>, rows: usize) -> Result<()> {
         self.rows += rows as u64;
-        self.append(codes, factors)
+        self.append(coded)
     }
 
     /// The rows of the segment that the vectors, all of them, are of.
@@ -96,9 +97,10 @@ impl<'a> DenseWriter<'a> {
         self.finish()
     }
 
-    fn append(&mut self, codes: &[u8], factors: &[f32]) -> Result<()> {
-        self.writer.append(CODES, codes)?;
-        self.writer.append(FACTORS, bytemuck::cast_slice(factors))
+    fn append(&mut self, coded: DenseParts<'_>) -> Result<()> {
+        self.writer.append(CODES, coded.codes)?;
+        self.writer.append(FINE, coded.fine)?;
+        self.writer.append(FACTORS, bytemuck::cast_slice(coded.factors))
     }
 
     pub(crate) fn finish(self) -> Result<Finished> {
@@ -108,15 +110,12 @@ impl<'a> DenseWriter<'a> {
     }
 }
 
-/// Codes and factors of some rows.
-type Coded = (Vec<u8>, Vec<f32>);
-
-fn encode(spec: &DenseSpec, rows: &[&[f32]]) -> Result<Coded> {
-    let (mut codes, mut factors) = (Vec::new(), Vec::new());
+fn encode(spec: &DenseSpec, rows: &[&[f32]]) -> Result<DenseCodes> {
+    let mut coded = DenseCodes::default();
     for row in rows {
-        spec.codec.encode(row, spec.dim, &mut codes, &mut factors)?;
+        spec.codec.encode(spec.metric, row, spec.dim, &mut coded)?;
     }
-    Ok((codes, factors))
+    Ok(coded)
 }
 
 /// The dense vectors of an open segment.
@@ -136,38 +135,46 @@ impl<'a> Dense<'a> {
         }
     }
 
-    fn parts(self) -> Result<(&'a [u8], &'a [f32])> {
-        let bytes = self.rows.saturating_mul(self.spec.codec.row_bytes(self.spec.dim));
-        let factors = self.rows.saturating_mul(self.spec.codec.row_factors());
-        Ok((
-            self.file.exactly(CODES, bytes)?,
-            self.file.exactly(FACTORS, factors)?,
-        ))
+    fn parts(self) -> Result<DenseParts<'a>> {
+        let DenseSpec { dim, metric, codec } = *self.spec;
+        let [bytes, fine] = codec.plane_bytes(dim);
+        Ok(DenseParts {
+            codes: self.file.exactly(CODES, self.rows.saturating_mul(bytes))?,
+            fine: match self.rows.saturating_mul(fine) {
+                0 => &[],
+                fine => self.file.exactly(FINE, fine)?,
+            },
+            factors: self
+                .file
+                .exactly(FACTORS, self.rows.saturating_mul(codec.row_factors(metric)))?,
+        })
     }
 
     pub(crate) fn rows(self) -> Result<DenseRows<'a>> {
-        let (codes, factors) = self.parts()?;
-        let rows = DenseRows::new(self.spec.codec, self.spec.metric, self.spec.dim, codes, factors);
+        let parts = self.parts()?;
+        let rows = DenseRows::new(self.spec.codec, self.spec.metric, self.spec.dim, parts);
         rows.map_err(|error| {
             self.file
                 .corruption_in(CODES, 0, "whole rows of codes", error.to_string())
         })
     }
 
-    /// The codes and the factors of a range of rows.
-    pub(crate) fn coded(self, rows: std::ops::Range<usize>) -> Result<(&'a [u8], &'a [f32])> {
-        let (codes, factors) = self.parts()?;
-        let bytes = self.spec.codec.row_bytes(self.spec.dim);
-        let numbers = self.spec.codec.row_factors();
-        let codes = codes
-            .get(rows.start * bytes..rows.end * bytes)
-            .unwrap_or_default();
-        Ok((
-            codes,
-            factors
-                .get(rows.start * numbers..rows.end * numbers)
-                .unwrap_or_default(),
-        ))
+    /// A range of rows as they are coded.
+    pub(crate) fn coded(self, rows: std::ops::Range<usize>) -> Result<DenseParts<'a>> {
+        fn of<'a, T>(all: &'a [T], rows: &std::ops::Range<usize>, width: usize) -> &'a [T] {
+            all.get(rows.start * width..rows.end * width).unwrap_or_default()
+        }
+        let parts = self.parts()?;
+        let [bytes, fine] = self.spec.codec.plane_bytes(self.spec.dim);
+        Ok(DenseParts {
+            codes: of(parts.codes, &rows, bytes),
+            fine: of(parts.fine, &rows, fine),
+            factors: of(
+                parts.factors,
+                &rows,
+                self.spec.codec.row_factors(self.spec.metric),
+            ),
+        })
     }
 }
 

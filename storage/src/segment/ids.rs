@@ -1,8 +1,9 @@
 //! The ids of a segment's documents in order of ordinals, and the way back from an id to its ordinal.
 //!
-//! An id is a byte of kind (0 integer, 1 string) and its bytes. The way back is an array of the upper halves of the
-//! ids' XXH3 hashes, sorted, and the ordinals in the same order: eight bytes a document, searched by bisection in
-//! place. docs/format.md has the byte map.
+//! Ids that are all integers stand in four bytes each, counted from the least, or in eight where that does not suffice; others
+//! as a byte of kind (0 integer, 1 string) and their bytes. The way back is a bisection of integers that ascend, and of others an
+//! array of the upper halves of the ids' XXH3 hashes, sorted, with the ordinals in the same order: eight bytes a document.
+//! docs/format.md has the byte map.
 
 use std::path::Path;
 
@@ -10,19 +11,47 @@ use latewood_codecs::kernel::prefetch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::component::Component;
+use super::ends::{Ends, write_ends};
 use super::reader::ComponentFile;
 use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::document::DocumentId;
 use crate::error::Result;
 
-const BYTES: u32 = 1;
-const OFFSETS: u32 = 2;
+pub(super) const KEYS: u32 = 1;
+/// Where keys end in format version 1: rows + 1 offsets of eight bytes.
+pub(super) const OFFSETS: u32 = 2;
 const HASHES: u32 = 3;
 const ORDINALS: u32 = 4;
+pub(super) const ENDS: u32 = 5;
+pub(super) const INTEGERS: u32 = 6;
 
 const INTEGER: u8 = 0;
 const STRING: u8 = 1;
+
+/// How ids are laid out: the second param.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Keys, with offsets.
+    Offsets,
+    /// Keys, with their ends.
+    Keys,
+    /// Integers less the least of them, the third param, in so many bytes each.
+    Integers(usize),
+}
+
+impl Layout {
+    /// That of the params of a file.
+    pub(super) fn of(params: &[u64]) -> Option<Self> {
+        match params.get(1)? {
+            0 => Some(Self::Offsets),
+            1 => Some(Self::Keys),
+            2 => Some(Self::Integers(4)),
+            3 => Some(Self::Integers(8)),
+            _ => None,
+        }
+    }
+}
 
 fn key(id: &DocumentId, out: &mut Vec<u8>) {
     match id {
@@ -45,44 +74,86 @@ fn hash(key: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(crate) struct IdsWriter<'a> {
     writer: ComponentWriter<'a>,
-    end: u64,
     index: Vec<(u32, u32)>,
+    /// The ids while all are integers.
+    integers: Option<Vec<u64>>,
+    /// Bytes of each key, once one is not.
+    lengths: Vec<u16>,
     key: Vec<u8>,
 }
 
 impl<'a> IdsWriter<'a> {
     pub(crate) fn create(backend: &'a dyn StorageBackend, dir: &Path) -> Result<Self> {
         let path = dir.join(Component::Ids.name());
-        let tags = [BYTES, OFFSETS, HASHES, ORDINALS];
-        let mut writer = ComponentWriter::create(backend, &path, Component::Ids.kind(), &tags)?;
-        writer.append(OFFSETS, &0u64.to_le_bytes())?;
+        let tags = [KEYS, ENDS, INTEGERS, HASHES, ORDINALS];
         Ok(Self {
-            writer,
-            end: 0,
+            writer: ComponentWriter::create(backend, &path, Component::Ids.kind(), &tags)?,
             index: Vec::new(),
+            integers: Some(Vec::new()),
+            lengths: Vec::new(),
             key: Vec::new(),
         })
     }
 
     /// Appends the id of the next ordinal.
     pub(crate) fn push(&mut self, id: &DocumentId) -> Result<()> {
+        match (&mut self.integers, id) {
+            (Some(integers), DocumentId::U64(id)) => integers.push(*id),
+            _ => {
+                for integer in self.integers.take().into_iter().flatten() {
+                    self.append(&DocumentId::U64(integer))?;
+                }
+                self.append(id)?;
+            }
+        }
         self.key.clear();
         key(id, &mut self.key);
-        self.writer.append(BYTES, &self.key)?;
-        self.end += self.key.len() as u64;
-        self.writer.append(OFFSETS, &self.end.to_le_bytes())?;
         let ordinal = crate::wire::to_u32(self.index.len())?;
         self.index.push((hash(&self.key), ordinal));
         Ok(())
     }
 
+    fn append(&mut self, id: &DocumentId) -> Result<()> {
+        self.key.clear();
+        key(id, &mut self.key);
+        self.writer.append(KEYS, &self.key)?;
+        // Ids have at most 1,024 bytes.
+        self.lengths
+            .push(u16::try_from(self.key.len()).unwrap_or(u16::MAX));
+        Ok(())
+    }
+
     pub(crate) fn finish(mut self) -> Result<Finished> {
-        self.index.sort_unstable();
-        for (hash, ordinal) in &self.index {
-            self.writer.append(HASHES, &hash.to_le_bytes())?;
-            self.writer.append(ORDINALS, &ordinal.to_le_bytes())?;
+        let rows = self.index.len() as u64;
+        let integers = self.integers.take();
+        let ascend = integers
+            .as_ref()
+            .is_some_and(|ids| ids.is_sorted_by(|a, b| a < b));
+        if !ascend {
+            self.index.sort_unstable();
+            for (hash, ordinal) in &self.index {
+                self.writer.append(HASHES, &hash.to_le_bytes())?;
+                self.writer.append(ORDINALS, &ordinal.to_le_bytes())?;
+            }
         }
-        self.writer.finish([self.index.len() as u64, 0, 0, 0, 0, 0])
+        let Some(integers) = integers else {
+            let lengths = || self.lengths.iter().map(|length| usize::from(*length));
+            let bytes = lengths().sum::<usize>() as u64;
+            write_ends(&mut self.writer, ENDS, lengths(), bytes)?;
+            return self.writer.finish([rows, 1, 0, bytes, 0, 0]);
+        };
+        let least = integers.iter().min().copied().unwrap_or(0);
+        let narrow: Option<Vec<u32>> = integers.iter().map(|id| u32::try_from(id - least).ok()).collect();
+        let layout = if let Some(narrow) = narrow {
+            self.writer.append(INTEGERS, bytemuck::cast_slice(&narrow))?;
+            2
+        } else {
+            for id in integers {
+                self.writer.append(INTEGERS, &(id - least).to_le_bytes())?;
+            }
+            3
+        };
+        self.writer.finish([rows, layout, least, 0, u64::from(ascend), 0])
     }
 }
 
@@ -93,51 +164,87 @@ pub(crate) struct Ids<'a> {
     rows: u32,
 }
 
+/// Ids as they are stored.
+#[derive(Clone, Copy, Debug)]
+enum Stored<'a> {
+    Offsets(&'a [u8], &'a [u64]),
+    Keys(&'a [u8], Ends<'a>),
+    Narrow(u64, &'a [u32]),
+    Wide(u64, &'a [u64]),
+}
+
+impl<'a> Stored<'a> {
+    /// The stored form of a key.
+    fn key(self, row: usize) -> Option<&'a [u8]> {
+        match self {
+            Self::Offsets(bytes, offsets) => {
+                let start = usize::try_from(*offsets.get(row)?).ok()?;
+                let end = usize::try_from(*offsets.get(row + 1)?).ok()?;
+                bytes.get(start..end)
+            }
+            Self::Keys(bytes, ends) => bytes.get(ends.range(row)).filter(|key| !key.is_empty()),
+            Self::Narrow(..) | Self::Wide(..) => None,
+        }
+    }
+
+    /// An id that is kept as a number.
+    fn integer(self, row: usize) -> Option<u64> {
+        match self {
+            Self::Narrow(least, ids) => least.checked_add(u64::from(*ids.get(row)?)),
+            Self::Wide(least, ids) => least.checked_add(*ids.get(row)?),
+            Self::Offsets(..) | Self::Keys(..) => None,
+        }
+    }
+
+    /// Begins to fetch where an id stands.
+    fn fetch_place(self, row: usize) {
+        match self {
+            Self::Offsets(_, offsets) => prefetch(offsets.get(row..=row).unwrap_or_default()),
+            Self::Keys(_, ends) => ends.prefetch(row),
+            Self::Narrow(_, ids) => prefetch(ids.get(row..=row).unwrap_or_default()),
+            Self::Wide(_, ids) => prefetch(ids.get(row..=row).unwrap_or_default()),
+        }
+    }
+}
+
 impl<'a> Ids<'a> {
     pub(crate) fn new(file: &'a ComponentFile, rows: u32) -> Self {
         Self { file, rows }
     }
 
-    /// Begins to fetch some ids: first all the places where they stand, then all of them.
-    pub(crate) fn fetch(self, ordinals: impl Iterator<Item = u32> + Clone) {
-        let Ok(offsets) = self.file.numbers::<u64>(OFFSETS) else {
-            return;
-        };
-        for at in ordinals.clone() {
-            prefetch(
-                offsets
-                    .get(at as usize..)
-                    .and_then(|rest| rest.get(..1))
-                    .unwrap_or_default(),
-            );
-        }
-        for ordinal in ordinals {
-            prefetch(self.key(ordinal).unwrap_or_default());
-        }
+    fn stored(self) -> Result<Stored<'a>> {
+        let (file, rows) = (self.file, self.rows as usize);
+        let [_, _, least, bytes, ..] = file.params();
+        Ok(match Layout::of(&file.params()) {
+            Some(Layout::Offsets) => Stored::Offsets(file.section(KEYS)?, file.exactly(OFFSETS, rows + 1)?),
+            Some(Layout::Keys) => {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                Stored::Keys(file.section(KEYS)?, Ends::trusted(file, ENDS, rows, bytes)?)
+            }
+            Some(Layout::Integers(4)) => Stored::Narrow(least, file.exactly(INTEGERS, rows)?),
+            Some(Layout::Integers(_)) => Stored::Wide(least, file.exactly(INTEGERS, rows)?),
+            None => return Err(file.corruption(0, "a known layout of ids", "another")),
+        })
     }
 
-    /// The stored form of an id.
-    fn key(self, ordinal: u32) -> Result<&'a [u8]> {
-        let offsets: &[u64] = self.file.exactly(OFFSETS, self.rows as usize + 1)?;
-        let bytes = self.file.section(BYTES)?;
-        let at = ordinal as usize;
-        let range = offsets.get(at).zip(offsets.get(at + 1));
-        let range = range.and_then(|(&a, &b)| Some(usize::try_from(a).ok()?..usize::try_from(b).ok()?));
-        range.and_then(|r| bytes.get(r)).ok_or_else(|| {
-            let found = format!("row {ordinal} of {}", self.rows);
-            self.file.corruption_in(
-                OFFSETS,
-                u64::from(ordinal) * 8,
-                "ascending offsets inside the ids",
-                found,
-            )
-        })
+    /// Begins to fetch some ids: first all the places where they stand, then all of them.
+    pub(crate) fn fetch(self, ordinals: impl Iterator<Item = u32> + Clone) {
+        let Ok(stored) = self.stored() else {
+            return;
+        };
+        ordinals.clone().for_each(|row| stored.fetch_place(row as usize));
+        for row in ordinals {
+            prefetch(stored.key(row as usize).unwrap_or_default());
+        }
     }
 
     /// The id of an ordinal below the number of rows.
     pub(crate) fn get(self, ordinal: u32) -> Result<DocumentId> {
-        let key = self.key(ordinal)?;
-        let id = match key.split_first() {
+        let (stored, row) = (self.stored()?, ordinal as usize);
+        if let Some(id) = stored.integer(row) {
+            return Ok(DocumentId::U64(id));
+        }
+        let id = match stored.key(row).and_then(<[u8]>::split_first) {
             Some((&INTEGER, bytes)) => bytes
                 .try_into()
                 .ok()
@@ -146,30 +253,122 @@ impl<'a> Ids<'a> {
             _ => None,
         };
         id.ok_or_else(|| {
-            let found = format!("{} other bytes for row {ordinal}", key.len());
-            self.file
-                .corruption_in(BYTES, 0, "an integer or a string of UTF-8", found)
+            let found = format!("other bytes for row {ordinal} of {}", self.rows);
+            self.file.corruption(0, "an integer or a string of UTF-8", found)
         })
     }
 
     /// The ordinal of an id.
     pub(crate) fn find(self, id: &DocumentId) -> Result<Option<u32>> {
+        let stored = self.stored()?;
+        let [_, _, least, _, ascend, _] = self.file.params();
+        if ascend == 1 {
+            let below = match id {
+                DocumentId::U64(id) => id.checked_sub(least),
+                DocumentId::Str(_) => None,
+            };
+            let place = below.and_then(|below| match stored {
+                Stored::Narrow(_, ids) => ids.binary_search(&u32::try_from(below).ok()?).ok(),
+                Stored::Wide(_, ids) => ids.binary_search(&below).ok(),
+                Stored::Offsets(..) | Stored::Keys(..) => None,
+            });
+            return place.map(crate::wire::to_u32).transpose();
+        }
         let mut wanted = Vec::with_capacity(32);
         key(id, &mut wanted);
         let hash = hash(&wanted);
         let hashes: &[u32] = self.file.exactly(HASHES, self.rows as usize)?;
         let ordinals: &[u32] = self.file.exactly(ORDINALS, self.rows as usize)?;
         let first = hashes.partition_point(|&h| h < hash);
-        for (_, &ordinal) in hashes
-            .iter()
-            .zip(ordinals)
-            .skip(first)
-            .take_while(|(h, _)| **h == hash)
-        {
-            if self.key(ordinal)? == wanted {
+        let candidates = hashes.iter().zip(ordinals).skip(first);
+        for (_, &ordinal) in candidates.take_while(|(h, _)| **h == hash) {
+            if self.get(ordinal)? == *id {
                 return Ok(Some(ordinal));
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::{Ids, IdsWriter, Layout};
+    use crate::backend::{MemoryBackend, StorageBackend};
+    use crate::document::DocumentId;
+    use crate::segment::component::Component;
+    use crate::segment::reader::ComponentFile;
+
+    /// Writes ids, sees that each is found where it is and others nowhere; their layout and the bytes of their file.
+    fn round_trip(ids: &[DocumentId], others: &[DocumentId]) -> (Layout, usize) {
+        let (backend, dir) = (MemoryBackend::default(), Path::new("/s"));
+        backend.create_dir_all(dir).unwrap();
+        let mut writer = IdsWriter::create(&backend, dir).unwrap();
+        ids.iter().for_each(|id| writer.push(id).unwrap());
+        writer.finish().unwrap();
+        let path = dir.join(Component::Ids.name());
+        let file = ComponentFile::open(&backend, &path, Component::Ids.kind()).unwrap();
+        let stored = Ids::new(&file, u32::try_from(ids.len()).unwrap());
+        stored.fetch(0..u32::try_from(ids.len()).unwrap() + 1);
+        for (row, id) in (0..).zip(ids) {
+            assert_eq!(stored.get(row).unwrap(), *id);
+            assert_eq!(stored.find(id).unwrap(), Some(row));
+        }
+        assert!(stored.get(u32::try_from(ids.len()).unwrap()).is_err());
+        let known: HashSet<&DocumentId> = ids.iter().collect();
+        for other in others.iter().filter(|other| !known.contains(other)) {
+            assert_eq!(stored.find(other).unwrap(), None);
+        }
+        let bytes = backend.read(&path).unwrap().len();
+        (Layout::of(&file.params()).unwrap(), bytes)
+    }
+
+    #[test]
+    fn integers_take_four_bytes_where_they_ascend() {
+        let others = [0, 6, 10_000_000_999, u64::MAX].map(DocumentId::U64);
+        let ascending: Vec<DocumentId> = (0..1_000)
+            .map(|id| DocumentId::U64(10_000_000_000 + id))
+            .collect();
+        let (layout, bytes) = round_trip(&ascending, &others);
+        assert!(
+            layout == Layout::Integers(4) && bytes < 4 * 1_000 + 500,
+            "{bytes}"
+        );
+        let mut shuffled = ascending.clone();
+        shuffled.swap(3, 700);
+        let (layout, bytes) = round_trip(&shuffled, &others);
+        assert!(
+            layout == Layout::Integers(4) && bytes > 12 * 1_000,
+            "{layout:?} {bytes}"
+        );
+        let far = [5, 7, u64::MAX].map(DocumentId::U64);
+        assert_eq!(round_trip(&far, &others).0, Layout::Integers(8));
+        let mixed = [DocumentId::U64(5), DocumentId::from("5"), DocumentId::U64(4)];
+        assert_eq!(round_trip(&mixed, &others).0, Layout::Keys);
+        assert_eq!(round_trip(&[], &others).0, Layout::Integers(4));
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_is_found_where_it_is(
+            ids in proptest::collection::hash_set(prop_oneof![
+                (0u64..400).prop_map(DocumentId::U64),
+                any::<u64>().prop_map(DocumentId::U64),
+                "[a-z]{1,3}".prop_map(|id: String| DocumentId::from(id.as_str())),
+            ], 0..60),
+            sorted: bool,
+            strings: bool,
+        ) {
+            let all: Vec<DocumentId> = ids.into_iter().collect();
+            let mut ids: Vec<DocumentId> = all.iter().filter(|id| strings || matches!(id, DocumentId::U64(_))).cloned().collect();
+            if sorted {
+                ids.sort();
+            }
+            round_trip(&ids, &all);
+        }
     }
 }

@@ -55,7 +55,7 @@ pub use columns::{BoolColumn, ColumnView, GeoColumn, KeywordColumn, NumberColumn
 pub use component::Component;
 pub use dense::NamedRows;
 pub(crate) use distortion::Distortion;
-pub use graph::{GraphOptions, GraphSearch, GraphView, Scored, Seen, Upcoming};
+pub use graph::{GraphOptions, GraphSearch, GraphView, Links, Scored, Seen, Upcoming};
 pub use ivf::IvfView;
 pub(crate) use lexical::IndexBuilder;
 pub use lexical::{Lengths, LexicalIndex, LexicalView, Positions, Postings, PostingsBlock, TermInfo};

@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::codebook::Codebook;
 use super::component::Component;
-use super::dense::DOCUMENTS;
+use super::dense::{CODES, DOCUMENTS, FACTORS, FINE};
 use super::guard::Guard;
 use super::header::Header;
 use super::meta::{Beside, FileMeta, Layout, SegmentMeta};
@@ -147,8 +147,9 @@ impl Patcher<'_> {
         if !ids.has_rows(self.rows) {
             return Ok(None);
         }
-        self.lost.ids = ids.lost_ids(self.rows);
-        self.write(Component::Ids, &ids)?;
+        let (lost, replaced) = ids.lost_ids(self.rows);
+        self.lost.ids = lost;
+        self.write_with(Component::Ids, &ids, &replaced)?;
         self.copy_documents()?;
         self.copy_columns()?;
         self.copy_dense()?;
@@ -168,10 +169,12 @@ impl Patcher<'_> {
         };
         meta.write(self.backend, &self.copy, &beside)?;
         let segment = Segment::open(self.backend, &self.copy, self.known.schema, codebooks)?;
-        self.lost.documents |= unreadable(&segment);
+        self.lost.documents |= unreadable(&segment)?;
         for row in 0..self.rows {
-            if segment.document_id(row).is_err() {
-                self.lost.ids.insert(row);
+            match segment.document_id(row) {
+                Ok(_) => (),
+                Err(error) if error.is_of_the_disk() => return Err(error),
+                Err(_) => _ = self.lost.ids.insert(row),
             }
         }
         Ok(Some(segment))
@@ -204,9 +207,7 @@ impl Patcher<'_> {
         };
         match self.remains(Component::Dense)? {
             Some(dense) => {
-                let factors = spec.codec.row_factors() * size_of::<f32>();
-                self.lost.dense =
-                    dense.lost_rows(self.rows, &[(1, spec.codec.row_bytes(spec.dim)), (2, factors)]);
+                self.lost.dense = dense.lost_rows(self.rows, &dense_widths(spec));
                 self.write(Component::Dense, &dense)
             }
             None => {
@@ -234,8 +235,7 @@ impl Patcher<'_> {
             return Ok(());
         };
         let count = u32::try_from(named.params[0]).unwrap_or(0).min(self.rows);
-        let factors = spec.codec.row_factors() * size_of::<f32>();
-        let places = named.lost_rows(count, &[(1, spec.codec.row_bytes(spec.dim)), (2, factors)]);
+        let places = named.lost_rows(count, &dense_widths(spec));
         if count == self.rows {
             self.lost.vectors |= places;
             return self.write(component, &named);
@@ -363,14 +363,23 @@ impl Patcher<'_> {
     }
 }
 
+/// The sections of dense vectors, and their bytes a row.
+fn dense_widths(spec: &DenseSpec) -> [(u32, usize); 3] {
+    let [codes, fine] = spec.codec.plane_bytes(spec.dim);
+    let factors = spec.codec.row_factors(spec.metric) * size_of::<f32>();
+    [(CODES, codes), (FINE, fine), (FACTORS, factors)]
+}
+
 /// The rows of a segment whose text or payload cannot be read.
-fn unreadable(segment: &Segment) -> RoaringBitmap {
+fn unreadable(segment: &Segment) -> Result<RoaringBitmap> {
     let mut lost = RoaringBitmap::new();
     let blocks = segment
         .documents()
         .and_then(|documents| Ok((documents, documents.blocks()?.len())));
-    let Ok((documents, blocks)) = blocks else {
-        return (0..segment.len()).collect();
+    let (documents, blocks) = match blocks {
+        Ok(blocks) => blocks,
+        Err(error) if error.is_of_the_disk() => return Err(error),
+        Err(_) => return Ok((0..segment.len()).collect()),
     };
     let mut seen = 0;
     for index in 0..blocks {
@@ -391,7 +400,7 @@ fn unreadable(segment: &Segment) -> RoaringBitmap {
         }
     }
     lost.insert_range(seen..segment.len().max(seen));
-    lost
+    Ok(lost)
 }
 
 /// Bytes `at` of a range as rows of `width` bytes: which rows it touches.

@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::guard::{GUARD_BYTES, Guard};
 use super::header::{Header, PARAMS, Section};
+use super::ids;
 use super::patch::rows_touched;
 use super::writer::{ComponentWriter, Written};
 use crate::backend::StorageBackend;
@@ -159,23 +160,45 @@ impl Remains {
 
     /// Whether a file of ids has room for so many rows.
     pub(super) fn has_rows(&self, rows: u32) -> bool {
-        self.section(2)
-            .is_some_and(|offsets| offsets.len() == (rows as usize + 1) * size_of::<u64>())
+        let rows = rows as usize;
+        let (tag, bytes) = match ids::Layout::of(&self.params) {
+            Some(ids::Layout::Offsets) => (ids::OFFSETS, (rows + 1) * size_of::<u64>()),
+            Some(ids::Layout::Keys) => (ids::ENDS, rows * ends_width(self.params[3])),
+            Some(ids::Layout::Integers(width)) => (ids::INTEGERS, rows * width),
+            None => return false,
+        };
+        // A section of nothing may be left out.
+        self.section(tag).unwrap_or_default().len() == bytes
     }
 
-    /// Rows whose id is lost.
-    pub(super) fn lost_ids(&self, rows: u32) -> RoaringBitmap {
+    /// Rows whose id is lost, and what is to be written instead of a section.
+    pub(super) fn lost_ids(&self, rows: u32) -> (RoaringBitmap, Vec<(u32, Vec<u8>)>) {
+        match ids::Layout::of(&self.params) {
+            Some(ids::Layout::Integers(width)) => {
+                (self.lost_rows(rows, &[(ids::INTEGERS, width)]), Vec::new())
+            }
+            Some(ids::Layout::Keys) => {
+                let ends = self.ends_in(ids::ENDS, rows, self.params[3]);
+                let lost = ends.lost_rows(self, &[(ids::KEYS, 1)]) | &ends.lost;
+                (lost, vec![(ids::ENDS, ends.bytes)])
+            }
+            Some(ids::Layout::Offsets) | None => (self.lost_by_offsets(rows), Vec::new()),
+        }
+    }
+
+    /// Rows whose id is lost, in format version 1.
+    fn lost_by_offsets(&self, rows: u32) -> RoaringBitmap {
         let mut lost = RoaringBitmap::new();
-        for bad in self.bad_in(2) {
+        for bad in self.bad_in(ids::OFFSETS) {
             let entries = rows_touched(&bad, size_of::<u64>());
             insert(&mut lost, entries.start.saturating_sub(1)..entries.end, rows);
         }
-        let bad = self.bad_in(1);
+        let bad = self.bad_in(ids::KEYS);
         if bad.is_empty() {
             return lost;
         }
-        let offsets =
-            bytemuck::allocation::pod_collect_to_vec::<u8, u64>(whole(&self.bytes(2), size_of::<u64>()));
+        let offsets = self.bytes(ids::OFFSETS);
+        let offsets = bytemuck::allocation::pod_collect_to_vec::<u8, u64>(whole(&offsets, size_of::<u64>()));
         for row in (0..rows).filter(|row| !lost.contains(*row)).collect::<Vec<_>>() {
             let at = row as usize;
             let range = offsets.get(at).zip(offsets.get(at + 1));
@@ -220,7 +243,7 @@ impl Remains {
 
     /// The ends of rows that a section has.
     pub(super) fn ends_in(&self, tag: u32, rows: u32, total: u64) -> EndsLeft {
-        let width = if total > u64::from(u32::MAX) { 8 } else { 4 };
+        let width = ends_width(total);
         let bytes = self.bytes(tag);
         let mut lost = RoaringBitmap::new();
         let bad = self.bad_in(tag);
@@ -372,6 +395,11 @@ fn damaged_section(map: &MappedFile, section: &Section) -> Option<Range<usize>> 
 fn insert(rows: &mut RoaringBitmap, range: Range<usize>, below: u32) {
     let clamp = |row: usize| u32::try_from(row).unwrap_or(below).min(below);
     rows.insert_range(clamp(range.start)..clamp(range.end));
+}
+
+/// Bytes of an end of ranges that come to `total`.
+fn ends_width(total: u64) -> usize {
+    if total > u64::from(u32::MAX) { 8 } else { 4 }
 }
 
 /// As many whole numbers of `width` bytes as there are.

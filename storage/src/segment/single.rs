@@ -8,7 +8,7 @@ use latewood_codecs::{DenseCodec, OriginalCodec};
 
 use super::columns::{ColumnView, Columns};
 use super::component::Component;
-use super::dense::DOCUMENTS;
+use super::dense::{CODES, DOCUMENTS};
 use super::documents::Documents;
 use super::graph;
 use super::ids::Ids;
@@ -44,7 +44,7 @@ pub(crate) fn decode_component(backend: &dyn StorageBackend, path: &Path) -> Res
 }
 
 fn decode(component: Component, file: &ComponentFile) -> Result<()> {
-    let [first, second, third, ..] = file.params();
+    let [first, second, third, fourth, ..] = file.params();
     let rows = u32::try_from(first).unwrap_or(u32::MAX);
     let some = || 0..rows.min(ROWS);
     match component {
@@ -58,11 +58,11 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
             documents.verify()
         }
         Component::Graph => {
-            let graph = graph::open(file, None, rows, true)?;
+            let graph = graph::open(file, (None, None), rows, true)?;
             for row in some() {
                 for level in 0..=graph.max_level() {
-                    let linked = graph.neighbours(level, row);
-                    debug_assert!(linked.iter().all(|other| *other < rows));
+                    let mut linked = graph.neighbours(level, row);
+                    debug_assert!(linked.all(|other| other < rows));
                 }
             }
             Ok(())
@@ -89,11 +89,11 @@ fn decode(component: Component, file: &ComponentFile) -> Result<()> {
             }
             let rows = usize::try_from(first).unwrap_or(usize::MAX);
             let dim = usize::try_from(second).unwrap_or(usize::MAX);
-            file.exactly::<u8>(
-                1,
-                rows.saturating_mul(DenseCodec::Int8.row_bytes(dim.min(MOST_DIM))),
-            )
-            .map(drop)
+            // The schema says it, which has been checked.
+            let codec = DenseCodec::ALL.into_iter().find(|codec| *codec as u64 == fourth);
+            let codec = codec.ok_or_else(|| file.corruption(0, "a dense codec", fourth.to_string()))?;
+            let [codes, _] = codec.plane_bytes(dim.min(MOST_DIM));
+            file.exactly::<u8>(CODES, rows.saturating_mul(codes)).map(drop)
         }
         Component::Meta => {
             drop(Beside::read(file));

@@ -214,6 +214,12 @@ impl Segment {
         self.dense_file()?.map(Dense::rows).transpose()
     }
 
+    /// Of the dense vectors what a graph is walked by, where it is not in the graph. Vectors that are damaged are told by
+    /// themselves.
+    fn coarse(&self) -> Option<&[u8]> {
+        self.dense().ok()??.coarse()
+    }
+
     /// The graph over the dense vectors; `None` when none was built, or when it is damaged, which is logged once and
     /// reported by [`Self::health`]: the vectors can be scanned without it.
     ///
@@ -221,8 +227,9 @@ impl Segment {
     /// None at present.
     pub fn graph(&self) -> Result<Option<GraphView<'_>>> {
         let (rows, spec) = (self.len(), self.schema.dense.as_ref());
+        let coarse = self.coarse();
         Ok(self.derived(Component::Graph, |file, check| {
-            graph::open(file, spec, rows, check)
+            graph::open(file, (spec, coarse), rows, check)
         }))
     }
 
@@ -313,9 +320,10 @@ impl Segment {
     /// reported by [`Self::health`].
     pub fn named_graph(&self, field: usize) -> Option<GraphView<'_>> {
         let (number, spec) = self.named_spec(field)?;
-        let rows = self.named(field).ok()??.len();
+        let named = self.named(field).ok()??;
+        let coarse = named.rows().coarse();
         self.derived(Component::VectorGraph(number), |file, check| {
-            graph::open(file, Some(spec), rows, check)
+            graph::open(file, (Some(spec), coarse), named.len(), check)
         })
     }
 
@@ -488,7 +496,10 @@ impl Segment {
             Component::Documents => self.documents()?.verify(),
             Component::Columns => (0..self.schema.fields.len()).try_for_each(|i| self.column_at(i).map(drop)),
             Component::Dense => self.dense().map(drop),
-            Component::Graph => graph::open(file, self.schema.dense.as_ref(), self.len(), true).map(drop),
+            Component::Graph => {
+                let spec = self.schema.dense.as_ref();
+                graph::open(file, (spec, self.coarse()), self.len(), true).map(drop)
+            }
             Component::Tokens => self.tokens().map(drop),
             Component::Original => self.original().map(drop),
             Component::Ivf => match &self.codebook {
@@ -505,7 +516,7 @@ impl Segment {
                 // Vectors that are damaged are told by themselves.
                 match (self.named_spec(field), self.named(field).ok().flatten()) {
                     (Some((_, spec)), Some(rows)) => {
-                        graph::open(file, Some(spec), rows.len(), true).map(drop)
+                        graph::open(file, (Some(spec), rows.rows().coarse()), rows.len(), true).map(drop)
                     }
                     _ => Ok(()),
                 }

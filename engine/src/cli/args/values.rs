@@ -33,6 +33,10 @@ pub(in crate::cli) enum DenseCodecArg {
     F16,
     /// 1 byte a number
     Int8,
+    /// 1 byte a number, nearer to it than int8, and fewer bytes with a graph
+    Rabitq8,
+    /// 1.5 bytes a number
+    Rabitq12,
 }
 
 impl From<DenseCodecArg> for DenseCodec {
@@ -41,6 +45,8 @@ impl From<DenseCodecArg> for DenseCodec {
             DenseCodecArg::F32 => Self::F32,
             DenseCodecArg::F16 => Self::F16,
             DenseCodecArg::Int8 => Self::Int8,
+            DenseCodecArg::Rabitq8 => Self::Rabitq8,
+            DenseCodecArg::Rabitq12 => Self::Rabitq12,
         }
     }
 }

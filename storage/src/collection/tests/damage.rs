@@ -385,13 +385,17 @@ fn a_repair_that_is_cut_off_anywhere_can_be_done_again() {
         .into_iter()
         .find(|path| path.ends_with("ids"))
         .unwrap();
-    let damaged = whole.with(&tokens, Damage::Cut(200));
-    let once = damaged.image();
-    repair(&once).unwrap();
-    let wanted = contents(&open(&once).unwrap().1);
-    for fault in [Fault::Other, Fault::Sync, Fault::Full] {
-        let calls = (0..400).find(|fail_at| !cut_off(&damaged, &wanted, fault, *fail_at));
-        assert!(calls.is_some_and(|calls| calls > 8), "{fault:?}: {calls:?} calls");
+    // Of the first the ids are left, of the second they are gone.
+    for (cut, lost) in [(200, 0), (100, 1)] {
+        let damaged = whole.with(&tokens, Damage::Cut(cut));
+        let once = damaged.image();
+        repair(&once).unwrap();
+        let wanted = contents(&open(&once).unwrap().1);
+        assert_eq!(wanted.len() + lost, whole.expected.len());
+        for fault in [Fault::Other, Fault::Sync, Fault::Full] {
+            let calls = (0..400).find(|fail_at| !cut_off(&damaged, &wanted, fault, *fail_at));
+            assert!(calls.is_some_and(|calls| calls > 8), "{fault:?}: {calls:?} calls");
+        }
     }
 }
 

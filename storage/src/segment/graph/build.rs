@@ -271,13 +271,17 @@ where
                 self.graph.levels.len(),
                 &entries,
                 ef,
-                |r| self.graph.neighbours(level, r),
+                |r| self.graph.neighbours(level, r).iter().copied(),
                 |upcoming| match upcoming {
                     Upcoming::Row(row) => (self.space.fetch)(row),
                     Upcoming::Place(_) => (),
                     Upcoming::Links(row) => prefetch(self.graph.neighbours(level, row)),
                 },
-                |r| self.score(row, r),
+                |rows, scores| {
+                    for (score, other) in scores.iter_mut().zip(rows) {
+                        *score = self.score(row, *other);
+                    }
+                },
             );
             if level <= own {
                 let itself = entries.iter().position(|near| near.row == row);

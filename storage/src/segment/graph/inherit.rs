@@ -81,7 +81,7 @@ where
     fn inherited(&self, part: &Part<'_>, level: u8, old: u32, row: u32) -> Option<Inherited> {
         let graph = part.graph()?;
         let before = graph.neighbours(level, old);
-        let mut links: Vec<u32> = before.iter().filter_map(|near| part.get(*near)).collect();
+        let mut links: Vec<u32> = before.filter_map(|near| part.get(near)).collect();
         if links.len() == before.len() {
             let is_short = false;
             return Some(Inherited {
@@ -91,9 +91,9 @@ where
                 is_short,
             });
         }
-        for gone in before.iter().filter(|near| part.get(**near).is_none()) {
-            let behind = graph.neighbours(level, *gone).iter();
-            links.extend(behind.filter_map(|far| part.get(*far)));
+        for gone in before.filter(|near| part.get(*near).is_none()) {
+            let behind = graph.neighbours(level, gone);
+            links.extend(behind.filter_map(|far| part.get(far)));
         }
         links.sort_unstable();
         links.dedup();

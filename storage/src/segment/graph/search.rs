@@ -62,6 +62,7 @@ pub struct GraphSearch {
     best: Vec<Candidate>,
     /// The rows of the links at hand that were not seen before.
     fresh: Vec<u32>,
+    scores: Vec<f32>,
 }
 
 impl GraphSearch {
@@ -71,18 +72,18 @@ impl GraphSearch {
     }
 
     /// The `ef` best rows that are reached from `entries` over `neighbours`, best first. `rows` is the size of the
-    /// graph; `score` is asked once for each row that is reached, and `fetch` hears of it before.
+    /// graph; `score` is asked once for each row that is reached, those of a step together, and `fetch` hears of them before.
     ///
     /// The best stand in one ordered row, as in the searches of NSG (Fu et al., VLDB 2019): for beams of hundreds that is
     /// quicker than two heaps, and the next one to walk is known while the one before is scored.
-    pub fn search<'g>(
+    pub fn search<L: IntoIterator<Item = u32>>(
         &mut self,
         rows: usize,
         entries: &[Scored],
         ef: usize,
-        neighbours: impl Fn(u32) -> &'g [u32],
+        neighbours: impl Fn(u32) -> L,
         fetch: impl Fn(Upcoming),
-        score: impl Fn(u32) -> f32,
+        score: impl Fn(&[u32], &mut [f32]),
     ) -> Vec<Scored> {
         self.seen.begin(rows);
         self.best.clear();
@@ -103,16 +104,18 @@ impl GraphSearch {
             }
             let mut fresh = std::mem::take(&mut self.fresh);
             fresh.clear();
-            for &row in neighbours(row) {
+            for row in neighbours(row) {
                 if self.seen.first_visit(row) {
                     fetch(Upcoming::Row(row));
                     fresh.push(row);
                 }
             }
             next += 1;
-            for &row in &fresh {
+            self.scores.resize(fresh.len(), 0.0);
+            score(&fresh, &mut self.scores);
+            for (at, &row) in fresh.iter().enumerate() {
                 let near = Scored {
-                    score: score(row),
+                    score: self.scores.get(at).copied().unwrap_or(f32::NEG_INFINITY),
                     row,
                 };
                 let place = self.keep(near, ef);

@@ -1,5 +1,6 @@
 //! A graph on disk: links of level 0 for every row, and of the higher levels for the few rows that have them.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use half::bf16;
@@ -8,6 +9,7 @@ use latewood_codecs::{Int4Codec, Int4Rows};
 
 use super::codes::GraphCodes;
 use super::links::BuiltGraph;
+use super::packed::{Links, SLACK, pack};
 use super::{GraphOptions, MAX_LEVEL};
 use crate::backend::StorageBackend;
 use crate::error::Result;
@@ -18,14 +20,16 @@ use crate::segment::reader::ComponentFile;
 use crate::segment::writer::{ComponentWriter, Finished};
 use crate::wire::to_u32;
 
-const BASE_LINKS: u32 = 1;
-const BASE_ENDS: u32 = 2;
+const BASE_LINKS: u32 = 11;
+const BASE_ENDS: u32 = 12;
+/// Where links ended in format version 1.
+const EARLIER_ENDS: u32 = 2;
 /// The rows above level 0, ascending.
 const UPPER_ROWS: u32 = 3;
 /// For each of them, the number of its last list plus one; its lists are those of level 1 and upwards.
 const UPPER_LISTS: u32 = 4;
-const UPPER_ENDS: u32 = 5;
-const UPPER_LINKS: u32 = 6;
+const UPPER_ENDS: u32 = 13;
+const UPPER_LINKS: u32 = 14;
 /// The rows in four bits a number, what a step of each is worth, and for distances its squared norm. Section 8 of earlier graphs
 /// had both in single precision.
 const CODES: u32 = 7;
@@ -38,7 +42,7 @@ pub(crate) fn write(
     dir: &Path,
     component: Component,
     graph: &BuiltGraph,
-    codes: &GraphCodes,
+    codes: &GraphCodes<'_>,
     options: GraphOptions,
 ) -> Result<Finished> {
     let rows = graph.levels.len();
@@ -56,42 +60,110 @@ pub(crate) fn write(
     ];
     let mut writer = ComponentWriter::create(backend, &path, component.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
-    let mut links = 0u64;
+    let mut base = Lists::new(BASE_LINKS);
     for row in all.clone() {
-        let list = graph.neighbours(0, row);
-        writer.append(BASE_LINKS, bytemuck::cast_slice(list))?;
-        links += list.len() as u64;
+        base.append(&mut writer, graph.neighbours(0, row))?;
     }
-    write_ends(
-        &mut writer,
-        BASE_ENDS,
-        all.clone().map(|row| graph.neighbours(0, row).len()),
-        links,
-    )?;
-    let (mut lists, mut upper_links) = (0u32, 0u32);
+    let base = base.finish(&mut writer, BASE_ENDS)?;
+    let mut upper = Lists::new(UPPER_LINKS);
+    let mut lists = 0u32;
     for (row, &levels) in all.zip(&graph.levels).filter(|(_, levels)| **levels > 0) {
         for level in 1..=levels {
-            let list = graph.neighbours(level, row);
-            writer.append(UPPER_LINKS, bytemuck::cast_slice(list))?;
-            upper_links += to_u32(list.len())?;
-            writer.append(UPPER_ENDS, &upper_links.to_le_bytes())?;
+            upper.append(&mut writer, graph.neighbours(level, row))?;
         }
         lists += u32::from(levels);
         writer.append(UPPER_ROWS, &row.to_le_bytes())?;
         writer.append(UPPER_LISTS, &lists.to_le_bytes())?;
     }
-    writer.append(CODES, &codes.codes)?;
+    let upper = upper.finish(&mut writer, UPPER_ENDS)?;
+    if let Cow::Owned(codes) = &codes.codes {
+        writer.append(CODES, codes)?;
+    }
     writer.append(STEPS, bytemuck::cast_slice(&codes.steps))?;
     writer.append(NORMS, bytemuck::cast_slice(&codes.squared_norms))?;
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
     writer.finish([
         rows as u64,
         entry,
-        links,
+        base,
         u64::from(lists),
         options.m as u64,
-        options.ef_construction as u64,
+        upper,
     ])
+}
+
+/// Lists of links, one after another, while they are written.
+struct Lists {
+    links: u32,
+    /// Bytes of each list.
+    lengths: Vec<u16>,
+    packed: Vec<u8>,
+}
+
+impl Lists {
+    fn new(links: u32) -> Self {
+        Self {
+            links,
+            lengths: Vec::new(),
+            packed: Vec::new(),
+        }
+    }
+
+    fn append(&mut self, writer: &mut ComponentWriter<'_>, rows: &[u32]) -> Result<()> {
+        self.packed.clear();
+        pack(rows, &mut self.packed);
+        self.lengths
+            .push(u16::try_from(self.packed.len()).unwrap_or(u16::MAX));
+        writer.append(self.links, &self.packed)
+    }
+
+    /// Ends the lists and writes their ends; how many bytes they have.
+    fn finish(self, writer: &mut ComponentWriter<'_>, ends: u32) -> Result<u64> {
+        writer.append(self.links, &[0; SLACK])?;
+        let lengths = || self.lengths.iter().map(|length| usize::from(*length));
+        let bytes = lengths().sum::<usize>() as u64;
+        write_ends(writer, ends, lengths(), bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Lists of links, in place.
+#[derive(Clone, Copy, Debug)]
+struct Packed<'a> {
+    lists: &'a [u8],
+    ends: Ends<'a>,
+}
+
+impl<'a> Packed<'a> {
+    /// So many lists of so many bytes. The first time, `check` asks for the ends to be looked at.
+    fn open(
+        file: &'a ComponentFile,
+        (links, ends): (u32, u32),
+        lists: usize,
+        bytes: u64,
+        check: bool,
+    ) -> Result<Self> {
+        let open = if check { Ends::open } else { Ends::trusted };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            lists: file.exactly(links, bytes.saturating_add(SLACK))?,
+            ends: open(file, ends, lists, bytes)?,
+        })
+    }
+
+    /// The bytes of a list, and those behind it that are read with it; none of a list of none.
+    #[inline]
+    fn bytes(self, list: usize) -> &'a [u8] {
+        let range = self.ends.range(list);
+        if range.is_empty() {
+            return &[];
+        }
+        self.lists.get(range.start..range.end + SLACK).unwrap_or_default()
+    }
+
+    fn are_sound(self, lists: usize, rows: u32) -> bool {
+        (0..lists).all(|list| Links::new(self.bytes(list)).is_sound(rows))
+    }
 }
 
 /// The graph of an open segment.
@@ -101,12 +173,10 @@ pub struct GraphView<'a> {
     top: u8,
     m: usize,
     rows: usize,
-    base_links: &'a [u32],
-    base_ends: Ends<'a>,
+    base: Packed<'a>,
     upper_rows: &'a [u32],
     upper_lists: Ends<'a>,
-    upper_ends: &'a [u32],
-    upper_links: &'a [u32],
+    upper: Packed<'a>,
     codes: Option<Int4Rows<'a>>,
 }
 
@@ -151,30 +221,26 @@ impl<'a> GraphView<'a> {
     /// Begins to fetch a row's links of level 0.
     #[inline]
     pub fn prefetch(&self, row: u32) {
-        prefetch(self.neighbours(0, row));
+        prefetch(self.base.bytes(row as usize));
     }
 
     /// Begins to fetch where a row's links of level 0 stand.
     #[inline]
     pub fn prefetch_place(&self, row: u32) {
-        self.base_ends.prefetch(row as usize);
+        self.base.ends.prefetch(row as usize);
     }
 
-    /// The rows that a row is linked to on a level; none when it is not on that level.
+    /// The rows that a row is linked to on a level, ascending; none when it is not on that level.
     #[inline]
-    pub fn neighbours(&self, level: u8, row: u32) -> &'a [u32] {
+    pub fn neighbours(&self, level: u8, row: u32) -> Links<'a> {
         if level == 0 {
-            return self
-                .base_links
-                .get(self.base_ends.range(row as usize))
-                .unwrap_or_default();
+            return Links::new(self.base.bytes(row as usize));
         }
         let Some(at) = place_of(self.upper_rows, row, self.rows) else {
-            return &[];
+            return Links::default();
         };
         let list = self.upper_lists.range(at).nth(usize::from(level) - 1);
-        list.and_then(|list| self.upper_links.get(Ends::Narrow(self.upper_ends).range(list)))
-            .unwrap_or_default()
+        Links::new(list.map_or(&[], |list| self.upper.bytes(list)))
     }
 }
 
@@ -195,20 +261,24 @@ fn place_of(upper_rows: &[u32], row: u32, rows: usize) -> Option<usize> {
     }
 }
 
-/// Reads the graph of a segment of `rows` rows; without a `spec` not its codes. The first time, `check` asks for every link to
-/// be looked at.
+/// Reads the graph of a segment of `rows` rows; without a `spec` not its codes, which are the vectors' own where these have such by
+/// themselves (`coarse`). The first time, `check` asks for every link to be looked at.
 pub(crate) fn open<'a>(
     file: &'a ComponentFile,
-    spec: Option<&DenseSpec>,
+    (spec, coarse): (Option<&DenseSpec>, Option<&'a [u8]>),
     rows: u32,
     check: bool,
 ) -> Result<GraphView<'a>> {
-    let [graph_rows, entry, links, lists, m, _] = file.params();
+    let [graph_rows, entry, base, lists, m, upper] = file.params();
     let wrong = |what: &str| file.corruption(0, format!("a graph over {rows} rows"), what.to_owned());
     if graph_rows != u64::from(rows) || entry > graph_rows {
         return Err(wrong("another number of rows"));
     }
-    let links = usize::try_from(links).map_err(|_| wrong("too many links"))?;
+    if file.has(EARLIER_ENDS) {
+        return Err(wrong(
+            "one of format version 1, which `latewood optimize` builds anew",
+        ));
+    }
     let lists = usize::try_from(lists).map_err(|_| wrong("too many lists"))?;
     let upper_rows: &[u32] = file.numbers(UPPER_ROWS)?;
     let ends = if check { Ends::open } else { Ends::trusted };
@@ -217,20 +287,20 @@ pub(crate) fn open<'a>(
         top: 0,
         m: usize::try_from(m).unwrap_or(usize::MAX),
         rows: rows as usize,
-        base_links: file.exactly(BASE_LINKS, links)?,
-        base_ends: ends(file, BASE_ENDS, rows as usize, links)?,
+        base: Packed::open(file, (BASE_LINKS, BASE_ENDS), rows as usize, base, check)?,
         upper_rows,
         upper_lists: ends(file, UPPER_LISTS, upper_rows.len(), lists)?,
-        upper_ends: file.exactly(UPPER_ENDS, lists)?,
-        upper_links: file.numbers(UPPER_LINKS)?,
+        upper: Packed::open(file, (UPPER_LINKS, UPPER_ENDS), lists, upper, check)?,
         codes: match spec {
-            Some(spec) if file.has(CODES) && file.has(STEPS) => Some(codes(file, spec, rows, check)?),
+            Some(spec) if file.has(STEPS) && (coarse.is_some() || file.has(CODES)) => {
+                Some(codes(file, (spec, coarse), rows, check)?)
+            }
             _ => None,
         },
     };
     if check {
-        let outside = |links: &[u32]| links.iter().any(|&row| row >= rows);
-        if outside(view.base_links) || outside(view.upper_links) || !upper_rows.is_sorted() {
+        let sound = view.base.are_sound(rows as usize, rows) && view.upper.are_sound(lists, rows);
+        if !sound || !upper_rows.is_sorted() {
             return Err(wrong("links to rows that do not exist"));
         }
     }
@@ -240,9 +310,17 @@ pub(crate) fn open<'a>(
     Ok(view)
 }
 
-fn codes<'a>(file: &'a ComponentFile, spec: &DenseSpec, rows: u32, check: bool) -> Result<Int4Rows<'a>> {
+fn codes<'a>(
+    file: &'a ComponentFile,
+    (spec, coarse): (&DenseSpec, Option<&'a [u8]>),
+    rows: u32,
+    check: bool,
+) -> Result<Int4Rows<'a>> {
     let rows = rows as usize;
-    let codes = file.exactly(CODES, rows.saturating_mul(Int4Codec::bytes_of(spec.dim)))?;
+    let codes = match coarse {
+        Some(coarse) => coarse,
+        None => file.exactly(CODES, rows.saturating_mul(Int4Codec::bytes_of(spec.dim)))?,
+    };
     let steps: &[bf16] = file.exactly(STEPS, rows)?;
     let norms: &[f32] = match Int4Codec::norms(spec.metric, rows) {
         0 => &[],

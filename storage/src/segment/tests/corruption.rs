@@ -27,7 +27,10 @@ struct Whole {
 }
 
 fn whole() -> Whole {
-    let (backend, schema) = (backend(), schema(DenseCodec::Int8, 2, Some(OriginalCodec::F16)));
+    let (backend, schema) = (
+        backend(),
+        schema(DenseCodec::Rabitq8, 2, Some(OriginalCodec::F16)),
+    );
     let (codebook, records) = (codebook(1, 2, 16), records(100..100 + ROWS));
     write_segment(
         &backend,
@@ -140,7 +143,11 @@ impl Whole {
                     8,
                     |row| graph.neighbours(level, row),
                     |_| (),
-                    score,
+                    |rows, scores| {
+                        for (to, row) in scores.iter_mut().zip(rows) {
+                            *to = score(*row);
+                        }
+                    },
                 );
             }
         }
@@ -155,12 +162,7 @@ impl Whole {
             for row in (0..named.len()).chain([u32::MAX]) {
                 let _ = named.vector(row);
                 for level in 0..=graph.max_level() {
-                    assert!(
-                        graph
-                            .neighbours(level, row)
-                            .iter()
-                            .all(|other| *other < named.len())
-                    );
+                    assert!(graph.neighbours(level, row).all(|other| other < named.len()));
                 }
             }
         }

@@ -104,22 +104,17 @@ fn check(graph: &GraphView<'_>) {
             assert!(links.len() <= if on == 0 { 2 * m } else { m });
             assert!(
                 links
-                    .iter()
-                    .all(|&near| near < rows && near != row && level(near) >= on)
+                    .clone()
+                    .all(|near| near < rows && near != row && level(near) >= on)
             );
-            assert_eq!(links.iter().collect::<BTreeSet<_>>().len(), links.len());
+            assert_eq!(links.collect::<BTreeSet<_>>().len(), links.len());
         }
     }
     let entry = graph.entry().unwrap();
     assert_eq!(level(entry), levels.values().copied().max().unwrap_or(0));
     let (mut reached, mut next) = (BTreeSet::from([entry]), vec![entry]);
     while let Some(row) = next.pop() {
-        next.extend(
-            graph
-                .neighbours(0, row)
-                .iter()
-                .filter(|near| reached.insert(**near)),
-        );
+        next.extend(graph.neighbours(0, row).filter(|near| reached.insert(*near)));
     }
     assert_eq!(reached.len(), graph.len(), "rows that cannot be reached");
 }

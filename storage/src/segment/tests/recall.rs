@@ -86,7 +86,11 @@ pub(super) fn search(segment: &Segment, query: usize, ef: usize, memory: &mut Gr
             ef,
             |row| graph.neighbours(level, row),
             |_| (),
-            score,
+            |rows, scores| {
+                for (to, row) in scores.iter_mut().zip(rows) {
+                    *to = score(*row);
+                }
+            },
         );
     }
     found.truncate(10);
@@ -99,6 +103,8 @@ fn recall_is_high_under_every_codec_and_metric() {
     for (codec, metric) in [
         (DenseCodec::F32, Metric::Cosine),
         (DenseCodec::Int8, Metric::Cosine),
+        (DenseCodec::Rabitq8, Metric::Cosine),
+        (DenseCodec::Rabitq12, Metric::L2),
         (DenseCodec::F16, Metric::L2),
     ] {
         let (segment, _) = written(&records, codec, metric, 2);

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, DenseRows, OriginalCodec, ResidualCodec, ResidualCodes, TokenMatrix};
+use latewood_codecs::{
+    DenseCodec, DenseCodes, DenseParts, DenseRows, OriginalCodec, ResidualCodec, ResidualCodes, TokenMatrix,
+};
 
 use super::{TOKEN_DIM, backend, codebook, open, options, record, records, schema, unit_rows};
 use crate::document::{DocumentId, Record};
@@ -143,22 +145,24 @@ fn more_centroids_than_two_bytes_can_name() {
 
 #[test]
 fn dense_codes_are_those_of_the_codec() {
-    for codec in [DenseCodec::F32, DenseCodec::F16, DenseCodec::Int8] {
+    for codec in DenseCodec::ALL {
         let (backend, schema, records) = (backend(), schema(codec, 2, None), records(0..600));
         write_segment(&backend, Path::new(DIR), &schema, None, &records, &options(7)).unwrap();
         let segment = open(&backend, Path::new(DIR), &schema, &[]).unwrap();
         let spec = schema.dense.as_ref().unwrap();
-        let (mut codes, mut factors) = (Vec::new(), Vec::new());
+        let mut coded = DenseCodes::default();
         let vectors: Vec<f32> = records.iter().flat_map(|r| r.dense.clone().unwrap()).collect();
-        codec
-            .encode(&vectors, spec.dim, &mut codes, &mut factors)
-            .unwrap();
+        codec.encode(spec.metric, &vectors, spec.dim, &mut coded).unwrap();
         let codes: rkyv::util::AlignedVec<64> = {
             let mut aligned = rkyv::util::AlignedVec::new();
-            aligned.extend_from_slice(&codes);
+            aligned.extend_from_slice(&coded.codes);
             aligned
         };
-        let expected = DenseRows::new(codec, spec.metric, spec.dim, &codes, &factors).unwrap();
+        let parts = DenseParts {
+            codes: &codes,
+            ..coded.parts()
+        };
+        let expected = DenseRows::new(codec, spec.metric, spec.dim, parts).unwrap();
         let found = segment.dense().unwrap().unwrap();
         for (a, b) in (0..600).zip((0..600).rev()) {
             assert_eq!(found.pair_score(a, b), expected.pair_score(a, b));
