@@ -59,6 +59,12 @@ pub(super) struct Found {
 }
 
 impl Part {
+    /// The id of a row, unless it is lost: what stands there then may be that of another.
+    pub(super) fn id_of(&self, row: u32) -> Option<DocumentId> {
+        let lost = self.patched.as_ref().is_some_and(|lost| lost.ids.contains(row));
+        (!lost).then(|| self.segment.document_id(row).ok()).flatten()
+    }
+
     /// The row of an id, unless it is dead.
     pub(super) fn find(&self, id: &DocumentId) -> Option<u32> {
         let row = match &self.index {
@@ -179,9 +185,8 @@ impl Found {
             segment: Arc::new(segment),
             patched,
         };
-        if let Some(lost) = &part.patched {
-            let ids = (0..part.segment.len()).filter(|row| !lost.ids.contains(*row));
-            let index = ids.filter_map(|row| Some((part.segment.document_id(row).ok()?, row)));
+        if part.patched.is_some() {
+            let index = (0..part.segment.len()).filter_map(|row| Some((part.id_of(row)?, row)));
             part.index = Some(index.collect());
         }
         self.parts.push(part);

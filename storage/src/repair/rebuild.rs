@@ -304,11 +304,7 @@ impl<'a> Lost<'a> {
 
     /// Writes what is left of a row; returns its id, if that is left.
     fn write(&mut self, part: &Part, row: u32, lost: &LostRows) -> Result<Option<DocumentId>> {
-        let id = part
-            .segment
-            .document_id(row)
-            .ok()
-            .filter(|_| !lost.ids.contains(row));
+        let id = part.id_of(row);
         let whole = !lost.documents.contains(row);
         let text = part.segment.text(row).ok().flatten().filter(|_| whole);
         let payload = part

@@ -76,7 +76,7 @@ fn bury_older_rows(parts: &mut [Part]) {
         };
         let rows: Vec<u32> = part.live().collect();
         for row in rows {
-            if let Ok(id) = part.segment.document_id(row)
+            if let Some(id) = part.id_of(row)
                 && !seen.insert(id)
             {
                 part.dead.insert(row);

@@ -443,6 +443,43 @@ fn one_wrong_byte_costs_nothing() {
 }
 
 #[test]
+fn rows_whose_ids_are_lost_stand_for_no_other_document() {
+    let backend = MemoryBackend::default();
+    let store = Store::open(PATH, options(backend.clone())).unwrap();
+    let c = store.create_collection("c", damaged_schema()).unwrap();
+    // Lost integers are zeros, which read as the least id: that is the last.
+    let load = (5_000..8_000).chain([1]).map(|id| record(id, 1)).collect();
+    c.bulk(load, &|_| ControlFlow::Continue(())).unwrap();
+    let expected = contents(&c);
+    store.close().unwrap();
+    let ids = files(&backend, &dir())
+        .into_iter()
+        .find(|path| path.ends_with("ids"));
+    let whole = Whole { backend, expected };
+    let once = whole.with(&ids.clone().unwrap(), Damage::Flip(5_000));
+    let twice = Whole {
+        backend: once,
+        expected: whole.expected.clone(),
+    };
+    let image = twice.with(&ids.unwrap(), Damage::Flip(6_000));
+    // Without a manifest only the newest row of an id stays.
+    for path in files(&image, &dir()) {
+        if path.parent() == Some(&*dir()) {
+            image.remove_file(&path).unwrap();
+        }
+    }
+    let report = repair(&image).unwrap();
+    let left = contents(&open(&image).unwrap().1);
+    // A block of 4,096 bytes, and no more.
+    assert_eq!(
+        (report.lost, left.len()),
+        (1_024, whole.expected.len() - 1_024),
+        "{report:?}"
+    );
+    assert!(left.contains_key(&1) && report.lost_ids.is_empty());
+}
+
+#[test]
 fn a_bulk_load_is_newer_than_what_a_damaged_log_says_of_before() {
     let whole = whole();
     let log = files(&whole.backend, &dir())
