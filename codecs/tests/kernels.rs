@@ -509,6 +509,17 @@ fn rabitq_is_near_the_rows_and_its_highest_bits_are_those_of_int4() {
     let query = DenseQuery::new(Metric::InnerProduct, 16, &[1.0; 16]).unwrap();
     assert_eq!(query.score(&view, 0), 0.0, "a row of zeros is worth nothing");
     assert_eq!(view.coarse_factors(0).unwrap().step.to_f32(), 0.0);
+    // Numbers of which squares are too large or too small.
+    for size in [1e-25, 1e25] {
+        let row: Vec<f32> = (0..16_u8).map(|at| size * (f32::from(at) - 6.0)).collect();
+        let mut coded = DenseCodes::default();
+        DenseCodec::Rabitq12
+            .encode(Metric::InnerProduct, &row, 16, &mut coded)
+            .unwrap();
+        let view = DenseRows::new(DenseCodec::Rabitq12, Metric::InnerProduct, 16, coded.parts()).unwrap();
+        let score = query.score(&view, 0) / size;
+        assert!((score - 24.0).abs() < 0.05, "{size}: {score}");
+    }
     let short = DenseParts {
         fine: &coded.fine[1..],
         ..coded.parts()

@@ -28,7 +28,8 @@ pub enum DenseCodec {
     Rabitq12 = 4,
 }
 
-/// Rows as [`DenseCodec::encode`] codes them, by what lies together.
+/// Rows as [`DenseCodec::encode`] codes them, by what lies together: of `codes` and `fine` each row has
+/// [`plane_bytes`](DenseCodec::plane_bytes), of `factors` [`row_factors`](DenseCodec::row_factors).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DenseCodes {
     /// The codes, row after row; of RaBitQ their highest four bits.
@@ -122,7 +123,13 @@ impl DenseCodec {
         }
     }
 
-    /// Appends rows of `dim` numbers that [`Metric::prepare`] has seen.
+    /// Whether rows have their highest four bits by themselves: [`DenseRows::coarse`].
+    #[must_use]
+    pub fn has_coarse(self) -> bool {
+        matches!(self, Self::Rabitq8 | Self::Rabitq12)
+    }
+
+    /// Appends rows of `dim` numbers, one after another, that [`Metric::prepare`] of this metric has seen.
     ///
     /// # Errors
     /// Numbers that fill no whole rows, are not finite, or do not fit the codec; nothing is appended then.
@@ -323,7 +330,7 @@ impl<'a> DenseRows<'a> {
         }
     }
 
-    /// What a row has beside its [`coarse`](Self::coarse) codes, where there are such.
+    /// What a row that exists has beside its [`coarse`](Self::coarse) codes, where there are such.
     #[must_use]
     pub fn coarse_factors(&self, row: usize) -> Option<Int4Factors> {
         match self.cells {

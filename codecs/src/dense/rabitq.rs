@@ -49,28 +49,25 @@ impl Fine {
 
 /// Appends a row of finite numbers.
 pub(super) fn encode(fine: Fine, metric: Metric, row: &[f32], out: &mut DenseCodes) {
-    let rotation = Rotation::of(row.len().next_multiple_of(8));
-    let turned = rotation.turned(row);
+    let turned = Rotation::of(row.len().next_multiple_of(8)).turned(row);
     let largest = turned.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-    let inverse = (fine.middle() + 0.5) / largest;
-    // A row of zeros, or of numbers too small for their squares: any codes, worth nothing.
+    let (middle, inverse) = (fine.middle(), (fine.middle() + 0.5) / largest);
+    // A row of zeros, or of numbers of which a step is none: any codes, worth nothing.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let centred = |value: f32| {
-        let middle = fine.middle();
-        (value * inverse + middle).round().clamp(0.0, 2.0 * middle) - middle
-    };
-    let energy = squared_norm(&turned);
-    let product: f32 = turned.iter().map(|value| centred(*value) * value).sum();
-    let step = Some(energy / product).filter(|step| step.is_finite() && inverse > 0.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a step, from 0 to 4,095"
-    )]
-    let numbers: Vec<u16> = turned
-        .iter()
-        .map(|value| (centred(*value) + fine.middle()) as u16)
-        .collect();
+    // In steps, so that no square is too large or too small.
+    let (mut numbers, mut energy, mut product) = (Vec::with_capacity(turned.len()), 0.0f32, 0.0f32);
+    for value in turned.iter().map(|value| value * inverse) {
+        let number = (value + middle).round().clamp(0.0, 2.0 * middle);
+        energy += value * value;
+        product += value * (number - middle);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a step, from 0 to 4,095"
+        )]
+        numbers.push(number as u16);
+    }
+    let step = Some(energy / product / inverse).filter(|step| step.is_finite());
     let [coarse_bytes, fine_bytes] = fine.plane_bytes(row.len());
     let low = (1u16 << fine.bits()) - 1;
     let first = out.codes.len();
@@ -92,7 +89,7 @@ pub(super) fn encode(fine: Fine, metric: Metric, row: &[f32], out: &mut DenseCod
     }
     out.factors.push(step.unwrap_or(0.0));
     if metric == Metric::L2 {
-        out.factors.push(energy);
+        out.factors.push(squared_norm(&turned));
     }
 }
 
@@ -105,7 +102,6 @@ pub(super) struct RabitqRows<'a> {
     coarse: &'a [u8],
     fine: &'a [u8],
     factors: &'a [f32],
-    rotation: &'static Rotation,
 }
 
 impl<'a> RabitqRows<'a> {
@@ -125,7 +121,6 @@ impl<'a> RabitqRows<'a> {
             coarse: parts.codes,
             fine: parts.fine,
             factors: parts.factors,
-            rotation: Rotation::of(dim.next_multiple_of(8)),
         })
     }
 
@@ -177,7 +172,7 @@ impl<'a> RabitqRows<'a> {
             Fine::Four => f32::from(numbers_of(fine, at)) - MIDDLE,
             Fine::Eight => f32::from(fine[at].cast_signed()) + 0.5,
         };
-        (0..self.rotation.dim())
+        (0..self.dim.next_multiple_of(8))
             .map(|at| (f32::from(numbers_of(coarse, at)) - MIDDLE) * self.kind.coarse_step() + low(at))
             .collect()
     }
@@ -185,7 +180,7 @@ impl<'a> RabitqRows<'a> {
     pub(super) fn decode(&self, row: usize, out: &mut [f32]) {
         let (mut turned, step) = (self.centred(row), self.step(row));
         turned.iter_mut().for_each(|value| *value *= step);
-        self.rotation.invert(&mut turned);
+        Rotation::of(turned.len()).invert(&mut turned);
         out.copy_from_slice(&turned[..self.dim]);
     }
 

@@ -74,12 +74,11 @@ fn hash(key: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(crate) struct IdsWriter<'a> {
     writer: ComponentWriter<'a>,
-    index: Vec<(u32, u32)>,
     /// The ids while all are integers.
     integers: Option<Vec<u64>>,
     /// Bytes of each key, once one is not.
     lengths: Vec<u16>,
-    key: Vec<u8>,
+    index: HashIndex,
 }
 
 impl<'a> IdsWriter<'a> {
@@ -88,72 +87,92 @@ impl<'a> IdsWriter<'a> {
         let tags = [KEYS, ENDS, INTEGERS, HASHES, ORDINALS];
         Ok(Self {
             writer: ComponentWriter::create(backend, &path, Component::Ids.kind(), &tags)?,
-            index: Vec::new(),
             integers: Some(Vec::new()),
             lengths: Vec::new(),
-            key: Vec::new(),
+            index: HashIndex::default(),
         })
     }
 
     /// Appends the id of the next ordinal.
     pub(crate) fn push(&mut self, id: &DocumentId) -> Result<()> {
-        match (&mut self.integers, id) {
-            (Some(integers), DocumentId::U64(id)) => integers.push(*id),
-            _ => {
-                for integer in self.integers.take().into_iter().flatten() {
-                    self.append(&DocumentId::U64(integer))?;
-                }
-                self.append(id)?;
-            }
+        if let (Some(integers), DocumentId::U64(id)) = (&mut self.integers, id) {
+            integers.push(*id);
+            return Ok(());
         }
-        self.key.clear();
-        key(id, &mut self.key);
-        let ordinal = crate::wire::to_u32(self.index.len())?;
-        self.index.push((hash(&self.key), ordinal));
-        Ok(())
+        for integer in self.integers.take().into_iter().flatten() {
+            self.append(&DocumentId::U64(integer))?;
+        }
+        self.append(id)
     }
 
     fn append(&mut self, id: &DocumentId) -> Result<()> {
-        self.key.clear();
-        key(id, &mut self.key);
-        self.writer.append(KEYS, &self.key)?;
+        let key = self.index.push(id)?;
+        self.writer.append(KEYS, key)?;
         // Ids have at most 1,024 bytes.
-        self.lengths
-            .push(u16::try_from(self.key.len()).unwrap_or(u16::MAX));
+        self.lengths.push(u16::try_from(key.len()).unwrap_or(u16::MAX));
         Ok(())
     }
 
     pub(crate) fn finish(mut self) -> Result<Finished> {
-        let rows = self.index.len() as u64;
-        let integers = self.integers.take();
-        let ascend = integers
-            .as_ref()
-            .is_some_and(|ids| ids.is_sorted_by(|a, b| a < b));
-        if !ascend {
-            self.index.sort_unstable();
-            for (hash, ordinal) in &self.index {
-                self.writer.append(HASHES, &hash.to_le_bytes())?;
-                self.writer.append(ORDINALS, &ordinal.to_le_bytes())?;
-            }
+        if let Some(integers) = self.integers.take() {
+            return self.finish_integers(&integers);
         }
-        let Some(integers) = integers else {
-            let lengths = || self.lengths.iter().map(|length| usize::from(*length));
-            let bytes = lengths().sum::<usize>() as u64;
-            write_ends(&mut self.writer, ENDS, lengths(), bytes)?;
-            return self.writer.finish([rows, 1, 0, bytes, 0, 0]);
-        };
-        let least = integers.iter().min().copied().unwrap_or(0);
-        let narrow: Option<Vec<u32>> = integers.iter().map(|id| u32::try_from(id - least).ok()).collect();
+        self.index.write(&mut self.writer)?;
+        let lengths = || self.lengths.iter().map(|length| usize::from(*length));
+        let bytes = lengths().sum::<usize>() as u64;
+        write_ends(&mut self.writer, ENDS, lengths(), bytes)?;
+        let rows = self.lengths.len() as u64;
+        self.writer.finish([rows, 1, 0, bytes, 0, 0])
+    }
+
+    fn finish_integers(mut self, ids: &[u64]) -> Result<Finished> {
+        let ascend = ids.is_sorted_by(|a, b| a < b);
+        if !ascend {
+            for id in ids {
+                self.index.push(&DocumentId::U64(*id))?;
+            }
+            self.index.write(&mut self.writer)?;
+        }
+        let least = ids.iter().min().copied().unwrap_or(0);
+        let narrow: Option<Vec<u32>> = ids.iter().map(|id| u32::try_from(id - least).ok()).collect();
         let layout = if let Some(narrow) = narrow {
             self.writer.append(INTEGERS, bytemuck::cast_slice(&narrow))?;
             2
         } else {
-            for id in integers {
+            for id in ids {
                 self.writer.append(INTEGERS, &(id - least).to_le_bytes())?;
             }
             3
         };
-        self.writer.finish([rows, layout, least, 0, u64::from(ascend), 0])
+        self.writer
+            .finish([ids.len() as u64, layout, least, 0, u64::from(ascend), 0])
+    }
+}
+
+/// The hashes of ids and their ordinals, while they are collected.
+#[derive(Debug, Default)]
+struct HashIndex {
+    entries: Vec<(u32, u32)>,
+    key: Vec<u8>,
+}
+
+impl HashIndex {
+    /// Adds the id of the next ordinal; returns its key.
+    fn push(&mut self, id: &DocumentId) -> Result<&[u8]> {
+        self.key.clear();
+        key(id, &mut self.key);
+        let ordinal = crate::wire::to_u32(self.entries.len())?;
+        self.entries.push((hash(&self.key), ordinal));
+        Ok(&self.key)
+    }
+
+    fn write(&mut self, writer: &mut ComponentWriter<'_>) -> Result<()> {
+        self.entries.sort_unstable();
+        for (hash, ordinal) in &self.entries {
+            writer.append(HASHES, &hash.to_le_bytes())?;
+            writer.append(ORDINALS, &ordinal.to_le_bytes())?;
+        }
+        Ok(())
     }
 }
 

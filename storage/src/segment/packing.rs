@@ -14,20 +14,34 @@ pub(crate) const SLACK: usize = 8;
 
 /// Appends the packed form of strictly ascending `ordinals` to `out`.
 pub(crate) fn pack(ordinals: &[u32], out: &mut Vec<u8>) {
-    let mut previous: Option<u32> = None;
+    let mut next = 0;
     let mut gaps = [0u32; BLOCK];
     for block in ordinals.chunks(BLOCK) {
-        for (gap, &ordinal) in gaps.iter_mut().zip(block) {
-            *gap = previous.map_or(ordinal, |p| ordinal.wrapping_sub(p).wrapping_sub(1));
-            previous = Some(ordinal);
-        }
+        gaps.iter_mut()
+            .zip(gaps_of(block, &mut next))
+            .for_each(|(gap, of)| *gap = of);
         pack_block(gaps.get(..block.len()).unwrap_or(&gaps), out);
     }
 }
 
+/// The gaps of strictly ascending ordinals, of which the first may be `next`, which goes on.
+pub(crate) fn gaps_of<'o>(ordinals: &'o [u32], next: &'o mut u32) -> impl Iterator<Item = u32> + 'o {
+    ordinals.iter().map(|ordinal| {
+        let gap = ordinal.wrapping_sub(*next);
+        *next = ordinal.wrapping_add(1);
+        gap
+    })
+}
+
 /// Appends one block of at most [`BLOCK`] values: its width, then the values.
 pub(crate) fn pack_block(gaps: &[u32], out: &mut Vec<u8>) {
-    let width = gaps.iter().map(|g| 32 - g.leading_zeros()).max().unwrap_or(0);
+    pack_at_least(gaps, 0, out);
+}
+
+/// The same with values of so many bits at least.
+pub(crate) fn pack_at_least(gaps: &[u32], width: u32, out: &mut Vec<u8>) {
+    let widths = gaps.iter().map(|gap| 32 - gap.leading_zeros());
+    let width = widths.fold(width, u32::max);
     #[expect(clippy::cast_possible_truncation, reason = "at most 32")]
     out.push(width as u8);
     let (mut bits, mut held) = (0u64, 0u32);
@@ -88,18 +102,20 @@ pub(crate) fn unpack_values<'b>(bytes: &'b [u8], values: usize, out: &mut Vec<u3
     out.resize(first + values, 0);
     if width > 0 {
         for (at, to) in out.iter_mut().skip(first).enumerate() {
-            let bit = at * width;
-            let word = window
-                .get(bit / 8..)
-                .and_then(<[u8]>::first_chunk::<8>)
-                .map_or(0, |b| u64::from_le_bytes(*b));
-            #[expect(clippy::cast_possible_truncation, reason = "a width is at most 32")]
-            {
-                *to = ((word >> (bit % 8)) & mask) as u32;
-            }
+            *to = value_at(window, at * width, mask);
         }
     }
     Some(rest)
+}
+
+/// The value that begins with a bit; its mask has 32 bits at most. Beyond the bytes it is 0.
+#[inline]
+pub(crate) fn value_at(bytes: &[u8], bit: usize, mask: u64) -> u32 {
+    let word = bytes.get(bit / 8..).and_then(<[u8]>::first_chunk::<8>);
+    let word = word.map_or(0, |word| u64::from_le_bytes(*word));
+    #[expect(clippy::cast_possible_truncation, reason = "of 32 bits at most")]
+    let value = ((word >> (bit % 8)) & mask) as u32;
+    value
 }
 
 /// The width of the block at the beginning of `bytes`, its values with [`SLACK`] bytes more, and what is behind it.
@@ -123,11 +139,7 @@ fn unpack_block(window: &[u8], width: usize, values: usize, mut next: u64, out: 
     let first = out.len();
     out.resize(first + values, 0);
     for to in out.iter_mut().skip(first) {
-        let word = window
-            .get(bit / 8..)
-            .and_then(<[u8]>::first_chunk::<8>)
-            .map_or(0, |b| u64::from_le_bytes(*b));
-        let ordinal = next + ((word >> (bit % 8)) & mask);
+        let ordinal = next + u64::from(value_at(window, bit, mask));
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the caller refuses a list whose last ordinal is too large"

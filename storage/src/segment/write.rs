@@ -238,7 +238,7 @@ impl<'d> Draft<'d> {
         let ControlFlow::Continue(graph) = built else {
             return Err(StorageError::Cancelled);
         };
-        let written = graph::write(self.backend, self.dir, component, &graph, &codes, options.graph)?;
+        let written = graph::write(self.backend, self.dir, component, &graph, &codes, options.graph.m)?;
         self.add(component, written);
         Ok(())
     }

@@ -33,9 +33,9 @@ pub(in crate::cli) enum DenseCodecArg {
     F16,
     /// 1 byte a number
     Int8,
-    /// 1 byte a number, nearer to it than int8, and fewer bytes with a graph
+    /// 1 byte a number, which a graph is walked by too: two thirds of int8 and more recall
     Rabitq8,
-    /// 1.5 bytes a number
+    /// 1.5 bytes a number, which a graph is walked by too: three fifths of f16 at its recall
     Rabitq12,
 }
 

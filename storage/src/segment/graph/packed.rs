@@ -1,42 +1,108 @@
 //! Lists of links in few bits: the ascending rows as differences, all of a list in the bits of its largest.
 
-/// Zero bytes behind the last list, so that eight bytes may be read at any difference.
-pub(super) const SLACK: usize = 8;
+use crate::error::Result;
+use crate::segment::ends::{Ends, write_ends};
+use crate::segment::packing::{SLACK, gaps_of, pack_at_least, value_at};
+use crate::segment::reader::ComponentFile;
+use crate::segment::writer::ComponentWriter;
+
 /// Bits of a difference at least: of a list of so many bytes it is known then how many differences it holds.
 const LEAST_WIDTH: u32 = 8;
 
 /// Appends a list in any order, each row once: a byte of width, and in so many bits each, from the lowest bit of the first byte
 /// upwards, the first row and the differences of the others to the row before, less one. A list of none takes nothing.
-pub(super) fn pack(rows: &[u32], out: &mut Vec<u8>) {
+fn pack(rows: &[u32], out: &mut Vec<u8>) {
+    if rows.is_empty() {
+        return;
+    }
     let mut sorted = rows.to_vec();
     sorted.sort_unstable();
-    let mut next = 0;
-    for row in &mut sorted {
-        let gap = row.wrapping_sub(next);
-        next = row.wrapping_add(1);
-        *row = gap;
-    }
-    let Some(largest) = sorted.iter().max() else {
-        return;
-    };
-    let width = (32 - largest.leading_zeros()).max(LEAST_WIDTH);
-    out.push(width.to_le_bytes()[0]);
-    let (mut bits, mut held) = (0u64, 0u32);
-    for gap in sorted {
-        bits |= u64::from(gap) << held;
-        held += width;
-        while held >= 8 {
-            out.push(bits.to_le_bytes()[0]);
-            (bits, held) = (bits >> 8, held - 8);
+    let gaps: Vec<u32> = gaps_of(&sorted, &mut 0).collect();
+    pack_at_least(&gaps, LEAST_WIDTH, out);
+}
+
+/// Lists of links, one after another, while they are written.
+pub(super) struct Lists {
+    links: u32,
+    /// Bytes of each list.
+    lengths: Vec<u16>,
+    packed: Vec<u8>,
+}
+
+impl Lists {
+    pub(super) fn new(links: u32) -> Self {
+        Self {
+            links,
+            lengths: Vec::new(),
+            packed: Vec::new(),
         }
     }
-    if held > 0 {
-        out.push(bits.to_le_bytes()[0]);
+
+    pub(super) fn append(&mut self, writer: &mut ComponentWriter<'_>, rows: &[u32]) -> Result<()> {
+        self.packed.clear();
+        pack(rows, &mut self.packed);
+        self.lengths
+            .push(u16::try_from(self.packed.len()).unwrap_or(u16::MAX));
+        writer.append(self.links, &self.packed)
+    }
+
+    /// Ends the lists and writes their ends; how many bytes they have.
+    pub(super) fn finish(self, writer: &mut ComponentWriter<'_>, ends: u32) -> Result<u64> {
+        writer.append(self.links, &[0; SLACK])?;
+        let lengths = || self.lengths.iter().map(|length| usize::from(*length));
+        let bytes = lengths().sum::<usize>() as u64;
+        write_ends(writer, ends, lengths(), bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Lists of links, in place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packed<'a> {
+    lists: &'a [u8],
+    ends: Ends<'a>,
+}
+
+impl<'a> Packed<'a> {
+    /// So many lists of so many bytes. The first time, `check` asks for the ends to be looked at.
+    pub(super) fn open(
+        file: &'a ComponentFile,
+        (links, ends): (u32, u32),
+        lists: usize,
+        bytes: u64,
+        check: bool,
+    ) -> Result<Self> {
+        let open = if check { Ends::open } else { Ends::trusted };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(Self {
+            lists: file.exactly(links, bytes.saturating_add(SLACK))?,
+            ends: open(file, ends, lists, bytes)?,
+        })
+    }
+
+    /// The bytes of a list, and those behind it that are read with it; none of a list of none.
+    #[inline]
+    pub(super) fn bytes(self, list: usize) -> &'a [u8] {
+        let range = self.ends.range(list);
+        if range.is_empty() {
+            return &[];
+        }
+        self.lists.get(range.start..range.end + SLACK).unwrap_or_default()
+    }
+
+    /// Begins to fetch where a list stands.
+    #[inline]
+    pub(super) fn prefetch_place(self, list: usize) {
+        self.ends.prefetch(list);
+    }
+
+    pub(super) fn are_sound(self, lists: usize, rows: u32) -> bool {
+        (0..lists).all(|list| Links::new(self.bytes(list)).is_sound(rows))
     }
 }
 
 /// The rows that a row is linked to, ascending.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Links<'a> {
     /// From the list's first difference on, beyond its end.
     bytes: &'a [u8],
@@ -52,14 +118,15 @@ impl<'a> Links<'a> {
     /// The list of these bytes, of which the last [`SLACK`] are behind it.
     #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let Some((&width, bytes)) = bytes.split_first() else {
-            return Self::default();
+        let (width, bytes) = match bytes.split_first() {
+            Some((&width, bytes)) => (width, bytes),
+            None => (0, bytes),
         };
         Self {
             bytes,
             bit: 0,
             end: bytes.len().saturating_sub(SLACK) * 8,
-            // Of another width it is damaged, which has been looked at before; here it has an end.
+            // A list of none has no width; of another than pack's it is damaged, which has been looked at before. All have an end.
             width: usize::from(width).max(LEAST_WIDTH as usize),
             mask: 1u64
                 .checked_shl(u32::from(width))
@@ -90,22 +157,16 @@ impl Iterator for Links<'_> {
         if self.bit + self.width > self.end {
             return None;
         }
-        let word = self.bytes.get(self.bit / 8..)?.first_chunk::<8>()?;
-        let gap = (u64::from_le_bytes(*word) >> (self.bit % 8)) & self.mask;
+        let gap = value_at(self.bytes, self.bit, self.mask);
         self.bit += self.width;
-        #[expect(clippy::cast_possible_truncation, reason = "of 32 bits at most")]
-        let row = self.next.wrapping_add(gap as u32);
+        let row = self.next.wrapping_add(gap);
         self.next = row.wrapping_add(1);
         Some(row)
     }
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self
-            .end
-            .saturating_sub(self.bit)
-            .checked_div(self.width)
-            .unwrap_or(0);
+        let left = self.end.saturating_sub(self.bit) / self.width;
         (left, Some(left))
     }
 }

@@ -7,15 +7,15 @@ use half::bf16;
 use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{Int4Codec, Int4Rows};
 
+use super::MAX_LEVEL;
 use super::codes::GraphCodes;
 use super::links::BuiltGraph;
-use super::packed::{Links, SLACK, pack};
-use super::{GraphOptions, MAX_LEVEL};
+use super::packed::{Links, Lists, Packed};
 use crate::backend::StorageBackend;
 use crate::error::Result;
 use crate::schema::DenseSpec;
 use crate::segment::component::Component;
-use crate::segment::ends::{Ends, write_ends};
+use crate::segment::ends::Ends;
 use crate::segment::reader::ComponentFile;
 use crate::segment::writer::{ComponentWriter, Finished};
 use crate::wire::to_u32;
@@ -43,7 +43,7 @@ pub(crate) fn write(
     component: Component,
     graph: &BuiltGraph,
     codes: &GraphCodes<'_>,
-    options: GraphOptions,
+    m: usize,
 ) -> Result<Finished> {
     let rows = graph.levels.len();
     let path = dir.join(component.name());
@@ -82,88 +82,7 @@ pub(crate) fn write(
     writer.append(STEPS, bytemuck::cast_slice(&codes.steps))?;
     writer.append(NORMS, bytemuck::cast_slice(&codes.squared_norms))?;
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
-    writer.finish([
-        rows as u64,
-        entry,
-        base,
-        u64::from(lists),
-        options.m as u64,
-        upper,
-    ])
-}
-
-/// Lists of links, one after another, while they are written.
-struct Lists {
-    links: u32,
-    /// Bytes of each list.
-    lengths: Vec<u16>,
-    packed: Vec<u8>,
-}
-
-impl Lists {
-    fn new(links: u32) -> Self {
-        Self {
-            links,
-            lengths: Vec::new(),
-            packed: Vec::new(),
-        }
-    }
-
-    fn append(&mut self, writer: &mut ComponentWriter<'_>, rows: &[u32]) -> Result<()> {
-        self.packed.clear();
-        pack(rows, &mut self.packed);
-        self.lengths
-            .push(u16::try_from(self.packed.len()).unwrap_or(u16::MAX));
-        writer.append(self.links, &self.packed)
-    }
-
-    /// Ends the lists and writes their ends; how many bytes they have.
-    fn finish(self, writer: &mut ComponentWriter<'_>, ends: u32) -> Result<u64> {
-        writer.append(self.links, &[0; SLACK])?;
-        let lengths = || self.lengths.iter().map(|length| usize::from(*length));
-        let bytes = lengths().sum::<usize>() as u64;
-        write_ends(writer, ends, lengths(), bytes)?;
-        Ok(bytes)
-    }
-}
-
-/// Lists of links, in place.
-#[derive(Clone, Copy, Debug)]
-struct Packed<'a> {
-    lists: &'a [u8],
-    ends: Ends<'a>,
-}
-
-impl<'a> Packed<'a> {
-    /// So many lists of so many bytes. The first time, `check` asks for the ends to be looked at.
-    fn open(
-        file: &'a ComponentFile,
-        (links, ends): (u32, u32),
-        lists: usize,
-        bytes: u64,
-        check: bool,
-    ) -> Result<Self> {
-        let open = if check { Ends::open } else { Ends::trusted };
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        Ok(Self {
-            lists: file.exactly(links, bytes.saturating_add(SLACK))?,
-            ends: open(file, ends, lists, bytes)?,
-        })
-    }
-
-    /// The bytes of a list, and those behind it that are read with it; none of a list of none.
-    #[inline]
-    fn bytes(self, list: usize) -> &'a [u8] {
-        let range = self.ends.range(list);
-        if range.is_empty() {
-            return &[];
-        }
-        self.lists.get(range.start..range.end + SLACK).unwrap_or_default()
-    }
-
-    fn are_sound(self, lists: usize, rows: u32) -> bool {
-        (0..lists).all(|list| Links::new(self.bytes(list)).is_sound(rows))
-    }
+    writer.finish([rows as u64, entry, base, u64::from(lists), m as u64, upper])
 }
 
 /// The graph of an open segment.
@@ -227,7 +146,7 @@ impl<'a> GraphView<'a> {
     /// Begins to fetch where a row's links of level 0 stand.
     #[inline]
     pub fn prefetch_place(&self, row: u32) {
-        self.base.ends.prefetch(row as usize);
+        self.base.prefetch_place(row as usize);
     }
 
     /// The rows that a row is linked to on a level, ascending; none when it is not on that level.
@@ -237,7 +156,7 @@ impl<'a> GraphView<'a> {
             return Links::new(self.base.bytes(row as usize));
         }
         let Some(at) = place_of(self.upper_rows, row, self.rows) else {
-            return Links::default();
+            return Links::new(&[]);
         };
         let list = self.upper_lists.range(at).nth(usize::from(level) - 1);
         Links::new(list.map_or(&[], |list| self.upper.bytes(list)))
