@@ -50,14 +50,19 @@ pub(super) fn pseudo_queries(snapshot: &Snapshot, count: usize, seed: u64) -> Re
 /// How far a dense query lies on the way from the document that it was made of to another one.
 const TOWARDS_ANOTHER: f32 = 0.3;
 
-/// Dense vectors between those of two documents each, as many as asked for, or none in a collection without them. The same seed
-/// makes the same of the same snapshot.
+/// The cosine of a dense query with that place, on average: queries are written otherwise than documents, and what encodes them
+/// puts them beside what documents lie on.
+const ASIDE: f32 = 0.8;
+
+/// Dense vectors between those of two documents each, turned aside, as many as asked for, or none in a collection without them.
+/// The same seed makes the same of the same snapshot.
 pub(super) fn pseudo_vectors(snapshot: &Snapshot, count: usize, seed: u64) -> Result<Vec<Vec<f32>>, Error> {
     if snapshot.schema().dense.is_none() {
         return Ok(Vec::new());
     }
     let matches = Matches::evaluate(snapshot, None)?;
-    let sources = sample(&matches, count * 2, &mut Random::new(seed));
+    let mut random = Random::new(seed);
+    let sources = sample(&matches, count * 2, &mut random);
     let mut queries = Vec::with_capacity(count);
     for pair in sources.chunks(2) {
         let mut vectors = Vec::with_capacity(pair.len());
@@ -68,10 +73,10 @@ pub(super) fn pseudo_vectors(snapshot: &Snapshot, count: usize, seed: u64) -> Re
             continue;
         };
         let between = |(near, far): (&f32, &f32)| near + TOWARDS_ANOTHER * (far - near);
-        let query: Vec<f32> = near.iter().zip(far).map(between).collect();
+        let place: Vec<f32> = near.iter().zip(far).map(between).collect();
         // Opposite vectors meet in the middle of nowhere.
-        if query.iter().any(|number| *number != 0.0) {
-            queries.push(query);
+        if place.iter().any(|number| *number != 0.0) {
+            queries.push(turned(&place, ASIDE, &mut random));
         }
     }
     Ok(queries)
@@ -124,15 +129,16 @@ fn query_of(documents: &[Vec<f32>], dim: usize, random: &mut Random) -> Vec<f32>
     query
 }
 
-/// A unit vector whose cosine with a token is about so great, in a random direction around it.
+/// A vector as long as a token whose cosine with it is about so great, in a random direction around it.
 fn turned(token: &[f32], cosine: f32, random: &mut Random) -> Vec<f32> {
     let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
     // A number of variance 1/3 in each of `dim` places has the norm sqrt(dim / 3) on average.
     let tangent = (1.0 / (cosine * cosine) - 1.0).sqrt();
-    let scale = norm(token) * tangent / (token.len() as f32 / 3.0).sqrt();
+    let before = norm(token);
+    let scale = before * tangent / (token.len() as f32 / 3.0).sqrt();
     let mut out: Vec<f32> = token.iter().map(|x| x + scale * random.float()).collect();
-    let length = norm(&out);
-    out.iter_mut().for_each(|x| *x /= length);
+    let longer = norm(&out) / before;
+    out.iter_mut().for_each(|x| *x /= longer);
     out
 }
 
@@ -153,8 +159,10 @@ mod tests {
             let mean = cosines.iter().sum::<f32>() / 200.0;
             assert!((mean - meant).abs() < 0.02, "{mean}");
         }
-        let query = turned(&token, COSINE, random);
-        assert!((query.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-4);
+        let long: Vec<f32> = token.iter().map(|x| 7.0 * x).collect();
+        let query = turned(&long, COSINE, random);
+        let length = query.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!((length - 7.0).abs() < 1e-3 && query[3] > 4.0, "{length}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Collection {
         self.measure_targets(queries.len(), &query, false, k, targets, &progress)
     }
 
-    /// Dense vectors made of documents of the collection, each on the way from one to another. Another seed makes others;
+    /// Dense vectors made of documents of the collection, each on the way from one to another, and aside of it. Another seed makes others;
     /// `tune_dense` uses one of its own.
     pub fn pseudo_vectors(&self, count: usize, seed: u64) -> Result<Vec<Vec<f32>>, Error> {
         pseudo_vectors(&*self.snapshot()?, count, seed)
