@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use latewood::{Database, Document, Error, Maintenance, Metric, QuerySource, SchemaBuilder, TUNED_TARGETS};
+use latewood::{
+    Database, Document, Error, FieldType, Maintenance, Metric, QuerySource, SchemaBuilder, TUNED_TARGETS,
+};
 use latewood_tests::command::{Ran, run, write_npy};
 
 const DIM: usize = 24;
@@ -109,6 +111,44 @@ fn the_recall_asked_of_the_graph_is_tuned_kept_explained_and_met() {
     drop(c);
     db.close().unwrap();
     on_the_command_line(folder.path(), &others);
+}
+
+/// Under a filter that lets through a tenth, drawn by chance, rows are found by the cells that they are in.
+#[test]
+fn the_recall_asked_is_met_under_a_filter_of_a_tenth() {
+    const MANY: u64 = 40_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = Database::options().maintenance(Maintenance::Manual).threads(2);
+    let db = options.open(folder.path()).unwrap();
+    let schema = SchemaBuilder::new()
+        .dense(DIM, Metric::Cosine)
+        .field("lot", FieldType::Int);
+    let c = db.create_collection("c", schema).unwrap();
+    let mut lots = Random(7);
+    let documents = (0_u64..).zip(vectors(MANY, 1, 0.8));
+    let documents =
+        documents.map(|(id, vector)| Document::new(id).dense(vector).field("lot", lots.below(10)));
+    c.ingest(documents).optimize(true).run().unwrap();
+    let (mut found, mut of, mut probed) = (0, 0, 0);
+    for query in vectors(100, 99, 0.8) {
+        let asked = || c.query().dense(query.clone()).filter("lot = 3").limit(10);
+        let ids = |hits: Vec<latewood::Hit>| hits.into_iter().map(|hit| hit.id);
+        let truth: Vec<_> = ids(asked().exact(true).run().unwrap()).collect();
+        let analysis = asked().recall(0.9).analyze().unwrap();
+        let note = |stage: &latewood::StageProfile| stage.note.clone().unwrap_or_default();
+        probed += usize::from(
+            analysis
+                .profile
+                .stages
+                .iter()
+                .any(|stage| note(stage).contains("near cells")),
+        );
+        assert_eq!(analysis.hits.len(), 10);
+        found += ids(analysis.hits).filter(|id| truth.contains(id)).count();
+        of += truth.len();
+    }
+    let recall = found as f64 / of as f64;
+    assert!(recall >= 0.9 && probed > 90, "{recall}, {probed} of 100 by cells");
 }
 
 fn said(arguments: &[&str]) -> String {

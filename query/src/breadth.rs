@@ -8,10 +8,28 @@ use crate::tuning::BreadthTable;
 const DEFAULT: usize = 100;
 const DEFAULT_FACTOR: usize = 2;
 
+/// How much of a graph is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    pub(crate) ef_search: usize,
+    /// Matching rows of near cells that are scored where a tenth matches, if that has been measured.
+    pub(crate) cell_rows: Option<usize>,
+}
+
+impl Effort {
+    /// A beam, and what is in proportion to it.
+    pub(crate) fn of(ef_search: usize) -> Self {
+        Self {
+            ef_search,
+            cell_rows: None,
+        }
+    }
+}
+
 /// The breadth of a walk, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Breadth {
-    pub(crate) ef_search: usize,
+    pub(crate) effort: Effort,
     /// For explain; none where nothing was asked and nothing is known.
     pub(crate) note: Option<String>,
 }
@@ -32,7 +50,7 @@ impl Walk<'_> {
         if let Some(ef_search) = request.ef_search {
             let note = request.recall.map(|_| "the caller set ef_search".to_owned());
             return Breadth {
-                ef_search: ef_search.max(keep),
+                effort: Effort::of(ef_search.max(keep)),
                 note,
             };
         }
@@ -63,7 +81,10 @@ impl Walk<'_> {
             ""
         };
         Breadth {
-            ef_search: entry.ef_search.saturating_mul(factor).max(keep),
+            effort: Effort {
+                ef_search: entry.ef_search.saturating_mul(factor).max(keep),
+                cell_rows: entry.cell_rows.map(|rows| rows.saturating_mul(factor)),
+            },
             note: Some(format!(
                 "{}: ef_search {} measured {} on {} queries{unsure}",
                 asked.unwrap_or_else(|| format!("recall {recall} by default")),
@@ -94,7 +115,7 @@ impl Walk<'_> {
 
 fn default(keep: usize, note: Option<String>) -> Breadth {
     Breadth {
-        ef_search: keep.saturating_mul(DEFAULT_FACTOR).max(DEFAULT),
+        effort: Effort::of(keep.saturating_mul(DEFAULT_FACTOR).max(DEFAULT)),
         note,
     }
 }
@@ -109,6 +130,7 @@ mod tests {
         let entry = |target, ef_search, low| BreadthEntry {
             target,
             ef_search,
+            cell_rows: None,
             measured: MeasuredRecall {
                 recall: 0.96,
                 low,
@@ -158,8 +180,8 @@ mod tests {
     }
 
     fn walk(request: &QueryRequest, statistics: &Statistics, keep: usize) -> (usize, String) {
-        let Breadth { ef_search, note } = of(request, statistics).breadth(keep);
-        (ef_search, note.unwrap_or_default())
+        let Breadth { effort, note } = of(request, statistics).breadth(keep);
+        (effort.ef_search, note.unwrap_or_default())
     }
 
     #[test]

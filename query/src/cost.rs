@@ -60,7 +60,7 @@ impl Default for CostModel {
     fn default() -> Self {
         Self {
             dense_row_per_1000_dims: 0.12,
-            graph_hop: 0.25,
+            graph_hop: 0.05,
             centroid_pair: 0.005,
             posting: 0.015,
             term_posting: 0.004,

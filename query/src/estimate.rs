@@ -6,7 +6,7 @@ use crate::request::QueryRequest;
 use crate::statistics::{DenseStatistics, LexicalStatistics, SparseStatistics, Statistics, TokenStatistics};
 
 /// What scoring a row costs in a scan of all matching rows by their codes, of reaching one in a graph.
-const SCANNED_ROW: f64 = 0.1;
+const SCANNED_ROW: f64 = 0.22;
 /// Rows scored for each unit of ef_search in one graph, as seen on HNSW graphs with 32 links a row.
 const HOPS_PER_EF: f64 = 14.0;
 /// Rows scored on the way down to the lowest level.

@@ -12,6 +12,7 @@ use latewood_codecs::DenseQuery;
 use latewood_storage::{Snapshot, VectorValue};
 use rayon::ThreadPool;
 
+use crate::breadth::Effort;
 use crate::candidates::dense_field::{DenseField, dense_spec};
 use crate::candidates::{Scope, dense_scan, graph};
 use crate::cost::CostModel;
@@ -309,12 +310,28 @@ impl Run<'_> {
             Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
             Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
             Stage::DenseScan => (Leg::Dense, self.dense(None, None, keep)?),
-            Stage::DenseGraph { ef_search } => (Leg::Dense, self.dense(None, Some(*ef_search), keep)?),
+            Stage::DenseGraph { ef_search, cell_rows } => {
+                let effort = Effort {
+                    ef_search: *ef_search,
+                    cell_rows: *cell_rows,
+                };
+                (Leg::Dense, self.dense(None, Some(effort), keep)?)
+            }
             Stage::VectorScan { field } => (Leg::Vector(field.clone()), self.dense(Some(field), None, keep)?),
-            Stage::VectorGraph { field, ef_search } => (
-                Leg::Vector(field.clone()),
-                self.dense(Some(field), Some(*ef_search), keep)?,
-            ),
+            Stage::VectorGraph {
+                field,
+                ef_search,
+                cell_rows,
+            } => {
+                let effort = Effort {
+                    ef_search: *ef_search,
+                    cell_rows: *cell_rows,
+                };
+                (
+                    Leg::Vector(field.clone()),
+                    self.dense(Some(field), Some(effort), keep)?,
+                )
+            }
             Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
             Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),
             Stage::Fuse(fusion) => {
@@ -333,7 +350,7 @@ impl Run<'_> {
     fn dense(
         &mut self,
         field: Option<&str>,
-        ef_search: Option<usize>,
+        effort: Option<Effort>,
         keep: usize,
     ) -> Result<Vec<Scored>, QueryError> {
         let vector = match field {
@@ -359,15 +376,10 @@ impl Run<'_> {
         let mut searched = Vec::new();
         let mut top = TopK::new(keep);
         let mut graph_stage = None;
-        if let Some(ef_search) = ef_search {
-            let walked = graph::search(&self.scope(), &rows, &query, ef_search, keep, &mut searched);
+        if let Some(effort) = effort {
+            let walked = graph::search(&self.scope(), &rows, &query, effort, keep, &mut searched);
             let mut stage = profile("dense graph", walked.top.len(), walked.hops);
-            if !walked.scan.is_empty() {
-                stage.note = Some(format!(
-                    "the beam met too few matches in {} segments, which are scanned instead",
-                    walked.scan.len()
-                ));
-            }
+            stage.note = walked.note();
             for number in walked.scan {
                 searched[number] = false;
             }
@@ -381,7 +393,7 @@ impl Run<'_> {
         let scanned = dense_scan::scan(&self.scope(), &rows, &query, keep, wanted);
         top.merge(scanned.top);
         let stage =
-            (scanned.rows > 0 || ef_search.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));
+            (scanned.rows > 0 || effort.is_none()).then(|| profile("dense scan", top.len(), scanned.rows));
         let found = top.into_sorted();
         if let Some(stage) = stage {
             self.watch.stage(stage);

@@ -91,7 +91,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name())?;
         match self {
-            Self::DenseGraph { ef_search } => write!(f, " (ef_search {ef_search})"),
+            Self::DenseGraph { ef_search, .. } => write!(f, " (ef_search {ef_search})"),
             Self::MaxsimIndex(probe) => write!(f, " ({probe})"),
             Self::Rerank {
                 depth,
@@ -101,7 +101,7 @@ impl fmt::Display for Stage {
                 depth,
                 deadline_ms: None,
             } => write!(f, " (depth {depth})"),
-            Self::VectorGraph { field, ef_search } => write!(f, " ({field}, ef_search {ef_search})"),
+            Self::VectorGraph { field, ef_search, .. } => write!(f, " ({field}, ef_search {ef_search})"),
             Self::VectorScan { field } | Self::Sparse { field } => write!(f, " ({field})"),
             Self::Fuse(fusion) => write!(f, " ({fusion})"),
             Self::DenseScan | Self::MaxsimScan | Self::Bm25 | Self::Rescore => Ok(()),

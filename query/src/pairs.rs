@@ -7,6 +7,7 @@ use latewood_storage::Snapshot;
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 
+use crate::breadth::Effort;
 use crate::candidates::dense_field::DenseField;
 use crate::candidates::{Scope, dense_scan, graph};
 use crate::error::QueryError;
@@ -227,7 +228,7 @@ impl<'a> Rows<'a> {
         for &at in self.block(start) {
             let query = self.query(at)?;
             let mut searched = Vec::new();
-            let walked = graph::search(&scope, field, &query, BEAM, NEIGHBOURS, &mut searched);
+            let walked = graph::search(&scope, field, &query, Effort::of(BEAM), NEIGHBOURS, &mut searched);
             walked.scan.iter().for_each(|&number| searched[number] = false);
             let wanted = |segment: usize| !searched.get(segment).copied().unwrap_or(false);
             let mut top = walked.top;

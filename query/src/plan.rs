@@ -61,6 +61,10 @@ pub enum Stage {
     DenseGraph {
         /// Beam width.
         ef_search: usize,
+        /// Matching rows of the cells near the query that are scored in place of a walk, where a tenth of the rows matches and that
+        /// takes less; `None`: in proportion to the beam.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cell_rows: Option<usize>,
     },
     /// Scores every matching dense vector of a named field.
     VectorScan {
@@ -73,6 +77,10 @@ pub enum Stage {
         field: String,
         /// Beam width.
         ef_search: usize,
+        /// Matching rows of the cells near the query that are scored in place of a walk, where a tenth of the rows matches and that
+        /// takes less; `None`: in proportion to the beam.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cell_rows: Option<usize>,
     },
     /// Scores every matching token matrix.
     MaxsimScan,

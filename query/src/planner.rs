@@ -10,7 +10,7 @@ mod rules;
 use access::Access;
 use rules::STAGE_RULES;
 
-use crate::breadth::{Breadth, Walk};
+use crate::breadth::{Breadth, Effort, Walk};
 use crate::budget::plan_within;
 use crate::cost::CostModel;
 use crate::error::QueryError;
@@ -417,7 +417,8 @@ impl Planner<'_> {
             dense,
             table,
         };
-        let Breadth { ef_search, note } = walk.breadth(keep);
+        let Breadth { effort, note } = walk.breadth(keep);
+        let Effort { ef_search, cell_rows } = effort;
         let scan = self.case.dense_scan(dense);
         let index = (dense.graphs > 0).then(|| self.case.dense_graph(dense, ef_search));
         let access = Access {
@@ -425,10 +426,15 @@ impl Planner<'_> {
             ..self.access(keep, scan, index, "graph")
         };
         let (scan, graph) = match field.map(str::to_owned) {
-            None => (Stage::DenseScan, Stage::DenseGraph { ef_search }),
+            None => (Stage::DenseScan, Stage::DenseGraph { ef_search, cell_rows }),
             Some(field) => {
                 let scan = Stage::VectorScan { field: field.clone() };
-                (scan, Stage::VectorGraph { field, ef_search })
+                let graph = Stage::VectorGraph {
+                    field,
+                    ef_search,
+                    cell_rows,
+                };
+                (scan, graph)
             }
         };
         let mut stage = self.first_stage(scan, graph, access, keep);

@@ -70,11 +70,11 @@ pub use schema::{
     DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec, VectorKind, VectorSpec,
 };
 pub use segment::{
-    AwaitedTokens, BoolColumn, Codebook, CodedBlock, ColumnView, Component, ComponentHealth, GeoColumn,
-    GraphSearch, GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, Links, NamedRows,
-    NumberColumn, Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored, Seen, Segment,
-    SegmentView, SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo, TokenRows,
-    TokensView, Upcoming,
+    AwaitedTokens, BoolColumn, CellsView, Codebook, CodedBlock, ColumnView, Component, ComponentHealth,
+    GeoColumn, GraphSearch, GraphView, IvfView, KeywordColumn, Lengths, LexicalIndex, LexicalView, Links,
+    NamedRows, NumberColumn, Positions, Postings, PostingsBlock, Progress, ProgressFn, ReadToken, Scored,
+    Seen, Segment, SegmentView, SparseBlock, SparseIndexView, SparseList, SparseRows, Stage, TermInfo,
+    TokenRows, TokensView, Upcoming,
 };
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;

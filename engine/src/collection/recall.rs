@@ -205,7 +205,7 @@ fn settings_of(query: Query<'_>) -> Result<Settings, Error> {
     let mut settings = Settings::default();
     match plan.stages.first().map(|planned| &planned.stage) {
         Some(Stage::MaxsimIndex(token_index)) => settings.token_index = Some(*token_index),
-        Some(Stage::DenseGraph { ef_search }) => settings.ef_search = Some(*ef_search),
+        Some(Stage::DenseGraph { ef_search, .. }) => settings.ef_search = Some(*ef_search),
         _ => {}
     }
     Ok(settings)

@@ -10,6 +10,10 @@ pub(super) trait Measure {
     fn score_some(&self, rows: &[u32], out: &mut [f32]);
     /// Begins to fetch a row.
     fn fetch(&self, row: u32);
+    /// The query in the codes of the graph, if that is what rows are compared by.
+    fn sketch(&self) -> Option<&Int4Query> {
+        None
+    }
 }
 
 /// By codes of four bits a number.
@@ -31,6 +35,10 @@ impl Measure for ByCodes<'_> {
     #[inline]
     fn fetch(&self, row: u32) {
         self.codes.prefetch(row as usize);
+    }
+
+    fn sketch(&self) -> Option<&Int4Query> {
+        Some(self.sketch)
     }
 }
 

@@ -8,6 +8,7 @@ mod match_scan;
 mod matching_walk;
 pub(crate) mod maxsim_scan;
 mod measure;
+pub(crate) mod near_cells;
 mod open_walk;
 pub(crate) mod probe;
 pub(crate) mod refine;

@@ -100,6 +100,18 @@ impl Bits {
         }
     }
 
+    /// Appends those of some rows that are set. Which are is a matter of chance: nothing branches on it.
+    pub(super) fn append_of(&self, some: &[u32], rows: &mut Vec<u32>) {
+        let mut end = rows.len();
+        rows.resize(end + some.len(), 0);
+        for &row in some {
+            let word = self.words.get(row as usize / 64).copied().unwrap_or_default();
+            rows[end] = row;
+            end += usize::from(word >> (row % 64) & 1 == 1);
+        }
+        rows.truncate(end);
+    }
+
     pub(super) fn and(mut self, other: &Self) -> Self {
         for (word, other) in self.words.iter_mut().zip(&other.words) {
             *word &= other;

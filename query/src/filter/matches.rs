@@ -158,6 +158,14 @@ impl SegmentMatches {
         Self::new(count, bits)
     }
 
+    /// About one in `many` of the matching rows, as if drawn by chance; always the same.
+    pub(crate) fn one_in(&self, many: u32) -> Self {
+        // The high bits of a product with the golden ratio (Knuth, "The Art of Computer Programming", 6.4).
+        let drawn = |row: u32| (row.wrapping_mul(0x9e37_79b9) >> 8).is_multiple_of(many.max(1));
+        let bits = Bits::from_rows(self.rows, |row| drawn(row) && self.contains(row));
+        Self::new(self.rows, Some(bits))
+    }
+
     /// Rows of the segment, matching or not.
     pub fn rows(&self) -> u32 {
         self.rows
@@ -207,6 +215,14 @@ impl SegmentMatches {
         match &self.bits {
             Some(bits) => bits.append_to(rows),
             None => rows.extend(0..self.rows),
+        }
+    }
+
+    /// Those of some rows that match, in their order, behind those that are there.
+    pub(crate) fn append_of(&self, some: &[u32], rows: &mut Vec<u32>) {
+        match &self.bits {
+            Some(bits) => bits.append_of(some, rows),
+            None => rows.extend_from_slice(some),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
+use latewood_codecs::DenseQuery;
 use latewood_storage::Snapshot;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::interval::{Found, MeasuredRecall};
 use super::table::{QuerySource, TUNED_TARGETS};
 use super::{FEWEST_QUERIES, TuneOptions};
+use crate::candidates::Scope;
+use crate::candidates::near_cells::CellSample;
 use crate::cost::CostModel;
 use crate::error::QueryError;
 use crate::execute::{Resources, search};
@@ -40,7 +43,11 @@ pub struct BreadthEntry {
     /// The narrowest breadth whose interval begins at the target or above; where the queries were too few for any to, the
     /// narrowest that missed no more than half of what the target allows, or the widest tried.
     pub ef_search: usize,
-    /// What it gave.
+    /// Matching rows of the cells near a query that are scored instead, under a filter that lets through a tenth: as many as find
+    /// such a share of the best, measured likewise. `None` where there are no cells, or it was not measured.
+    #[serde(default)]
+    pub cell_rows: Option<usize>,
+    /// What the breadth gave.
     pub measured: MeasuredRecall,
 }
 
@@ -122,14 +129,20 @@ pub fn tune_breadth(
         return Ok(TunedBreadth::NotNeeded);
     };
     let begun = Instant::now();
-    let mut found: Vec<Vec<Found>> = Vec::with_capacity(queries.len());
+    let scope = Scope {
+        snapshot,
+        matches: &matches,
+        pool: None,
+    };
+    let cells = CellSample::open(&scope)?;
+    let mut found: Vec<Measured> = Vec::with_capacity(queries.len());
     for some in queries.chunks(AT_ONCE) {
         if found.len() >= FEWEST_QUERIES && begun.elapsed() >= options.budget {
             break;
         }
         let k = options.k;
-        let one = |query: &Vec<f32>| measure(snapshot, query, k);
-        let measured: Result<Vec<Vec<Found>>, QueryError> = match options.pool {
+        let one = |query: &Vec<f32>| measure(snapshot, query, cells.as_ref(), k);
+        let measured: Result<Vec<Measured>, QueryError> = match options.pool {
             Some(pool) => pool.install(|| some.par_iter().map(one).collect()),
             None => some.iter().map(one).collect(),
         };
@@ -147,8 +160,20 @@ pub fn tune_breadth(
     }))
 }
 
-/// How many of the true hits of a query each breadth of the ladder finds.
-fn measure(snapshot: &Snapshot, query: &[f32], k: usize) -> Result<Vec<Found>, QueryError> {
+/// What is found of the true hits of a query.
+struct Measured {
+    /// With each breadth of the ladder.
+    by_breadth: Vec<Found>,
+    /// How many rows of near cells are scored before each hit.
+    before: Vec<usize>,
+}
+
+fn measure(
+    snapshot: &Snapshot,
+    query: &[f32],
+    cells: Option<&CellSample<'_>>,
+    k: usize,
+) -> Result<Measured, QueryError> {
     let answer = |request: &QueryRequest| -> Result<HashSet<Position>, QueryError> {
         let (_, outcome) = search(snapshot, request, &cheap_graphs(), Resources::default())?;
         Ok(outcome.hits.iter().map(|hit| hit.position).collect())
@@ -164,7 +189,7 @@ fn measure(snapshot: &Snapshot, query: &[f32], k: usize) -> Result<Vec<Found>, Q
         ..request.clone()
     })?;
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let with = |ef_search: usize| {
+    let with = |ef_search: usize| -> Result<Found, QueryError> {
         let hits = answer(&QueryRequest {
             ef_search: Some(ef_search),
             ..request.clone()
@@ -174,7 +199,17 @@ fn measure(snapshot: &Snapshot, query: &[f32], k: usize) -> Result<Vec<Found>, Q
             of: count(truth.len()),
         })
     };
-    LADDER.into_iter().map(with).collect()
+    let before = match (cells, &snapshot.schema().dense) {
+        (Some(cells), Some(spec)) => cells.before(&DenseQuery::new(spec.metric, spec.dim, query)?, k),
+        _ => Vec::new(),
+    };
+    Ok(Measured {
+        by_breadth: LADDER
+            .into_iter()
+            .map(with)
+            .collect::<Result<Vec<Found>, QueryError>>()?,
+        before,
+    })
 }
 
 /// A cost model under which no scan is taken where there is a graph: it is the graph that is measured.
@@ -185,31 +220,56 @@ fn cheap_graphs() -> CostModel {
     }
 }
 
-/// What each target gets, of the hits of each query with each breadth.
-fn entries(found: &[Vec<Found>]) -> Vec<BreadthEntry> {
-    let measured: Vec<(usize, MeasuredRecall)> = LADDER
+/// What each target gets, of the hits of each query.
+fn entries(found: &[Measured]) -> Vec<BreadthEntry> {
+    let breadths: Vec<(usize, MeasuredRecall)> = LADDER
         .into_iter()
         .enumerate()
         .map(|(at, ef_search)| {
-            let column: Vec<Found> = found.iter().filter_map(|row| row.get(at).copied()).collect();
+            let of = |query: &Measured| query.by_breadth.get(at).copied();
+            let column: Vec<Found> = found.iter().filter_map(of).collect();
             (ef_search, MeasuredRecall::of(&column))
         })
         .collect();
+    let cells = cell_ladder(found);
     let entry = |target: f64| {
-        let sure = measured.iter().find(|(_, recall)| recall.low >= target);
-        let likely = || {
-            measured
-                .iter()
-                .find(|(_, recall)| 1.0 - recall.recall <= (1.0 - target) / 2.0)
-        };
-        let (ef_search, measured) = *sure.or_else(likely).or(measured.last())?;
+        let (ef_search, measured) = *narrowest(&breadths, target)?;
         Some(BreadthEntry {
             target,
             ef_search,
+            cell_rows: narrowest(&cells, target).map(|(rows, _)| *rows),
             measured,
         })
     };
     TUNED_TARGETS.into_iter().filter_map(entry).collect()
+}
+
+/// The first setting that is sure to reach a target, or likely to, or the last.
+fn narrowest(settings: &[(usize, MeasuredRecall)], target: f64) -> Option<&(usize, MeasuredRecall)> {
+    let sure = settings.iter().find(|(_, recall)| recall.low >= target);
+    let likely = |(_, recall): &&(usize, MeasuredRecall)| 1.0 - recall.recall <= (1.0 - target) / 2.0;
+    sure.or_else(|| settings.iter().find(likely)).or(settings.last())
+}
+
+/// Numbers of rows of near cells, rising by a quarter until all hits are before them, and what each finds.
+fn cell_ladder(found: &[Measured]) -> Vec<(usize, MeasuredRecall)> {
+    const FEWEST: usize = 64;
+    let last = found.iter().flat_map(|query| &query.before).max();
+    let Some(&last) = last else {
+        return Vec::new();
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let rows = std::iter::successors(Some(FEWEST), |rows| Some(rows + rows / 4));
+    let up_to = 1 + rows.clone().take_while(|rows| *rows <= last).count();
+    let recall = |rows: usize| {
+        let of = |query: &Measured| Found {
+            found: count(query.before.iter().filter(|before| **before < rows).count()),
+            of: count(query.before.len()),
+        };
+        let found: Vec<Found> = found.iter().map(of).collect();
+        (rows, MeasuredRecall::of(&found))
+    };
+    rows.take(up_to).map(recall).collect()
 }
 
 #[cfg(test)]
@@ -217,7 +277,7 @@ mod tests {
     use super::*;
 
     /// Queries of ten hits, of which the breadths of the ladder find more and more; of one query in `hard` but half of that.
-    fn queries(count: usize, hard: usize) -> Vec<Vec<Found>> {
+    fn queries(count: usize, hard: usize) -> Vec<Measured> {
         let of = |query: usize| {
             let found = |at: usize| {
                 let all = u32::try_from(at + 3).unwrap().min(10);
@@ -228,7 +288,10 @@ mod tests {
                 };
                 Found { found, of: 10 }
             };
-            (0..LADDER.len()).map(found).collect()
+            Measured {
+                by_breadth: (0..LADDER.len()).map(found).collect(),
+                before: (0..10).map(|hit| 100 * hit + query % 7).collect(),
+            }
         };
         (0..count).map(of).collect()
     }

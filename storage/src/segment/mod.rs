@@ -56,7 +56,7 @@ pub use columns::{BoolColumn, ColumnView, GeoColumn, KeywordColumn, NumberColumn
 pub use component::Component;
 pub use dense::NamedRows;
 pub(crate) use distortion::Distortion;
-pub use graph::{GraphOptions, GraphSearch, GraphView, Links, Scored, Seen, Upcoming};
+pub use graph::{CellsView, GraphOptions, GraphSearch, GraphView, Links, Scored, Seen, Upcoming};
 pub use health::ComponentHealth;
 pub use ivf::IvfView;
 pub(crate) use lexical::IndexBuilder;

@@ -238,7 +238,12 @@ impl<'d> Draft<'d> {
         let ControlFlow::Continue(graph) = built else {
             return Err(StorageError::Cancelled);
         };
-        let written = graph::write(self.backend, self.dir, component, &graph, &codes, options.graph.m)?;
+        let cells = graph::partition(dense, options.seed, &options.pool, &|| cancelled(total));
+        let ControlFlow::Continue(cells) = cells else {
+            return Err(StorageError::Cancelled);
+        };
+        let graph = (&graph, options.graph.m);
+        let written = graph::write(self.backend, self.dir, component, graph, &codes, cells.as_ref())?;
         self.add(component, written);
         Ok(())
     }

@@ -9,11 +9,13 @@
 //! line of the cache. What a walk finds is then scored from the dense vectors themselves.
 
 mod build;
+mod cells;
 mod codes;
 mod connect;
 mod inherit;
 mod links;
 mod packed;
+mod partition;
 mod search;
 mod seen;
 mod view;
@@ -21,9 +23,11 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Space, build};
+pub use cells::CellsView;
 pub(crate) use codes::GraphCodes;
 pub(crate) use links::Part;
 pub use packed::Links;
+pub(crate) use partition::partition;
 pub use search::{GraphSearch, Scored, Upcoming};
 pub use seen::Seen;
 pub use view::GraphView;

@@ -8,6 +8,7 @@ use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{Int4Codec, Int4Rows};
 
 use super::MAX_LEVEL;
+use super::cells::{self, BuiltCells, CellsView};
 use super::codes::GraphCodes;
 use super::links::BuiltGraph;
 use super::packed::{Links, Lists, Packed};
@@ -41,13 +42,13 @@ pub(crate) fn write(
     backend: &dyn StorageBackend,
     dir: &Path,
     component: Component,
-    graph: &BuiltGraph,
+    (graph, m): (&BuiltGraph, usize),
     codes: &GraphCodes<'_>,
-    m: usize,
+    cells: Option<&BuiltCells>,
 ) -> Result<Finished> {
     let rows = graph.levels.len();
     let path = dir.join(component.name());
-    let tags = [
+    let mut tags = vec![
         BASE_LINKS,
         BASE_ENDS,
         UPPER_ROWS,
@@ -58,6 +59,7 @@ pub(crate) fn write(
         STEPS,
         NORMS,
     ];
+    tags.extend(cells.iter().flat_map(|_| cells::TAGS));
     let mut writer = ComponentWriter::create(backend, &path, component.kind(), &tags)?;
     let all = 0..to_u32(rows)?;
     let mut base = Lists::new(BASE_LINKS);
@@ -81,6 +83,9 @@ pub(crate) fn write(
     }
     writer.append(STEPS, bytemuck::cast_slice(&codes.steps))?;
     writer.append(NORMS, bytemuck::cast_slice(&codes.squared_norms))?;
+    if let Some(cells) = cells {
+        cells.write(&mut writer)?;
+    }
     let entry = graph.entry.map_or(0, |e| u64::from(e) + 1);
     writer.finish([rows as u64, entry, base, u64::from(lists), m as u64, upper])
 }
@@ -97,6 +102,7 @@ pub struct GraphView<'a> {
     upper_lists: Ends<'a>,
     upper: Packed<'a>,
     codes: Option<Int4Rows<'a>>,
+    cells: Option<CellsView<'a>>,
 }
 
 impl<'a> GraphView<'a> {
@@ -135,6 +141,11 @@ impl<'a> GraphView<'a> {
     /// The rows in four bits a number, which the graph was built over; `None` in a segment of an earlier format.
     pub fn codes(&self) -> Option<Int4Rows<'a>> {
         self.codes
+    }
+
+    /// The cells that the rows are divided into; `None` where they are few, or the segment was written without.
+    pub fn cells(&self) -> Option<&CellsView<'a>> {
+        self.cells.as_ref()
     }
 
     /// Begins to fetch a row's links of level 0.
@@ -215,6 +226,10 @@ pub(crate) fn open<'a>(
                 Some(codes(file, (spec, coarse), rows, check)?)
             }
             _ => None,
+        },
+        cells: match spec {
+            Some(spec) => cells::open(file, spec, rows, check)?,
+            None => None,
         },
     };
     if check {
