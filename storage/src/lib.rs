@@ -79,6 +79,7 @@ pub use segment::{
 pub use snapshot::{Place, Snapshot};
 pub use store::Store;
 pub use text::{Analyzer, Language, LexicalSpec, MAX_TERM_BYTES, Tokenizer};
+pub use tombstones::Tombstones;
 pub use validate::{
     MAX_DENSE_DIM, MAX_FIELDS, MAX_ID_BYTES, MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, MAX_VECTOR_FIELDS,
     prepare_batch,

@@ -1,7 +1,9 @@
-//! The deleted rows of a segment, on disk: a file header, the length and CRC-32 of a Roaring bitmap in its portable
+//! The deleted rows of a segment, in memory and on disk. On disk they are a file header, the length and CRC-32 of a Roaring bitmap in its portable
 //! format, and the bitmap.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
@@ -11,6 +13,68 @@ use crate::error::{IoContext, Result, StorageError};
 use crate::wire::{FileKind, HEADER_BYTES, Put, Reader, number_in_name};
 
 const TOMBSTONES: &str = "tombstones-";
+
+/// The deleted rows of a segment. The rows that live are kept beside them once they have been asked for: every query asks.
+#[derive(Clone, Debug, Default)]
+pub struct Tombstones {
+    rows: RoaringBitmap,
+    live: OnceLock<Arc<[u64]>>,
+}
+
+impl Tombstones {
+    /// The rows below `rows` that are not deleted, a bit each, from the lowest of the first word upwards. `rows` is always the
+    /// segment's number of rows.
+    pub fn live(&self, rows: u32) -> &Arc<[u64]> {
+        self.live.get_or_init(|| {
+            let mut words = vec![u64::MAX; rows.div_ceil(64) as usize];
+            if let (Some(last), true) = (words.last_mut(), !rows.is_multiple_of(64)) {
+                *last = (1 << (rows % 64)) - 1;
+            }
+            self.rows.iter().for_each(|row| clear(&mut words, row));
+            words.into()
+        })
+    }
+
+    /// Adds a row.
+    pub(crate) fn insert(&mut self, row: u32) {
+        self.rows.insert(row);
+        let Some(mut live) = self.live.take() else {
+            return;
+        };
+        // Snapshots share it until the first row of a batch.
+        clear(Arc::make_mut(&mut live), row);
+        self.live = live.into();
+    }
+}
+
+fn clear(words: &mut [u64], row: u32) {
+    if let Some(word) = words.get_mut((row / 64) as usize) {
+        *word &= !(1 << (row % 64));
+    }
+}
+
+impl Deref for Tombstones {
+    type Target = RoaringBitmap;
+
+    fn deref(&self) -> &RoaringBitmap {
+        &self.rows
+    }
+}
+
+impl From<RoaringBitmap> for Tombstones {
+    fn from(rows: RoaringBitmap) -> Self {
+        Self {
+            rows,
+            live: OnceLock::new(),
+        }
+    }
+}
+
+impl FromIterator<u32> for Tombstones {
+    fn from_iter<I: IntoIterator<Item = u32>>(rows: I) -> Self {
+        rows.into_iter().collect::<RoaringBitmap>().into()
+    }
+}
 
 /// The file of tombstones `number` in a segment's folder.
 pub(crate) fn tombstones_path(segment: &Path, number: u64) -> PathBuf {
@@ -111,6 +175,28 @@ fn decode(path: &Path, bytes: &[u8], start: usize, rows: u32) -> Result<(Roaring
 mod tests {
     use super::*;
     use crate::backend::MemoryBackend;
+
+    #[test]
+    fn live_rows_follow_what_is_deleted_and_those_of_a_clone_stay() {
+        let of = |words: &[u64]| -> Vec<u32> {
+            let bits = (0..).take(64 * words.len()).zip(
+                words
+                    .iter()
+                    .flat_map(|word| (0..64).map(move |bit| word >> bit & 1)),
+            );
+            bits.filter(|(_, bit)| *bit == 1).map(|(row, _)| row).collect()
+        };
+        let mut tombstones: Tombstones = [1, 64, 69, 900].into_iter().collect();
+        let expected = |dead: &[u32]| (0..70).filter(|row| !dead.contains(row)).collect::<Vec<u32>>();
+        assert_eq!(of(tombstones.live(70)), expected(&[1, 64, 69]));
+        let before = tombstones.clone();
+        tombstones.insert(3);
+        tombstones.insert(65);
+        assert_eq!(of(tombstones.live(70)), expected(&[1, 3, 64, 65, 69]));
+        assert_eq!(of(before.live(70)), expected(&[1, 64, 69]));
+        assert_eq!((tombstones.len(), before.len()), (6, 4));
+        assert_eq!(of(Tombstones::default().live(64)).len(), 64);
+    }
 
     #[test]
     fn tombstones_come_back_and_no_flipped_bit_passes() {

@@ -1,17 +1,59 @@
 //! One bit a row.
 
-/// One bit a row of a segment.
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// One bit a row of a segment; those of rows that are not there are 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bits {
     rows: u32,
-    words: Vec<u64>,
+    words: Words,
+}
+
+/// Words of bits; shared ones are copied before they are changed.
+#[derive(Clone, Debug, Default)]
+struct Words {
+    own: Vec<u64>,
+    /// In place of its own.
+    shared: Option<Arc<[u64]>>,
+}
+
+impl Words {
+    fn own(&mut self) -> &mut Vec<u64> {
+        if let Some(shared) = self.shared.take() {
+            self.own = shared.to_vec();
+        }
+        &mut self.own
+    }
+}
+
+impl From<Vec<u64>> for Words {
+    fn from(own: Vec<u64>) -> Self {
+        let shared = None;
+        Self { own, shared }
+    }
+}
+
+impl Deref for Words {
+    type Target = [u64];
+
+    #[inline]
+    fn deref(&self) -> &[u64] {
+        self.shared.as_deref().unwrap_or(&self.own)
+    }
+}
+
+impl PartialEq for Words {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
 }
 
 impl Bits {
     pub(super) fn empty(rows: u32) -> Self {
         Self {
             rows,
-            words: vec![0; rows.div_ceil(64) as usize],
+            words: vec![0; rows.div_ceil(64) as usize].into(),
         }
     }
 
@@ -21,11 +63,12 @@ impl Bits {
 
     /// The rows for which `holds` is true.
     pub(super) fn from_rows(rows: u32, holds: impl Fn(u32) -> bool) -> Self {
-        let mut out = Self::empty(rows);
+        let mut words = vec![0; rows.div_ceil(64) as usize];
         for row in 0..rows {
-            out.words[(row / 64) as usize] |= u64::from(holds(row)) << (row % 64);
+            words[(row / 64) as usize] |= u64::from(holds(row)) << (row % 64);
         }
-        out
+        let words = words.into();
+        Self { rows, words }
     }
 
     /// The rows that have a value, by `present`, for which `holds` is true.
@@ -36,7 +79,7 @@ impl Bits {
         holds: impl Fn(T) -> bool,
     ) -> Self {
         let mut out = Self::empty(rows);
-        for ((word, values), present) in out.words.iter_mut().zip(values.chunks(64)).zip(present) {
+        for ((word, values), present) in out.words.own().iter_mut().zip(values.chunks(64)).zip(present) {
             // A byte a value first: that is a loop which compilers make a vector of.
             let mut bytes = [0u8; 64];
             for (byte, value) in bytes.iter_mut().zip(values) {
@@ -47,15 +90,17 @@ impl Bits {
         out.cut()
     }
 
-    /// Of words that [`Bits::into_words`] gave for as many rows.
-    pub(super) fn of_words(rows: u32, words: &[u64]) -> Self {
-        let mut out = Self::empty(rows);
-        out.words.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
-        out.cut()
+    /// Of words that others have too, one a 64 rows, in which no bit is of a row that is not there.
+    pub(super) fn shared(rows: u32, words: Arc<[u64]>) -> Self {
+        let words = Words {
+            shared: Some(words),
+            ..Words::default()
+        };
+        Self { rows, words }
     }
 
-    pub(super) fn into_words(self) -> Vec<u64> {
-        self.words
+    pub(super) fn into_words(mut self) -> Vec<u64> {
+        std::mem::take(self.words.own())
     }
 
     pub(super) fn contains(&self, row: u32) -> bool {
@@ -65,14 +110,8 @@ impl Bits {
     }
 
     pub(super) fn set(&mut self, row: u32) {
-        if let Some(word) = self.words.get_mut((row / 64) as usize) {
+        if let Some(word) = self.words.own().get_mut((row / 64) as usize) {
             *word |= 1 << (row % 64);
-        }
-    }
-
-    pub(super) fn clear(&mut self, row: u32) {
-        if let Some(word) = self.words.get_mut((row / 64) as usize) {
-            *word &= !(1 << (row % 64));
         }
     }
 
@@ -113,21 +152,21 @@ impl Bits {
     }
 
     pub(super) fn and(mut self, other: &Self) -> Self {
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
+        for (word, other) in self.words.own().iter_mut().zip(&*other.words) {
             *word &= other;
         }
         self
     }
 
     pub(super) fn or(mut self, other: &Self) -> Self {
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
+        for (word, other) in self.words.own().iter_mut().zip(&*other.words) {
             *word |= other;
         }
         self
     }
 
     pub(super) fn not(mut self) -> Self {
-        for word in &mut self.words {
+        for word in self.words.own() {
             *word = !*word;
         }
         self.cut()
@@ -135,7 +174,7 @@ impl Bits {
 
     /// Clears the bits of rows that are not there.
     fn cut(mut self) -> Self {
-        if let (Some(last), true) = (self.words.last_mut(), !self.rows.is_multiple_of(64)) {
+        if let (Some(last), true) = (self.words.own().last_mut(), !self.rows.is_multiple_of(64)) {
             *last &= (1 << (self.rows % 64)) - 1;
         }
         self

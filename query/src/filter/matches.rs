@@ -1,5 +1,7 @@
 //! Which documents of a snapshot can be hits: live, and let through by the filter.
 
+use std::sync::Arc;
+
 use latewood_storage::{SegmentView, Snapshot};
 
 use super::bits::Bits;
@@ -49,10 +51,11 @@ impl Matches {
             };
             let rows = view.segment.len();
             if !view.tombstones.is_empty() {
-                let live = bits.get_or_insert_with(|| Bits::full(rows));
-                for dead in view.tombstones.iter() {
-                    live.clear(dead);
-                }
+                let live = Bits::shared(rows, Arc::clone(view.tombstones.live(rows)));
+                bits = Some(match bits {
+                    Some(bits) => bits.and(&live),
+                    None => live,
+                });
             }
             segments.push(SegmentMatches::new(rows, bits));
         }
@@ -116,7 +119,7 @@ fn matching(
     if let Some(key) = key {
         let make = || Ok::<_, QueryError>(evaluate(predicate, &view.segment)?.yes.into_words());
         let words = view.segment.bitmap(key, make)?;
-        return Ok(Bits::of_words(view.segment.len(), &words));
+        return Ok(Bits::shared(view.segment.len(), words));
     }
     let known = evaluate(predicate, &view.segment)?;
     let mut bits = known.yes;

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use roaring::RoaringBitmap;
-
 use super::CollectionStore;
 use super::load::segment_dir;
 use super::state::{Cause, State, keep_codebook};
@@ -18,6 +16,7 @@ use crate::poison::PoisonOnPanic;
 use crate::segment::{Origin, ProgressFn, Segment, SegmentView, write_segment_with};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Task, Work, gauge};
+use crate::tombstones::Tombstones;
 
 /// Rows from which a fresh segment gets a graph at once. Smaller ones are merged soon, and then their rows are in a graph;
 /// until then scanning them takes about a millisecond each.
@@ -84,7 +83,7 @@ impl CollectionStore {
                 let died = (0_u32..)
                     .zip(&slots)
                     .filter(|(_, slot)| current.memtable.get(**slot).is_none());
-                let tombstones: RoaringBitmap = died.map(|(ordinal, _)| ordinal).collect();
+                let tombstones: Tombstones = died.map(|(ordinal, _)| ordinal).collect();
                 next.segments.push(SegmentView {
                     segment: Arc::clone(segment),
                     tombstones: Arc::new(tombstones),

@@ -171,7 +171,7 @@ fn open_segments(
         }
         let tombstones = match entry.tombstones {
             0 => Arc::default(),
-            number => Arc::new(read_tombstones(backend, &path, number, entry.rows)?),
+            number => Arc::new(read_tombstones(backend, &path, number, entry.rows)?.into()),
         };
         segments.push(SegmentView { segment, tombstones });
     }

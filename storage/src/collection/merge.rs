@@ -14,6 +14,7 @@ use crate::segment::{
 };
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Task, Work, gauge};
+use crate::tombstones::Tombstones;
 
 /// Seed of every training: the same documents give the same codebook.
 const SEED: u64 = 0x1a7e_300d;
@@ -211,7 +212,7 @@ pub(super) fn add_codebook(snapshot: &mut Snapshot, codebook: Option<&Arc<Codebo
 }
 
 /// Rows of the merged segment whose sources were deleted after the merge began.
-fn arrived(sources: &[SegmentView], remaps: &[Remap], current: &Snapshot) -> RoaringBitmap {
+fn arrived(sources: &[SegmentView], remaps: &[Remap], current: &Snapshot) -> Tombstones {
     let mut tombstones = RoaringBitmap::new();
     for (source, remap) in sources.iter().zip(remaps) {
         let now = current
@@ -219,9 +220,9 @@ fn arrived(sources: &[SegmentView], remaps: &[Remap], current: &Snapshot) -> Roa
             .iter()
             .find(|view| view.segment.id() == source.segment.id());
         if let Some(now) = now {
-            let new = now.tombstones.as_ref() - source.tombstones.as_ref();
+            let new = &**now.tombstones - &**source.tombstones;
             tombstones.extend(new.iter().filter_map(|ordinal| remap.get(ordinal)));
         }
     }
-    tombstones
+    tombstones.into()
 }

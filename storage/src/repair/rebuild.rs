@@ -164,7 +164,7 @@ impl Rebuilder<'_> {
             }
         }
         let view = SegmentView {
-            tombstones: Arc::new(&part.dead | &gone | &half),
+            tombstones: Arc::new((&part.dead | &gone | &half).into()),
             segment: Arc::clone(&part.segment),
         };
         if view.live_len() == 0 {

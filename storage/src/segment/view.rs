@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use latewood_codecs::{DenseRows, OriginalRows};
-use roaring::RoaringBitmap;
 
 use super::codebook::Codebook;
 use super::columns::{ColumnView, Columns};
@@ -27,6 +26,7 @@ use crate::backend::StorageBackend;
 use crate::document::{DocumentId, Payload};
 use crate::error::{Result, StorageError};
 use crate::schema::{DenseSpec, Schema, VectorKind};
+use crate::tombstones::Tombstones;
 
 /// An open segment. Reading needs no lock; views borrow the mappings.
 #[derive(Debug)]
@@ -496,7 +496,7 @@ pub struct SegmentView {
     /// The segment.
     pub segment: Arc<Segment>,
     /// The ordinals of deleted rows.
-    pub tombstones: Arc<RoaringBitmap>,
+    pub tombstones: Arc<Tombstones>,
 }
 
 impl SegmentView {

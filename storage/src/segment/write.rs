@@ -238,7 +238,7 @@ impl<'d> Draft<'d> {
         let ControlFlow::Continue(graph) = built else {
             return Err(StorageError::Cancelled);
         };
-        let cells = graph::partition(dense, options.seed, &options.pool, &|| cancelled(total));
+        let cells = graph::partition(dense, &parts, options.seed, &options.pool, &|| cancelled(total));
         let ControlFlow::Continue(cells) = cells else {
             return Err(StorageError::Cancelled);
         };

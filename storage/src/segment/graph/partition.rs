@@ -8,6 +8,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::cells::{BuiltCells, Centres};
+use super::links::Part;
 use crate::segment::random::SplitMix64;
 
 /// Of fewer rows a scan takes no longer than what cells would leave of it.
@@ -18,15 +19,19 @@ const CELLS_A_ROOT: f64 = 2.0;
 const PASSES: [usize; 5] = [8, 8, 8, 16, 32];
 /// Rows that are assigned between two looks at whether to go on.
 const BLOCK: usize = 1 << 16;
+/// A row that has no cell yet.
+const NONE: u32 = u32::MAX;
 /// Rows that one task assigns.
 const TASK: usize = 256;
 
 /// Divides rows into some `2 sqrt(rows)` cells; none where there are too few. The same seed gives the same cells, whatever the
-/// threads. `go_on` may break off.
+/// threads. `go_on` may break off. Where most rows come from a part that has about as many cells, its centres stay, and rows that are
+/// in its cells stay there.
 ///
 /// Centres of products are directions, those of distances means.
 pub(crate) fn partition(
     rows: DenseRows<'_>,
+    parts: &[Part<'_>],
     seed: u64,
     pool: &ThreadPool,
     go_on: &dyn Fn() -> ControlFlow<()>,
@@ -40,6 +45,19 @@ pub(crate) fn partition(
         rows,
         centres: Centres::default(),
     };
+    let all: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
+    if let Some(mut cells) = partition.inherit(parts) {
+        let new: Vec<u32> = all
+            .into_iter()
+            .filter(|row| cells[*row as usize] == NONE)
+            .collect();
+        let found = partition.assign(&new, pool, go_on)?;
+        for (row, cell) in new.into_iter().zip(found) {
+            cells[row as usize] = cell;
+        }
+        let centres = partition.centres;
+        return ControlFlow::Continue(Some(BuiltCells { centres, cells }));
+    }
     let sample = partition.sample(seed);
     partition.begin(sample.get(..cells_of(count)).unwrap_or(&sample));
     for rows_a_cell in PASSES {
@@ -48,7 +66,6 @@ pub(crate) fn partition(
         let cells = partition.assign(some, pool, go_on)?;
         partition.update(some, &cells);
     }
-    let all: Vec<u32> = (0..u32::try_from(count).unwrap_or(u32::MAX)).collect();
     let cells = partition.assign(&all, pool, go_on)?;
     let centres = partition.centres;
     ControlFlow::Continue(Some(BuiltCells { centres, cells }))
@@ -74,6 +91,34 @@ struct Partition<'a> {
 impl Partition<'_> {
     fn len(&self) -> usize {
         self.centres.steps.len()
+    }
+
+    /// Takes over the centres of the part that most rows come from, unless they are too few of all, or its cells too few or too many;
+    /// the cell of each row, of new ones [`NONE`].
+    fn inherit(&mut self, parts: &[Part<'_>]) -> Option<Vec<u32>> {
+        let part = parts.iter().max_by_key(|part| part.live())?;
+        let before = part.graph()?.cells()?;
+        let (had, wanted) = (before.centres().len(), cells_of(self.rows.len()));
+        let alike = 2 * had <= 3 * wanted && 3 * had >= 2 * wanted;
+        if !alike || part.live() * 4 < self.rows.len() * 3 {
+            return None;
+        }
+        let mut cells = vec![NONE; self.rows.len()];
+        let mut rows = Vec::new();
+        for cell in (0..).take(had) {
+            let (codes, factors) = before.centres().row(cell as usize);
+            self.centres.codes.extend_from_slice(codes);
+            self.centres.steps.push(factors.step);
+            self.centres.squared_norms.push(factors.squared_norm);
+            rows.clear();
+            before.append_rows(cell, &mut rows);
+            for new in rows.iter().filter_map(|old| part.get(*old)) {
+                cells[new as usize] = cell;
+            }
+        }
+        let norms = Int4Codec::norms(self.rows.metric(), had);
+        self.centres.squared_norms.truncate(norms);
+        Some(cells)
     }
 
     /// Rows in random order, as many as the largest pass takes.
@@ -198,7 +243,7 @@ mod tests {
     /// Rows round each of some directions; row `r` is of direction `r % of`.
     fn clustered(rows: usize, of: usize, metric: Metric) -> Vec<u8> {
         let mut random = SplitMix64::new(3);
-        let mut number = || (random.unit() - 0.5) as f32;
+        let mut number = || f32::from(u16::try_from(random.below(1 << 16)).unwrap()) / 65_536.0 - 0.5;
         let directions: Vec<f32> = (0..of * DIM).map(|_| number()).collect();
         let mut codes = Vec::new();
         for row in 0..rows {
@@ -219,7 +264,7 @@ mod tests {
         };
         let rows = DenseRows::new(DenseCodec::F32, metric, DIM, parts).unwrap();
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        match partition(rows, 5, &pool, &|| ControlFlow::Continue(())) {
+        match partition(rows, &[], 5, &pool, &|| ControlFlow::Continue(())) {
             ControlFlow::Continue(cells) => cells,
             ControlFlow::Break(()) => panic!("nothing breaks off"),
         }
@@ -251,8 +296,8 @@ mod tests {
         };
         let rows = DenseRows::new(DenseCodec::F32, Metric::L2, DIM, parts).unwrap();
         let pool = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert!(partition(rows, 5, &pool, &|| ControlFlow::Break(())).is_break());
-        let alike = partition(rows, 5, &pool, &|| ControlFlow::Continue(()));
+        assert!(partition(rows, &[], 5, &pool, &|| ControlFlow::Break(())).is_break());
+        let alike = partition(rows, &[], 5, &pool, &|| ControlFlow::Continue(()));
         let cells = alike.continue_value().flatten().unwrap().cells;
         assert!(
             cells.iter().all(|cell| *cell == cells[0]),

@@ -5,7 +5,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use latewood_codecs::{DenseCodec, Metric};
+use latewood_codecs::{DenseCodec, Int4Codec, Metric};
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 
@@ -193,6 +193,49 @@ fn new_rows_that_are_like_each_other_and_unlike_the_rest_are_found() {
     let (merged, fresh) = (ground.merge(&sources, &[]), ground.write(&all, &[]));
     let (merged, fresh) = (recall(&merged, 4000..4260), recall(&fresh, 4000..4260));
     assert!(merged >= fresh - 0.01 && fresh > 0.9, "{merged} for {fresh}");
+}
+
+/// The codes of the centres, and the cell of each row.
+fn cells_of(view: &SegmentView) -> (Vec<Vec<u8>>, Vec<u32>) {
+    let graph = view.segment.graph().unwrap().unwrap();
+    let cells = graph.cells().unwrap();
+    let centres = (0..cells.centres().len()).map(|cell| cells.centres().row(cell).0.to_vec());
+    let mut of_row = vec![u32::MAX; graph.len()];
+    let mut rows = Vec::new();
+    for cell in (0..).take(cells.centres().len()) {
+        rows.clear();
+        cells.append_rows(cell, &mut rows);
+        for &row in &rows {
+            of_row[row as usize] = cell;
+        }
+    }
+    assert!(!of_row.contains(&u32::MAX), "a row without a cell");
+    (centres.collect(), of_row)
+}
+
+#[test]
+fn cells_stay_where_most_rows_have_them_and_are_made_anew_where_not() {
+    let (all, mut ground) = (clustered(12_000), Ground::new(dense_schema(), 2));
+    let (most, few) = (
+        ground.write(&all[..6_000], &[5, 6]),
+        ground.write(&all[6_000..7_000], &[]),
+    );
+    let ((centres, before), merged) = (cells_of(&most), ground.merge(&[most.clone(), few], &[]));
+    let (kept, after) = cells_of(&merged);
+    assert_eq!((centres.clone(), &before[7..]), (kept, &after[5..5_998]));
+    let graph = merged.segment.graph().unwrap().unwrap();
+    let (centres_of, codec) = (
+        graph.cells().unwrap().centres(),
+        Int4Codec::new(Metric::Cosine, DIM),
+    );
+    for (record, cell) in all[6_000..7_000].iter().zip(&after[5_998..]) {
+        let query = codec.query(record.dense.as_ref().unwrap());
+        let of = |cell: usize| query.score(centres_of, cell);
+        assert!((0..centres_of.len()).all(|other| of(other) <= of(*cell as usize)));
+    }
+    let other_half = ground.write(&all[6_000..], &[]);
+    let (anew, _) = cells_of(&ground.merge(&[most, other_half], &[]));
+    assert!(anew.len() > centres.len() && !anew.contains(&centres[0]));
 }
 
 #[test]
