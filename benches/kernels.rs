@@ -6,7 +6,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use latewood_codecs::kernel::Isa;
 use latewood_codecs::{
-    CodecError, DenseCodec, DenseCodes, DenseParts, DenseQuery, DenseRows, MaxSimQuery, Metric,
+    CodecError, DenseCodec, DenseCodes, DenseParts, DenseQuery, DenseRows, Int4Codec, MaxSimQuery, Metric,
     ResidualCodec, ResidualCodes, ResidualQuery, TokenCodec,
 };
 use simsimd::SpatialSimilarity;
@@ -25,7 +25,8 @@ fn main() -> Result<(), CodecError> {
     bench.maxsim()?;
     bench.residual()?;
     bench.assign()?;
-    bench.dense()
+    bench.dense()?;
+    bench.encode()
 }
 
 fn fitted(
@@ -223,6 +224,37 @@ impl Bench {
                 }
             }
             self.simsimd(dim, &query, &rows);
+        }
+        Ok(())
+    }
+
+    /// 64 rows into codes: the four bits a number that graphs are built over, and those of each codec.
+    fn encode(&self) -> Result<(), CodecError> {
+        for dim in [128, 384, 768] {
+            let rows = unit_rows(64, dim, 7);
+            let shape = format!("64 x {dim}");
+            let int4 = Int4Codec::new(Metric::Cosine, dim);
+            let mut codes = vec![0; int4.row_bytes()];
+            self.row("encode int4", &shape, "best", 64 * dim, || {
+                for row in rows.chunks_exact(dim) {
+                    black_box(int4.encode(row, &mut codes));
+                }
+            });
+            for codec in DenseCodec::ALL {
+                let mut failed = Ok(());
+                self.row(
+                    &format!("encode {}", codec.name()),
+                    &shape,
+                    "best",
+                    64 * dim,
+                    || {
+                        let mut coded = DenseCodes::default();
+                        failed = codec.encode(Metric::Cosine, &rows, dim, &mut coded);
+                        black_box(&coded);
+                    },
+                );
+                failed?;
+            }
         }
         Ok(())
     }

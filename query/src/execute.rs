@@ -309,28 +309,12 @@ impl Run<'_> {
         Ok(Some(match stage {
             Stage::Bm25 => (Leg::Bm25, self.bm25(keep)?),
             Stage::Sparse { field } => (Leg::Sparse(field.clone()), self.sparse(field, keep)?),
-            Stage::DenseScan => (Leg::Dense, self.dense(None, None, keep)?),
-            Stage::DenseGraph { ef_search, cell_rows } => {
-                let effort = Effort {
-                    ef_search: *ef_search,
-                    cell_rows: *cell_rows,
-                };
-                (Leg::Dense, self.dense(None, Some(effort), keep)?)
+            Stage::DenseScan | Stage::DenseGraph { .. } => {
+                (Leg::Dense, self.dense(None, stage.effort(), keep)?)
             }
-            Stage::VectorScan { field } => (Leg::Vector(field.clone()), self.dense(Some(field), None, keep)?),
-            Stage::VectorGraph {
-                field,
-                ef_search,
-                cell_rows,
-            } => {
-                let effort = Effort {
-                    ef_search: *ef_search,
-                    cell_rows: *cell_rows,
-                };
-                (
-                    Leg::Vector(field.clone()),
-                    self.dense(Some(field), Some(effort), keep)?,
-                )
+            Stage::VectorScan { field } | Stage::VectorGraph { field, .. } => {
+                let found = self.dense(Some(field), stage.effort(), keep)?;
+                (Leg::Vector(field.clone()), found)
             }
             Stage::MaxsimScan => (Leg::MaxSim, self.maxsim_scan(keep)?),
             Stage::MaxsimIndex(settings) => (Leg::MaxSim, self.maxsim_index(*settings, keep)?),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::breadth::Effort;
 use crate::fusion::Fusion;
 pub use crate::leg::Leg;
 pub use crate::plan_name::{PlanChoice, PlanName};
@@ -121,6 +122,20 @@ pub struct ProbeSettings {
 }
 
 impl Stage {
+    /// How much of the graphs it looks at, if it searches graphs.
+    pub(crate) fn effort(&self) -> Option<Effort> {
+        match self {
+            Self::DenseGraph { ef_search, cell_rows }
+            | Self::VectorGraph {
+                ef_search, cell_rows, ..
+            } => Some(Effort {
+                ef_search: *ef_search,
+                cell_rows: *cell_rows,
+            }),
+            _ => None,
+        }
+    }
+
     /// The stage without its settings.
     pub fn name(&self) -> StageName {
         match self {

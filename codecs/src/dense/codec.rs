@@ -145,7 +145,8 @@ impl DenseCodec {
         match self {
             Self::F32 => out.codes.extend(rows.iter().flat_map(|v| v.to_le_bytes())),
             Self::F16 => {
-                let narrow: Vec<f16> = rows.iter().map(|v| f16::from_f32(*v)).collect();
+                let mut narrow = vec![f16::ZERO; rows.len()];
+                narrow.convert_from_f32_slice(rows);
                 if let Some(at) = narrow.iter().position(|v| !v.is_finite()) {
                     return Err(CodecError::NotFinite {
                         row: at / dim,

@@ -26,6 +26,8 @@ pub struct Int4Codec {
 
 /// Bytes in which numbers are packed together.
 const GROUP: usize = 16;
+/// Sums that are taken side by side; rotated rows are multiples of it.
+const LANES: usize = 8;
 /// The number that stands for 0 is between 7 and 8.
 pub(super) const MIDDLE: f32 = 7.5;
 /// Steps that are tried, in root mean squares of the row: a Gaussian loses least at a third.
@@ -62,12 +64,16 @@ impl Int4Codec {
         let root = (energy / turned.len() as f32).sqrt();
         let of_width = |share: &f32| {
             let inverse = (root * share).recip();
-            let (mut product, mut own) = (0.0f32, 0.0f32);
-            for value in &turned {
-                let code = f32::from(number(*value, inverse)) - MIDDLE;
-                product += code * value;
-                own += code * code;
+            // Sums side by side, and no call that rounds: so that compilers make a vector of it.
+            let (mut products, mut owns) = ([0.0f32; LANES], [0.0f32; LANES]);
+            for values in turned.as_chunks::<LANES>().0 {
+                for ((value, product), own) in values.iter().zip(&mut products).zip(&mut owns) {
+                    let code = step_of(*value, inverse) - MIDDLE;
+                    *product += code * value;
+                    *own += code * code;
+                }
             }
+            let (product, own) = (products.iter().sum::<f32>(), owns.iter().sum::<f32>());
             (product / own.sqrt(), inverse, product)
         };
         let best = STEPS
@@ -147,14 +153,21 @@ pub(super) fn numbers_of(codes: &[u8], at: usize) -> u8 {
     }
 }
 
-/// The step, 0 to 15, that a number is in.
+/// The step, 0 to 15, that a number is in: the nearest whole one.
+fn step_of(value: f32, inverse: f32) -> f32 {
+    // Beyond 2^23 a float has no room for less than 1.
+    const WHOLE: f32 = 12_582_912.0;
+    ((value * inverse + MIDDLE).clamp(0.0, 15.0) + WHOLE) - WHOLE
+}
+
+/// The same as a code.
 fn number(value: f32, inverse: f32) -> u8 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "clamped to 0..=15 before the cast"
+        reason = "0 to 15, or NaN, which becomes 0"
     )]
-    let number = (value * inverse + MIDDLE).round().clamp(0.0, 15.0) as u8;
+    let number = step_of(value, inverse) as u8;
     number
 }
 
