@@ -1,4 +1,4 @@
-//! What the kernels of each instruction set do on this machine: ns a call and 10^9 multiply-adds a second, one thread.
+//! What the kernels of each instruction set do on this machine: ns a call and 10^9 multiply-adds a second (of `encode`, numbers), one thread.
 //! Rounds are of a millisecond and the best of them counts, so that other load on the machine is not measured with them.
 //! `cargo run --release -p latewood-benches --bin kernels [WORD]`: only rows that contain WORD.
 

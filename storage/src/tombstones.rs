@@ -1,5 +1,5 @@
-//! The deleted rows of a segment, in memory and on disk. On disk they are a file header, the length and CRC-32 of a Roaring bitmap in its portable
-//! format, and the bitmap.
+//! The deleted rows of a segment, in memory and on disk. On disk they are a file header, the length and CRC-32 of a Roaring
+//! bitmap in its portable format, and the bitmap.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Tombstones {
 impl Tombstones {
     /// The rows below `rows` that are not deleted, a bit each, from the lowest of the first word upwards. `rows` is always the
     /// segment's number of rows.
-    pub fn live(&self, rows: u32) -> &Arc<[u64]> {
+    pub(crate) fn live(&self, rows: u32) -> &Arc<[u64]> {
         self.live.get_or_init(|| {
             let mut words = vec![u64::MAX; rows.div_ceil(64) as usize];
             if let (Some(last), true) = (words.last_mut(), !rows.is_multiple_of(64)) {

@@ -1,6 +1,6 @@
 //! Graph search over dense vectors: best-first with a beam, as Malkov and Yashunin describe for HNSW (2016, algorithms 2
-//! and 5), by codes of four bits a number; what it found is scored from the dense vectors. Under a filter it walks over the
-//! matching rows alone.
+//! and 5), by codes of four bits a number; what it found is scored from the dense vectors. Under a filter it walks over
+//! all rows and keeps those that match, or over these alone, or scores matching rows by their codes: all, or those of near cells.
 
 use std::cell::{Cell, RefCell};
 

@@ -35,7 +35,8 @@ impl MatchScan {
         self.rows.len()
     }
 
-    /// The matching rows of the cells nearest to a query are to be scored, of as many cells as it takes for the rows that are wanted; how many.
+    /// The matching rows of the cells nearest to a query are to be scored, of as many cells as it takes for the rows that are
+    /// wanted; how many.
     pub(super) fn gather_near(&mut self, near: NearCells<'_>, matches: &SegmentMatches) -> usize {
         let NearCells { cells, sketch, rows } = near;
         let centres = cells.centres();

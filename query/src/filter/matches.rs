@@ -51,7 +51,7 @@ impl Matches {
             };
             let rows = view.segment.len();
             if !view.tombstones.is_empty() {
-                let live = Bits::shared(rows, Arc::clone(view.tombstones.live(rows)));
+                let live = Bits::shared(rows, Arc::clone(view.live_words()));
                 bits = Some(match bits {
                     Some(bits) => bits.and(&live),
                     None => live,

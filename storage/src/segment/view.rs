@@ -506,6 +506,11 @@ impl SegmentView {
         u64::from(self.segment.len()).saturating_sub(deleted)
     }
 
+    /// The rows that are not deleted, a bit each, from the lowest of the first word upwards; made once, and again by no delete.
+    pub fn live_words(&self) -> &Arc<[u64]> {
+        self.tombstones.live(self.segment.len())
+    }
+
     /// Whether a row exists and is not deleted.
     #[inline]
     pub fn is_live(&self, ordinal: u32) -> bool {

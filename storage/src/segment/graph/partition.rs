@@ -130,12 +130,7 @@ impl Partition<'_> {
             .unwrap_or(1)
             .saturating_mul(cells_of(rows));
         let mut order: Vec<u32> = (0..u32::try_from(rows).unwrap_or(u32::MAX)).collect();
-        let mut random = SplitMix64::new(seed);
-        let drawn = drawn.min(order.len());
-        for place in 0..drawn {
-            let other = random.below((order.len() - place) as u64);
-            order.swap(place, place + usize::try_from(other).unwrap_or(0));
-        }
+        SplitMix64::new(seed).shuffle(&mut order);
         order.truncate(drawn);
         order
     }
@@ -186,6 +181,7 @@ impl Partition<'_> {
             steps,
             squared_norms,
         } = &self.centres;
+        // They are made together, so that their lengths fit.
         let Ok(centres) = self.codec.rows(codes, steps, squared_norms) else {
             return ControlFlow::Continue(vec![0; some.len()]);
         };
