@@ -6,8 +6,8 @@ use crate::metric::squared_norm;
 
 /// Least cosine of a token with the sum of the group that it joins.
 const ALIKE: f32 = 0.9;
-/// The same where it saves a panel.
-const ALIKE_ENOUGH: f32 = 0.8;
+/// The same where it saves a panel, one after the other while there is more than one.
+const ALIKE_ENOUGH: [f32; 2] = [0.8, 0.7];
 
 /// Sums of query tokens that point the same way. Nearest to the sum is nearly what is nearest to each, so that documents
 /// are ranked by it for candidates. A ColBERT query is filled up with mask tokens, most of which repeat the query's own
@@ -32,10 +32,12 @@ impl Directions {
             .scores_f32(query.panels(), query.tokens(), &mut products);
         let panels = |groups: &[Vec<usize>]| groups.len().div_ceil(LANES);
         let mut groups = grouped(&products, tokens, ALIKE);
-        if panels(&groups) > 1 {
-            let fewer = grouped(&products, tokens, ALIKE_ENOUGH);
-            if panels(&fewer) < panels(&groups) {
-                groups = fewer;
+        for least in ALIKE_ENOUGH {
+            if panels(&groups) > 1 {
+                let fewer = grouped(&products, tokens, least);
+                if panels(&fewer) < panels(&groups) {
+                    groups = fewer;
+                }
             }
         }
         if groups.is_empty() {

@@ -123,7 +123,7 @@ impl<'a> ResidualQuery<'a> {
 
     /// Scores of each group of query tokens with each centroid, in 255 steps from 0 (and all below) to the length of the
     /// group's sum (and all above), centroid-major; a row is [`level_units`](Self::level_units) long, and 0 where there is
-    /// no group. A group is a token, or several at a cosine of 0.8 or more, whose sum stands for them.
+    /// no group. A group is a token, or several at a cosine of 0.7 or more, whose sum stands for them.
     #[must_use]
     pub fn centroid_levels(&self) -> &[u8] {
         &self.tables.levels

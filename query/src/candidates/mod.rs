@@ -73,6 +73,11 @@ impl Scope<'_> {
         blocks
     }
 
+    /// Whether several threads share the work of a query.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.pool.is_some_and(|pool| pool.current_num_threads() > 1)
+    }
+
     /// Applies `work` to every item, on the pool when it has more than one thread; results in the items' order.
     pub(crate) fn map<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
         let work = |item: &T| {

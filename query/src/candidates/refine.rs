@@ -1,6 +1,6 @@
 //! Scores from codes for the documents that the centroid interaction put first, as far down as it pays.
 
-use std::ops::Range;
+use std::cell::RefCell;
 
 use latewood_codecs::Within;
 
@@ -94,7 +94,6 @@ fn descend(
     let (mut best, mut gains) = (TopK::new(keep.max(1)), Gains::default());
     let (mut read, mut reached) = (Read::default(), f64::NEG_INFINITY);
     let mut rest = BestFirst::new(found);
-    let mut memory = Chosen::default();
     let within = scorer.within(within);
     loop {
         let block = rest.next_block();
@@ -110,8 +109,8 @@ fn descend(
                 break;
             }
         }
-        let scores = memory.score(scope, scorer, block, &within);
-        read.scored += memory.places.len() as u64;
+        let (scores, tokens) = over_likely_tokens(scope, scorer, block, &within);
+        read.scored += tokens;
         read.documents += block.len() as u64;
         for (document, score) in block.iter().zip(scores) {
             gains.add(f64::from(score - document.score));
@@ -123,19 +122,26 @@ fn descend(
     read
 }
 
-/// Documents that are put in order as far as they are looked at.
+/// Documents that are put in order as far as they are looked at; of equal scores, in the order in which they came.
 struct BestFirst {
     all: Vec<Scored>,
+    /// The places of the documents behind their scores, which a comparison of one number orders best first.
+    order: Vec<u64>,
     taken: usize,
     sorted: usize,
+    block: Vec<Scored>,
 }
 
 impl BestFirst {
     fn new(all: Vec<Scored>) -> Self {
+        let key = |(found, at): (&Scored, u32)| (u64::from(descending(found.score)) << 32) | u64::from(at);
+        let order = all.iter().zip(0..).map(key).collect();
         Self {
             all,
+            order,
             taken: 0,
             sorted: 0,
+            block: Vec::with_capacity(BLOCK),
         }
     }
 
@@ -143,50 +149,97 @@ impl BestFirst {
     fn next_block(&mut self) -> &[Scored] {
         if self.taken == self.sorted {
             // As many again as before, so that the selections together cost no more than a few passes.
-            let rest = &mut self.all[self.sorted..];
+            let rest = &mut self.order[self.sorted..];
             let count = self.sorted.max(8 * BLOCK).min(rest.len());
-            keep_in_front(rest, count);
+            if count > 0 && count < rest.len() {
+                rest.select_nth_unstable(count - 1);
+            }
+            rest[..count].sort_unstable();
             self.sorted += count;
         }
         let first = self.taken;
         self.taken = self.sorted.min(first + BLOCK);
-        &self.all[first..self.taken]
+        let places = self.order[first..self.taken]
+            .iter()
+            .map(|key| (key & u64::from(u32::MAX)) as usize);
+        self.block.clear();
+        self.block.extend(places.filter_map(|place| self.all.get(place)));
+        &self.block
     }
 }
 
-/// Puts the `count` best in front, best first.
-fn keep_in_front(scored: &mut [Scored], count: usize) {
-    if count > 0 && count < scored.len() {
-        scored.select_nth_unstable(count - 1);
-    }
-    scored[..count].sort_unstable();
+/// A number that is the less the greater the score is, in the order of [`f32::total_cmp`].
+fn descending(score: f32) -> u32 {
+    let bits = score.to_bits();
+    let ascending = if bits >> 31 == 0 { bits | (1 << 31) } else { !bits };
+    !ascending
 }
 
-/// The tokens of some documents that are likely to hold a maximum.
+/// Documents of a block that one task scores where there are several threads.
+const SHARE: usize = 8;
+/// How many documents ahead of the one that is scored have their tokens chosen, and what scoring them reads fetched: what
+/// is fetched waits for memory while others are scored.
+const CHOSEN_AHEAD: usize = 6;
+
+/// Scores documents over the tokens that are likely to hold a maximum; returns the scores and how many tokens those are.
+fn over_likely_tokens(
+    scope: &Scope<'_>,
+    scorer: &TokenScorer<'_>,
+    documents: &[Scored],
+    within: &[Within],
+) -> (Vec<f32>, u64) {
+    let shares: Vec<&[Scored]> = documents
+        .chunks(if scope.is_shared() {
+            SHARE
+        } else {
+            documents.len().max(1)
+        })
+        .collect();
+    let scored = scope.map(&shares, |share| {
+        CHOSEN.with_borrow_mut(|chosen| chosen.score(scorer, share, within))
+    });
+    let mut all = Vec::with_capacity(documents.len());
+    let mut tokens = 0;
+    for (scores, of_these) in scored {
+        all.extend(scores);
+        tokens += of_these;
+    }
+    (all, tokens)
+}
+
+thread_local! {
+    static CHOSEN: RefCell<Chosen> = RefCell::default();
+}
+
+/// The places of the tokens of documents that are likely to hold a maximum, one document after another.
 #[derive(Default)]
 struct Chosen {
     places: Vec<u32>,
-    documents: Vec<(Position, Range<usize>)>,
+    ends: Vec<usize>,
 }
 
 impl Chosen {
     fn score(
         &mut self,
-        scope: &Scope<'_>,
         scorer: &TokenScorer<'_>,
-        block: &[Scored],
+        documents: &[Scored],
         within: &[Within],
-    ) -> Vec<f32> {
+    ) -> (Vec<f32>, u64) {
         self.places.clear();
-        self.documents.clear();
-        for document in block {
-            let first = self.places.len();
-            scorer.contenders(document.position, within, &mut self.places);
-            self.documents.push((document.position, first..self.places.len()));
-        }
-        scope.map(&self.documents, |(position, places)| {
-            scorer.grouped(*position, self.places.get(places.clone()).unwrap_or_default())
-        })
+        self.ends.clear();
+        let mut first = 0;
+        let scores = documents.iter().enumerate().map(|(at, document)| {
+            let ahead = documents.iter().take(at + 1 + CHOSEN_AHEAD).skip(self.ends.len());
+            for next in ahead {
+                scorer.contenders(next.position, within, &mut self.places);
+                self.ends.push(self.places.len());
+            }
+            let places = first..self.ends.get(at).copied().unwrap_or(first);
+            first = places.end;
+            scorer.grouped(document.position, self.places.get(places).unwrap_or_default())
+        });
+        let scores = scores.collect();
+        (scores, self.places.len() as u64)
     }
 }
 
