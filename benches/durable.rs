@@ -36,17 +36,17 @@ fn main() -> Outcome<()> {
         1,
     )?;
     // As an application has it: the worker makes segments, and a batch is coded while the one before is on its way to the disk.
-    let other = tempfile::tempdir_in(folder.path())?;
-    let background = Database::open(other.path().join("db"))?;
+    // A database for each, so that none is measured beside what another left to do.
     for writers in [1, 2, 4] {
-        let name = format!("batches-{writers}");
+        let other = tempfile::tempdir_in(folder.path())?;
+        let background = Database::open(other.path().join("db"))?;
         batches(
             other.path(),
-            &background.create_collection(&name, schema.clone())?,
+            &background.create_collection("batches", schema.clone())?,
             writers,
         )?;
+        background.close()?;
     }
-    background.close()?;
     // Dropped and not closed, it is found as a kill would leave it, but for what was not handed over.
     let before = notes.count(None)? + database.collection("batches")?.count(None)?;
     drop((notes, database));

@@ -3,14 +3,11 @@
 //! A view is persistent in the functional sense: cloning it costs a few hundred reference counts, and a commit copies
 //! only the block and the index shards that it touches. So every commit can hand readers a view that never changes.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::mem::size_of;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::document::{DocumentId, Record, vectors_bytes};
 use crate::error::Result;
@@ -73,27 +70,13 @@ impl Block {
     }
 }
 
-type Shard = HashMap<ById, u32>;
+/// Slots by the upper halves of their ids' hashes, sorted. Copied as a whole, so it holds numbers and no references.
+type Shard = Vec<Place>;
 
-/// A record looked up by its id, so that the index need not copy ids.
-#[derive(Clone, Debug)]
-struct ById(Arc<Record>);
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
-    }
-}
-impl Eq for ById {}
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.id.hash(state);
-    }
-}
-impl Borrow<DocumentId> for ById {
-    fn borrow(&self) -> &DocumentId {
-        &self.0.id
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    hash: u32,
+    slot: u32,
 }
 
 impl Default for MemtableView {
@@ -124,14 +107,33 @@ impl MemtableView {
         if self.dead.contains(slot) {
             return None;
         }
+        self.record(slot)
+    }
+
+    /// The document of a slot, live or not.
+    fn record(&self, slot: u32) -> Option<&Arc<Record>> {
         let slot = slot as usize;
         self.blocks.get(slot / BLOCK)?.records.get(slot % BLOCK)
+    }
+
+    /// Where a live document is: the shard, the place in it, and the slot.
+    fn place(&self, id: &DocumentId) -> Option<(usize, usize, u32)> {
+        let (shard, hash) = hashed(id);
+        let places = self.index.get(shard)?;
+        let first = places.partition_point(|place| place.hash < hash);
+        let same = places
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(|(_, place)| place.hash == hash);
+        same.map(|(at, place)| (shard, at, place.slot))
+            .find(|(_, _, slot)| self.record(*slot).is_some_and(|record| record.id == *id))
     }
 
     /// The slot of a document.
     #[must_use]
     pub fn find(&self, id: &DocumentId) -> Option<u32> {
-        self.index.get(shard_of(id))?.get(id).copied()
+        self.place(id).map(|(_, _, slot)| slot)
     }
 
     /// Lexical indexes of the texts, each with the slot of its first row; replaced and deleted documents included. They are
@@ -185,8 +187,11 @@ impl MemtableView {
         self.slots += 1;
         self.bytes += record_bytes(&record);
         self.live_tokens += tokens_of(&record);
-        if let Some(shard) = Arc::make_mut(&mut self.index).get_mut(shard_of(&record.id)) {
-            Arc::make_mut(shard).insert(ById(Arc::clone(&record)), slot);
+        let (shard, hash) = hashed(&record.id);
+        if let Some(shard) = Arc::make_mut(&mut self.index).get_mut(shard) {
+            let shard = Arc::make_mut(shard);
+            let at = shard.partition_point(|place| place.hash <= hash);
+            shard.insert(at, Place { hash, slot });
         }
         match self.blocks.last_mut() {
             Some(block) if block.records.len() < BLOCK => Arc::make_mut(block).push(record),
@@ -200,11 +205,12 @@ impl MemtableView {
 
     /// Removes the document of an id; whether there was one.
     pub(crate) fn remove(&mut self, id: &DocumentId) -> bool {
-        let Some(slot) = self.find(id) else { return false };
-        if let Some(shard) = Arc::make_mut(&mut self.index).get_mut(shard_of(id))
-            && let Some((entry, _)) = Arc::make_mut(shard).remove_entry(id)
-        {
-            self.live_tokens -= tokens_of(&entry.0);
+        let Some((shard, at, slot)) = self.place(id) else {
+            return false;
+        };
+        self.live_tokens -= self.record(slot).map_or(0, |record| tokens_of(record));
+        if let Some(shard) = Arc::make_mut(&mut self.index).get_mut(shard) {
+            Arc::make_mut(shard).remove(at);
         }
         Arc::make_mut(&mut self.dead).insert(slot);
         true
@@ -220,10 +226,14 @@ impl MemtableView {
     }
 }
 
-fn shard_of(id: &DocumentId) -> usize {
-    let mut hasher = Xxh3::new();
-    id.hash(&mut hasher);
-    usize::from(hasher.finish().to_le_bytes()[0])
+/// The shard of an id, and its hash in it.
+fn hashed(id: &DocumentId) -> (usize, u32) {
+    let hash = match id {
+        DocumentId::U64(id) => xxh3_64(&id.to_le_bytes()),
+        DocumentId::Str(id) => xxh3_64(id.as_bytes()),
+    };
+    let [shard, .., a, b, c, d] = hash.to_le_bytes();
+    (usize::from(shard), u32::from_le_bytes([a, b, c, d]))
 }
 
 fn tokens_of(record: &Record) -> u64 {

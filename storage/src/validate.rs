@@ -322,7 +322,7 @@ pub fn prepare_batch(schema: &Schema, batch: &mut [Operation]) -> Result<()> {
 
 /// Checks that no id comes twice.
 pub(crate) fn unique<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<()> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(ids.size_hint().0);
     for id in ids {
         if !seen.insert(id) {
             let reason = RecordFault::DuplicateId;

@@ -161,7 +161,7 @@ impl BestFirst {
         self.taken = self.sorted.min(first + BLOCK);
         let places = self.order[first..self.taken]
             .iter()
-            .map(|key| (key & u64::from(u32::MAX)) as usize);
+            .filter_map(|key| usize::try_from(key & u64::from(u32::MAX)).ok());
         self.block.clear();
         self.block.extend(places.filter_map(|place| self.all.get(place)));
         &self.block

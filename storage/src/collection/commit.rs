@@ -235,10 +235,12 @@ pub(super) fn replaced_rows<'a>(
     snapshot: &Snapshot,
     ids: impl Iterator<Item = &'a DocumentId>,
 ) -> Result<Rows> {
+    let ids: Vec<&DocumentId> = ids.collect();
     let mut rows = Rows::new();
-    for id in ids {
-        for (index, view) in snapshot.segments.iter().enumerate() {
-            if let Some(ordinal) = view.segment.find(id)?
+    for (index, view) in snapshot.segments.iter().enumerate() {
+        let mut finder = view.segment.finder()?;
+        for id in &ids {
+            if let Some(ordinal) = finder.find(id)?
                 && view.is_live(ordinal)
             {
                 rows.push((index, ordinal));

@@ -279,34 +279,74 @@ impl<'a> Ids<'a> {
 
     /// The ordinal of an id.
     pub(crate) fn find(self, id: &DocumentId) -> Result<Option<u32>> {
+        self.finder()?.find(id)
+    }
+
+    /// Finds the ordinals of many ids.
+    pub(crate) fn finder(self) -> Result<Finder<'a>> {
         let stored = self.stored()?;
-        let [_, _, least, _, ascend, _] = self.file.params();
-        if ascend == 1 {
-            let below = match id {
-                DocumentId::U64(id) => id.checked_sub(least),
-                DocumentId::Str(_) => None,
-            };
-            let place = below.and_then(|below| match stored {
-                Stored::Narrow(_, ids) => ids.binary_search(&u32::try_from(below).ok()?).ok(),
-                Stored::Wide(_, ids) => ids.binary_search(&below).ok(),
-                Stored::Offsets(..) | Stored::Keys(..) => None,
-            });
-            return place.map(crate::wire::to_u32).transpose();
-        }
-        let mut wanted = Vec::with_capacity(32);
-        key(id, &mut wanted);
-        let hash = hash(&wanted);
-        let hashes: &[u32] = self.file.exactly(HASHES, self.rows as usize)?;
-        let ordinals: &[u32] = self.file.exactly(ORDINALS, self.rows as usize)?;
+        let [_, _, _, _, ascend, _] = self.file.params();
+        let index = if ascend == 1 {
+            None
+        } else {
+            let rows = self.rows as usize;
+            Some((
+                self.file.exactly(HASHES, rows)?,
+                self.file.exactly(ORDINALS, rows)?,
+            ))
+        };
+        Ok(Finder {
+            ids: self,
+            stored,
+            index,
+            key: Vec::with_capacity(32),
+        })
+    }
+}
+
+/// The way back from ids to ordinals.
+#[derive(Debug)]
+pub(crate) struct Finder<'a> {
+    ids: Ids<'a>,
+    stored: Stored<'a>,
+    /// Hashes and ordinals; none where the ids are integers that ascend.
+    index: Option<(&'a [u32], &'a [u32])>,
+    key: Vec<u8>,
+}
+
+impl Finder<'_> {
+    /// The ordinal of an id.
+    pub(crate) fn find(&mut self, id: &DocumentId) -> Result<Option<u32>> {
+        let Some((hashes, ordinals)) = self.index else {
+            return self.bisect(id).map(crate::wire::to_u32).transpose();
+        };
+        self.key.clear();
+        key(id, &mut self.key);
+        let hash = hash(&self.key);
         let first = hashes.partition_point(|&h| h < hash);
         let candidates = hashes.iter().zip(ordinals).skip(first);
         for (_, &ordinal) in candidates.take_while(|(h, _)| **h == hash) {
-            if self.get(ordinal)? == *id {
+            if self.ids.get(ordinal)? == *id {
                 return Ok(Some(ordinal));
             }
         }
         Ok(None)
     }
+
+    fn bisect(&self, id: &DocumentId) -> Option<usize> {
+        let DocumentId::U64(id) = id else { return None };
+        match self.stored {
+            Stored::Narrow(least, ids) => place_of(ids, &u32::try_from(id.checked_sub(least)?).ok()?),
+            Stored::Wide(least, ids) => place_of(ids, &id.checked_sub(least)?),
+            Stored::Offsets(..) | Stored::Keys(..) => None,
+        }
+    }
+}
+
+/// Where a number is among ascending ones. New ids are mostly beyond the last.
+fn place_of<T: Ord>(ids: &[T], wanted: &T) -> Option<usize> {
+    let within = ids.last().is_some_and(|last| wanted <= last);
+    within.then(|| ids.binary_search(wanted).ok()).flatten()
 }
 
 #[cfg(test)]

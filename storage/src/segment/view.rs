@@ -12,7 +12,7 @@ use super::component::Component;
 use super::dense::{self, Dense, NamedRows};
 use super::documents::Documents;
 use super::graph::{self, GraphView};
-use super::ids::Ids;
+use super::ids::{Finder, Ids};
 use super::ivf::{self, IvfView};
 use super::kept::KeptBitmaps;
 use super::lexical::{self, LexicalIndex, LexicalView};
@@ -164,6 +164,11 @@ impl Segment {
     /// Damage to the ids.
     pub fn find(&self, id: &DocumentId) -> Result<Option<u32>> {
         self.ids()?.find(id)
+    }
+
+    /// Finds the rows of many ids, as [`find`](Self::find) does that of one.
+    pub(crate) fn finder(&self) -> Result<Finder<'_>> {
+        self.ids()?.finder()
     }
 
     /// The text of a row.
