@@ -32,7 +32,10 @@ pub fn decode_file(bytes: &[u8]) -> Result<()> {
         }
         b"CODB" => {
             let backend = memory(path, bytes)?;
-            Codebook::open(&backend, path).map(drop)
+            for suffix in ["second", "spare"] {
+                write_file(&backend, &path.with_extension(suffix), bytes)?;
+            }
+            Codebook::decode_alone(&backend, path).map(drop)
         }
         _ => decode_component(&memory(path, bytes)?, path),
     }

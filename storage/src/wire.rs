@@ -11,7 +11,7 @@ use crate::error::{Result, StorageError};
 /// The first four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"LTWD";
 /// The version that this build writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Numbers of files and of changes are below this, so that counting on from one never overflows.
 pub(crate) const NUMBERS_END: u64 = 1 << 62;
 /// Bytes of the header that every file begins with.

@@ -80,7 +80,7 @@ pub(super) fn rebuild(
     Ok(Rebuilt { segments })
 }
 
-/// Writes the damaged one of a codebook's two files again from the other.
+/// Writes the damaged one of a codebook's files again from the others.
 fn rebuild_codebooks(
     repair: &Repair<'_>,
     found: &Found,
@@ -98,12 +98,15 @@ fn rebuild_codebooks(
     for (id, codebook) in &found.codebooks {
         let path = codebook_path(repair.dir, *id);
         for file in Codebook::damaged_files(repair.backend, &path) {
-            aside.keep(&file)?;
-            if repair.backend.exists(&file).at("look for", &file)? {
-                repair.backend.remove_file(&file).at("remove", &file)?;
+            let path = &file.path;
+            aside.keep(path)?;
+            if repair.backend.exists(path).at("look for", path)? {
+                repair.backend.remove_file(path).at("remove", path)?;
             }
             codebook.write_one(repair.backend, &file)?;
-            report.rebuilt.push(format!("codebook {id}, from its other file"));
+            report
+                .rebuilt
+                .push(format!("codebook {id}, from its other files"));
         }
     }
     Ok(())

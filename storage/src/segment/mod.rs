@@ -9,6 +9,7 @@
 //! segment. Deleted rows stay in the files and are listed in a bitmap beside them, until a merge leaves them out.
 
 mod codebook;
+mod codebook_part;
 mod coded;
 mod columns;
 mod component;

@@ -158,23 +158,69 @@ fn a_codebook_learns_the_clusters_of_segments_and_memtable() {
     assert_eq!(read.codec.centroid_bytes(), codebook.codec.centroid_bytes());
 }
 
+/// Copies the files of a codebook but those in `without`, and flips a bit of the one in `flip`.
+fn copy_codebook(backend: &dyn StorageBackend, to: &str, without: &[&str], flip: Option<(&str, usize)>) {
+    for part in ["", ".second", ".spare"] {
+        if without.contains(&part) {
+            continue;
+        }
+        let mut bytes = backend.read(Path::new(&format!("/c/1{part}"))).unwrap();
+        if let Some((_, at)) = flip.filter(|(flipped, _)| *flipped == part) {
+            bytes[at] ^= 0x40;
+        }
+        crate::backend::write_file(backend, Path::new(&format!("{to}{part}")), &bytes).unwrap();
+    }
+}
+
 #[test]
-fn every_byte_of_a_codebook_is_guarded() {
+fn any_two_files_of_a_codebook_are_enough_and_every_byte_is_guarded() {
+    let backend = backend();
+    // An odd number of centroids: the halves differ in length.
+    let good = super::codebook(1, 2, 9);
+    good.write(&backend, Path::new("/c/1")).unwrap();
+    let parts = ["", ".second", ".spare"];
+    for (lost, other) in [(0, 1), (1, 2), (2, 0)].map(|(lost, other)| (parts[lost], parts[other])) {
+        let length = backend.read(Path::new(&format!("/c/1{lost}"))).unwrap().len();
+        let same = |path: &str| {
+            let read = Codebook::open(&backend, Path::new(path)).unwrap();
+            assert_eq!(read.codec.centroids(), good.codec.centroids());
+            assert_eq!(read.codec.centroid_bytes(), good.codec.centroid_bytes());
+        };
+        let path = format!("/c/2{}{}", lost.len(), other.len());
+        copy_codebook(&backend, &path, &[lost], None);
+        same(&path);
+        assert_eq!(Codebook::damage(&backend, Path::new(&path)).len(), 1);
+        for at in (0..length).step_by(3) {
+            let path = format!("/c/3{}{at}", lost.len());
+            copy_codebook(&backend, &path, &[other], Some((lost, at)));
+            let first = backend.read(Path::new(&format!("/c/1{lost}"))).unwrap();
+            if first[at] != 0 {
+                assert!(
+                    Codebook::open(&backend, Path::new(&path)).is_err(),
+                    "{lost} flipped at {at}"
+                );
+            }
+            let path = format!("/c/4{}{at}", lost.len());
+            copy_codebook(&backend, &path, &[], Some((lost, at)));
+            same(&path);
+        }
+    }
+}
+
+#[test]
+fn files_of_two_codebooks_are_not_put_together() {
     let backend = backend();
     super::codebook(1, 2, 9)
-        .write(&backend, Path::new("/c/good"))
+        .write(&backend, Path::new("/c/1"))
         .unwrap();
-    let good = backend.read(Path::new("/c/good")).unwrap();
-    for at in (0..good.len()).filter(|&at| good[at] != 0) {
-        let mut bad = good.clone();
-        bad[at] ^= 0x40;
-        let path = format!("/c/bad-{at}");
-        crate::backend::write_file(&backend, Path::new(&path), &bad).unwrap();
-        assert!(
-            Codebook::open(&backend, Path::new(&path)).is_err(),
-            "flip at {at}"
-        );
-    }
+    super::codebook(2, 2, 9)
+        .write(&backend, Path::new("/c/2"))
+        .unwrap();
+    copy_codebook(&backend, "/c/3", &[".second", ".spare"], None);
+    let second = backend.read(Path::new("/c/2.second")).unwrap();
+    crate::backend::write_file(&backend, Path::new("/c/3.second"), &second).unwrap();
+    let error = Codebook::open(&backend, Path::new("/c/3")).unwrap_err();
+    assert!(error.to_string().contains("files of one codebook"), "{error}");
 }
 
 #[test]
