@@ -24,7 +24,14 @@ const WARM_UP: usize = 5;
 pub(crate) struct Setting {
     pub(crate) n_probe: usize,
     pub(crate) candidates: usize,
-    pub(crate) refine: usize,
+    /// How far down candidates are scored from their codes, in quarters of a standard deviation.
+    pub(crate) margin_quarters: u16,
+}
+
+impl Setting {
+    pub(crate) fn margin(self) -> f32 {
+        f32::from(self.margin_quarters) / 4.0
+    }
 }
 
 /// A collection and the queries that it is asked.
@@ -131,7 +138,8 @@ impl<'a> Searched<'a> {
             (Some(setting), Stage::MaxsimIndex(probe)) => {
                 probe.n_probe = setting.n_probe;
                 probe.candidates = setting.candidates;
-                probe.refine = setting.refine;
+                probe.refine = setting.candidates;
+                probe.margin = setting.margin();
             }
             (Some(_), _) => {
                 return Err("the collection has no token index: expected one after optimize".into());
@@ -152,7 +160,7 @@ impl<'a> Searched<'a> {
             Stage::MaxsimIndex(probe) => Some(Setting {
                 n_probe: probe.n_probe,
                 candidates: probe.candidates,
-                refine: probe.refine,
+                margin_quarters: (probe.margin * 4.0).round() as u16,
             }),
             _ => None,
         }))

@@ -189,7 +189,7 @@ fn recall_json(recall: Recall) -> Value {
 }
 
 fn setting_json(setting: Setting) -> Value {
-    json!({ "n_probe": setting.n_probe, "candidates": setting.candidates, "refine": setting.refine })
+    json!({ "n_probe": setting.n_probe, "candidates": setting.candidates, "margin": setting.margin() })
 }
 
 fn measured_json(measured: &Measured) -> Value {

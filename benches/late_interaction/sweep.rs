@@ -101,20 +101,21 @@ fn measure(
     Ok(runs.condensed(searched, rankings, numbers.iter().copied()))
 }
 
-/// The settings that are tried: powers of two, and the defaults.
+/// Margins that are tried, in quarters of a standard deviation.
+const MARGINS: [u16; 9] = [6, 8, 10, 11, 12, 13, 14, 16, 20];
+
+/// The settings that are tried, and the defaults.
 fn grid(documents: usize, default: Option<Setting>) -> Vec<Setting> {
     let mut all: Vec<Setting> = default.into_iter().collect();
-    for n_probe in [1, 2, 4, 8, 16, 32, 64, 128] {
-        for candidates in (5..=13).map(|power| 1 << power) {
-            for refine in [candidates / 4, candidates / 2, candidates] {
-                if candidates / 2 < documents && refine >= 16 {
-                    all.push(Setting {
-                        n_probe,
-                        candidates,
-                        refine,
-                    });
-                }
-            }
+    let powers = (7..=13).map(|power| 1 << power);
+    let candidates = powers.flat_map(|power| [power, power + power / 2]);
+    for candidates in candidates.filter(|candidates| candidates / 2 < documents) {
+        for n_probe in [4, 8, 16, 32, 64] {
+            all.extend(MARGINS.map(|margin_quarters| Setting {
+                n_probe,
+                candidates,
+                margin_quarters,
+            }));
         }
     }
     all.dedup();
@@ -151,7 +152,7 @@ mod tests {
             setting: Setting {
                 n_probe,
                 candidates: 32,
-                refine: 16,
+                margin_quarters: 12,
             },
             milliseconds,
             recall,
@@ -181,10 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn the_grid_refines_no_more_than_there_are_candidates_or_documents() {
-        for setting in grid(1_000, None) {
-            assert!(setting.refine <= setting.candidates && setting.candidates < 2_000);
-        }
+    fn the_grid_has_no_more_candidates_than_twice_the_documents() {
+        assert!(grid(1_000, None).iter().all(|setting| setting.candidates < 2_000));
         assert!(grid(1_000_000, None).iter().any(|s| s.candidates == 8_192));
     }
 }

@@ -105,7 +105,7 @@ fn exhaustive(out: &mut String, report: &Report) {
 
 fn recall_and_latency(out: &mut String, report: &Report) {
     out.push_str(
-        "\n| bits | target | n_probe / candidates / refine | p50 ms | p95 ms | CPU ms, mean | recall@10, same codes | recall@10, float32 \
+        "\n| bits | target | n_probe / candidates / margin | p50 ms | p95 ms | CPU ms, mean | recall@10, same codes | recall@10, float32 \
          | documents met | postings | refined |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for codec in &report.codecs {
@@ -138,7 +138,9 @@ fn recall_and_latency(out: &mut String, report: &Report) {
 fn shown(setting: Setting) -> String {
     format!(
         "{} / {} / {}",
-        setting.n_probe, setting.candidates, setting.refine
+        setting.n_probe,
+        setting.candidates,
+        setting.margin()
     )
 }
 
