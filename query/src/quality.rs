@@ -85,6 +85,7 @@ impl QualityTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Estimate, PlannedStage};
 
     fn table(ndcg_at_10: f64, rerank_depth: Option<usize>) -> QualityTable {
         QualityTable {
@@ -107,6 +108,49 @@ mod tests {
         assert!(!table(1.5, Some(10)).is_sound());
         assert!(!table(0.5, None).is_sound());
         assert!(!QualityTable::default().is_sound());
+    }
+
+    #[test]
+    fn a_rerank_counts_as_the_deepest_judged_that_is_no_deeper() {
+        let quality = |depth: Option<usize>, ndcg_at_10: f64| Quality {
+            plan: PlanName::DENSE_RERANK,
+            rerank_depth: depth,
+            ndcg_at_10,
+            milliseconds: None,
+        };
+        let table = QualityTable {
+            plans: vec![quality(Some(10), 0.5), quality(Some(30), 0.6)],
+            ..table(0.5, Some(10))
+        };
+        let judged = |name: PlanName, depth: usize| {
+            let deadline_ms = None;
+            table.ndcg_of(&Plan {
+                name,
+                automatic: false,
+                reason: String::new(),
+                documents: 0,
+                matching: 0,
+                filter_note: None,
+                stages: vec![PlannedStage {
+                    stage: Stage::Rerank { depth, deadline_ms },
+                    candidates_in: 0,
+                    candidates_out: 0,
+                    estimate: Estimate::default(),
+                    reason: String::new(),
+                }],
+                beside: Estimate::default(),
+                spent_microseconds: 0.0,
+                budget: None,
+                cut: Vec::new(),
+                rejected: Vec::new(),
+            })
+        };
+        let rerank = |depth| judged(PlanName::DENSE_RERANK, depth);
+        assert_eq!(
+            [rerank(9), rerank(10), rerank(29), rerank(50)],
+            [None, Some(0.5), Some(0.5), Some(0.6)]
+        );
+        assert_eq!(judged(PlanName::MAXSIM_RERANK, 50), None);
     }
 
     #[test]

@@ -73,13 +73,7 @@ pub(crate) fn rerank(
 
 fn check(reranker: &dyn Reranker, expected: usize, scores: &[Option<f32>]) -> Result<(), RerankError> {
     let model = || reranker.identity().name.clone();
-    if scores.len() != expected {
-        return Err(RerankError::WrongCount {
-            model: model(),
-            expected,
-            got: scores.len(),
-        });
-    }
+    RerankError::unless_one_each(reranker, expected, scores.len())?;
     let strange = scores
         .iter()
         .enumerate()

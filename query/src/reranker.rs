@@ -57,3 +57,20 @@ pub enum RerankError {
         score: f32,
     },
 }
+
+impl RerankError {
+    /// That there is a score for each document.
+    ///
+    /// # Errors
+    /// [`WrongCount`](Self::WrongCount) where there are fewer or more.
+    pub fn unless_one_each(reranker: &dyn Reranker, documents: usize, scores: usize) -> Result<(), Self> {
+        if documents == scores {
+            return Ok(());
+        }
+        Err(Self::WrongCount {
+            model: reranker.identity().name.clone(),
+            expected: documents,
+            got: scores,
+        })
+    }
+}

@@ -150,14 +150,8 @@ impl Scores<'_> {
         let scores = scores.map_err(latewood_query::QueryError::from)?;
         self.time += begun.elapsed();
         self.pairs += places.len();
-        if scores.len() != places.len() {
-            let wrong = RerankError::WrongCount {
-                model: self.reranker.identity().name.clone(),
-                expected: places.len(),
-                got: scores.len(),
-            };
-            return Err(latewood_query::QueryError::from(wrong).into());
-        }
+        RerankError::unless_one_each(&*self.reranker, places.len(), scores.len())
+            .map_err(latewood_query::QueryError::from)?;
         known.extend(places.into_iter().zip(scores));
         Ok(())
     }

@@ -66,13 +66,7 @@ impl Reranker for ReadOnce {
         } else {
             self.reranker.score(query, &new, deadline)?
         };
-        if scores.len() != new.len() {
-            return Err(RerankError::WrongCount {
-                model: self.identity().name.clone(),
-                expected: new.len(),
-                got: scores.len(),
-            });
-        }
+        RerankError::unless_one_each(self, new.len(), scores.len())?;
         let found = new.iter().zip(&scores);
         known.extend(found.filter_map(|(text, score)| Some(((*text).to_owned(), (*score)?))));
         let all = documents.iter().map(|text| known.get(*text).copied()).collect();
