@@ -118,29 +118,46 @@ fn tuned_or_default(
     };
     let asked = asked.unwrap_or_else(|| format!("recall {recall} by default"));
     if filtered {
-        let (settings, what) = between(table, entry, recall);
+        let (settings, what) = between(table, entry, recall, statistics.selectivity());
         return deepened(table, settings, keep, format!("{asked} under a filter: {what}"));
     }
     let note = format!("{asked}: {}", measured(table, entry, recall));
     deepened(table, entry.settings, keep, note)
 }
 
-/// Documents under a filter may be harder to tell apart than those that were measured: lists and candidates are those of the
-/// next target, and the margin, which costs the most, lies half-way to that.
-fn between(table: &TunedTable, entry: &TunedEntry, recall: f64) -> (ProbeSettings, String) {
-    let above = table.entry_above(recall).unwrap_or(entry);
-    if above.settings.margin <= entry.settings.margin {
-        return (above.settings, measured(table, above, recall));
-    }
+/// Documents under a filter may be harder to tell apart than those that were measured: lists and candidates are the nearer to
+/// those of the next target the fewer documents match, and the margin, which costs the most, lies half-way to its.
+fn between(table: &TunedTable, entry: &TunedEntry, recall: f64, selectivity: f64) -> (ProbeSettings, String) {
+    let Some(above) = table
+        .entry_above(recall)
+        .filter(|above| above.settings != entry.settings)
+    else {
+        return (entry.settings, measured(table, entry, recall));
+    };
+    let (own, next) = (entry.settings, above.settings);
+    let towards = |own: usize, next: usize| share_of_the_way(own, next, 1.0 - selectivity);
     let settings = ProbeSettings {
-        margin: f32::midpoint(entry.settings.margin, above.settings.margin),
-        ..above.settings
+        n_probe: towards(own.n_probe, next.n_probe),
+        candidates: towards(own.candidates, next.candidates),
+        refine: towards(own.refine, next.refine),
+        margin: f32::midpoint(own.margin, next.margin),
     };
     let what = format!(
         "{settings}, between what measured {} and {} without one on {} queries",
         entry.measured, above.measured, table.queries
     );
     (settings, what)
+}
+
+/// A number between two, by the ratio of them.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between two of these"
+)]
+fn share_of_the_way(from: usize, to: usize, share: f64) -> usize {
+    let (from, to) = (from.max(1) as f64, to.max(1) as f64);
+    (from * (to / from).powf(share)).round() as usize
 }
 
 fn measured(table: &TunedTable, entry: &TunedEntry, asked: f64) -> String {
@@ -382,6 +399,9 @@ mod tests {
         let (settings, note) = opened(&asked(0.95), &filtered);
         assert!((settings.margin - 3.5).abs() < 1e-6, "half-way to that of 0.99");
         assert!(note.contains("between what measured 0.95"), "{note}");
+        filtered.matching = 25_000;
+        assert_eq!(opened(&asked(0.95), &filtered).0.n_probe, 11, "between 8 and 16");
+        filtered.matching = 600;
         let (settings, _) = opened(&asked(0.99), &filtered);
         assert!((settings.margin - 4.0).abs() < 1e-6, "there is no target above");
         filtered.tokens.as_mut().unwrap().centroids = 20;
