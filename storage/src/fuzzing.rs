@@ -31,9 +31,10 @@ pub fn decode_file(bytes: &[u8]) -> Result<()> {
             Closed::read(&memory(&closed_path(folder), bytes)?, folder).map(drop)
         }
         b"CODB" => {
-            let backend = memory(path, bytes)?;
-            for suffix in ["second", "spare"] {
-                write_file(&backend, &path.with_extension(suffix), bytes)?;
+            let [first, others @ ..] = Codebook::paths(path);
+            let backend = memory(&first, bytes)?;
+            for other in &others {
+                write_file(&backend, other, bytes)?;
             }
             Codebook::decode_alone(&backend, path).map(drop)
         }

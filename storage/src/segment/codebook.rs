@@ -82,12 +82,16 @@ impl Codebook {
         Err(failed.unwrap_or_else(nothing))
     }
 
+    /// Where the files of the codebook at `path` are.
+    pub(crate) fn paths(path: &Path) -> [PathBuf; 3] {
+        Part::HALVES_AND_PARITY.map(|part| part.path(path))
+    }
+
     /// Reads whichever of its files is one, as if the others brought zeros.
     pub(crate) fn decode_alone(backend: &dyn StorageBackend, path: &Path) -> Result<Self> {
-        let read = Part::HALVES_AND_PARITY.map(|part| Piece::read(backend, path, part));
-        let sound = read.into_iter().reduce(|found, next| found.or(next));
-        let nothing = || StorageError::corruption(path, 0, "a file of a codebook", "none");
-        made(sound.unwrap_or_else(|| Err(nothing()))?.filled(), path)
+        let read = |part| Piece::read(backend, path, part);
+        let found = read(Part::First).or_else(|_| read(Part::Second));
+        made(found.or_else(|_| read(Part::Parity))?.filled(), path)
     }
 
     /// Which of a codebook's files cannot be read, or are missing.
@@ -106,8 +110,8 @@ impl Codebook {
 
     /// Removes a codebook's files.
     pub(crate) fn remove(backend: &dyn StorageBackend, path: &Path) {
-        for part in Part::HALVES_AND_PARITY {
-            let _ = backend.remove_file(&part.path(path));
+        for file in Self::paths(path) {
+            let _ = backend.remove_file(&file);
         }
     }
 }
