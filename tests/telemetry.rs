@@ -3,16 +3,22 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use latewood::{Analysis, Collection, Database, Document, LexicalSpec, Maintenance, Metric, SchemaBuilder};
 use latewood_tests::disk::{Call, Failing, Failure, HookedDisk, RecordingDisk};
 use latewood_tests::telemetry::{Numbers, Seen, Spans, Step};
 use tempfile::TempDir;
+use tracing::Dispatch;
 
 /// A word that is in ids, texts, payloads, filters and queries, and must not be in anything that is told.
 const SECRET: &str = "zanzibar";
+
+/// While a process has but one subscriber, `tracing` asks the one of the calling thread alone whether a span is wanted, and keeps
+/// the answer for all threads: a test that has none would silence the spans of one that has. With two of them it asks all.
+static BYSTANDERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| Dispatch::new(Spans::default())));
 
 /// Runs `work` with a subscriber and a recorder of its own.
 fn heard<T>(work: impl FnOnce() -> T) -> (T, Spans, Numbers) {
@@ -23,6 +29,7 @@ fn heard<T>(work: impl FnOnce() -> T) -> (T, Spans, Numbers) {
 }
 
 fn database(folder: &Path) -> Database {
+    LazyLock::force(&BYSTANDERS);
     let options = Database::options().maintenance(Maintenance::Manual).threads(2);
     options.open(folder).unwrap()
 }
