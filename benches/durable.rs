@@ -4,17 +4,29 @@
 //! `durable [FOLDER]`; rounds of both loops alternate, so that a disk that slows down slows both.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use latewood::{Collection, Database, Document, Error, Maintenance, Metric, SchemaBuilder};
 
 const DIM: usize = 128;
+/// Writers, and the numbers of a vector, up to those of large models of sentences.
+const WRITES: [(usize, usize); 7] = [
+    (1, DIM),
+    (2, DIM),
+    (4, DIM),
+    (1, 384),
+    (1, 768),
+    (2, 768),
+    (1, 1536),
+];
 const ROUNDS: usize = 20;
 const UPSERTS: usize = 50;
 const THREADS: u64 = 8;
-const BATCHES: usize = 100;
+/// Batches in a round.
+const BATCHES: usize = 10;
+const BATCH_ROUNDS: usize = 10;
 const BATCH: usize = 500;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -32,20 +44,22 @@ fn main() -> Outcome<()> {
     threads(&notes)?;
     batches(
         folder.path(),
-        &database.create_collection("batches", schema.clone())?,
-        1,
+        &database.create_collection("batches", schema)?,
+        (1, DIM),
     )?;
-    // As an application has it: the worker makes segments, and a batch is coded while the one before is on its way to the disk.
-    // A database for each, so that none is measured beside what another left to do.
-    for writers in [1, 2, 4] {
-        let other = tempfile::tempdir_in(folder.path())?;
-        let background = Database::open(other.path().join("db"))?;
-        batches(
-            other.path(),
-            &background.create_collection("batches", schema.clone())?,
-            writers,
-        )?;
-        background.close()?;
+    // By itself, and as an application has it, where threads make segments and graphs meanwhile. A database for each, so that
+    // none is measured beside what another left to do.
+    for maintenance in [Maintenance::Manual, Maintenance::Background] {
+        println!("{maintenance:?}");
+        for (writers, dim) in WRITES {
+            let schema = SchemaBuilder::new().dense(dim, Metric::Cosine);
+            let other = tempfile::tempdir_in(folder.path())?;
+            let options = Database::options().maintenance(maintenance);
+            let database = options.open(other.path().join("db"))?;
+            let collection = database.create_collection("batches", schema)?;
+            batches(other.path(), &collection, (writers, dim))?;
+            database.close()?;
+        }
     }
     // Dropped and not closed, it is found as a kill would leave it, but for what was not handed over.
     let before = notes.count(None)? + database.collection("batches")?.count(None)?;
@@ -54,7 +68,11 @@ fn main() -> Outcome<()> {
 }
 
 fn document(id: u64) -> Document {
-    let vector: Vec<f32> = (0..DIM)
+    document_of(id, DIM)
+}
+
+fn document_of(id: u64, dim: usize) -> Document {
+    let vector: Vec<f32> = (0..dim)
         .map(|i| ((id as usize * 31 + i * 17) % 97) as f32 - 48.0)
         .collect();
     Document::new(id)
@@ -128,55 +146,78 @@ fn threads(notes: &Collection) -> Outcome<()> {
     Ok(())
 }
 
-fn batches(folder: &Path, collection: &Collection, writers: usize) -> Outcome<()> {
-    let logs = folder.join("db/collections").join(collection.name());
-    let batch = |number: usize| (0..BATCH).map(move |i| document((number * BATCH + i) as u64));
-    // What the caller does to make documents is not counted.
-    let mut ready: Vec<Vec<Vec<Document>>> = vec![Vec::new(); writers];
-    for number in 0..BATCHES {
-        ready[number % writers].push(batch(number).collect());
+/// Batches and as many appends of as many bytes, in turn by rounds, so that both see the same disk.
+fn batches(folder: &Path, collection: &Collection, (writers, dim): (usize, usize)) -> Outcome<()> {
+    let frame = frame_bytes(dim)?;
+    let bytes = vec![5; frame];
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(folder.join(format!("sequential-{}", collection.name())))?;
+    let (mut bare, mut written) = (Vec::new(), Vec::new());
+    let mut seconds = 0.0;
+    for round in 0..BATCH_ROUNDS {
+        for _ in 0..BATCHES {
+            let begun = Instant::now();
+            file.write_all(&bytes)?;
+            file.sync_data()?;
+            bare.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+        // What the caller does to make documents is not counted.
+        let mut ready: Vec<Vec<Vec<Document>>> = vec![Vec::new(); writers];
+        for number in round * BATCHES..(round + 1) * BATCHES {
+            let batch = (0..BATCH).map(|i| document_of((number * BATCH + i) as u64, dim));
+            ready[number % writers].push(batch.collect());
+        }
+        let begun = Instant::now();
+        written.extend(write_all(collection, ready)?);
+        seconds += begun.elapsed().as_secs_f64();
     }
-    let begun = Instant::now();
-    std::thread::scope(|scope| {
-        let write = |batches: Vec<Vec<Document>>| {
-            let upsert = |documents| collection.upsert_many(documents).map(drop);
-            batches.into_iter().try_for_each(upsert)
-        };
-        let handles: Vec<_> = ready
-            .drain(..)
-            .map(|mine| scope.spawn(move || write(mine)))
-            .collect();
-        let joined = handles.into_iter().map(|handle| handle.join().expect("a writer"));
-        joined.collect::<Result<(), Error>>()
-    })?;
-    let seconds = begun.elapsed().as_secs_f64();
-    // The memtable may have become a segment on the way; as many bytes went through the log.
-    let bytes = (last_log(&logs)? as f64).max((BATCHES * BATCH * DIM * 4) as f64);
-    let disk = sequential(
-        &folder.join(format!("sequential-{}", collection.name())),
-        bytes as usize / BATCHES,
-    )?;
+    let count = BATCH_ROUNDS * BATCHES;
+    let disk = (count * frame) as f64 / bare.iter().sum::<f64>();
+    let ours = (count * frame) as f64 / seconds / 1e6;
     println!(
-        "batches of {BATCH}, {writers} writers: {:.0} documents and {:.0} MB of log a second; the same bytes appended and synced: {:.0} MB a \
-         second: {:.2} of that",
-        (BATCHES * BATCH) as f64 / seconds,
-        bytes / seconds / 1e6,
-        disk / 1e6,
-        bytes / seconds / disk,
+        "batches of {BATCH} of {dim} numbers, {writers} writers: {:.0} documents and {ours:.0} MB of log a second; the same bytes \
+         appended and synced: {disk:.0} MB a second: {:.2} of that; by the medians of a batch {:.2}",
+        (count * BATCH) as f64 / seconds,
+        ours / disk,
+        median(bare) / median(written) * writers as f64,
     );
     Ok(())
 }
 
-/// Bytes a second of as many appends of `size` bytes, each synced.
-fn sequential(path: &Path, size: usize) -> io::Result<f64> {
-    let bytes = vec![5; size];
-    let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
-    let begun = Instant::now();
-    for _ in 0..BATCHES {
-        file.write_all(&bytes)?;
-        file.sync_data()?;
-    }
-    Ok((BATCHES * size) as f64 / begun.elapsed().as_secs_f64())
+/// Microseconds of each batch, each list of them written by a thread of its own.
+fn write_all(collection: &Collection, lists: Vec<Vec<Vec<Document>>>) -> Outcome<Vec<f64>> {
+    let write = |batches: Vec<Vec<Document>>| {
+        let upsert = |documents| {
+            let begun = Instant::now();
+            collection.upsert_many(documents)?;
+            Ok(begun.elapsed().as_secs_f64() * 1e6)
+        };
+        batches
+            .into_iter()
+            .map(upsert)
+            .collect::<Result<Vec<f64>, Error>>()
+    };
+    let times = std::thread::scope(|scope| {
+        let spawned = lists.into_iter().map(|mine| scope.spawn(move || write(mine)));
+        let handles: Vec<_> = spawned.collect();
+        let joined = handles.into_iter().map(|handle| handle.join().expect("a writer"));
+        joined.collect::<Result<Vec<Vec<f64>>, Error>>()
+    })?;
+    Ok(times.concat())
+}
+
+/// Bytes that a batch takes in the log.
+fn frame_bytes(dim: usize) -> Outcome<usize> {
+    let folder = tempfile::tempdir()?;
+    let database = Database::open(folder.path().join("db"))?;
+    let schema = SchemaBuilder::new().dense(dim, Metric::Cosine);
+    let one = database.create_collection("one", schema)?;
+    let logs = folder.path().join("db/collections/one");
+    let before = last_log(&logs)?;
+    one.upsert_many((0..BATCH as u64).map(|id| document_of(id, dim)))?;
+    Ok(usize::try_from(last_log(&logs)? - before)?)
 }
 
 fn recovery(path: &Path, expected: u64) -> Outcome<()> {

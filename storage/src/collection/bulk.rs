@@ -17,7 +17,7 @@ use crate::segment::{ProgressFn, Segment, SegmentView};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Applied, Task, Work, gauge};
 use crate::validate::unique;
-use crate::wal::{FrameKind, encode_ids};
+use crate::wal::replaced_frame;
 
 impl CollectionStore {
     /// Writes many documents as one segment, replacing those of their ids. On return they are durable and visible; until
@@ -108,9 +108,7 @@ impl CollectionStore {
                 records.iter().map(|record| &record.id).collect()
             };
             let (mark, sequence) = (state.wal.staged(), state.wal.next_sequence());
-            next.sequence = state
-                .wal
-                .stage(FrameKind::Replaced, &encode_ids(&ids, segment.id())?)?;
+            next.sequence = state.wal.stage(replaced_frame(&ids, segment.id())?)?;
             let logged = state.wal.staged() - mark;
             let installed = state.install(
                 &self.context,

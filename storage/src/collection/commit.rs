@@ -19,7 +19,7 @@ use crate::poison::PoisonOnPanic;
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Applied, Task, Work, gauge};
 use crate::validate::prepare_batch;
-use crate::wal::{FrameKind, encode_batch};
+use crate::wal::{Draft, batch_frame};
 
 /// The most documents, replaced ones included, that a memtable takes before it is flushed.
 const MAX_SLOTS: u32 = 16_384;
@@ -34,7 +34,7 @@ const MAX_STAGED: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Prepared {
     changes: Vec<Change>,
-    payload: Vec<u8>,
+    frame: Draft,
 }
 
 #[derive(Debug)]
@@ -67,14 +67,14 @@ impl CollectionStore {
             return Ok(self.snapshot.load().sequence);
         }
         self.make_room()?;
-        let payload = encode_batch(&batch)?;
+        let frame = batch_frame(&batch)?;
         let changes = batch.into_iter().map(|operation| match operation {
             Operation::Upsert(record) => Change::Upsert(Arc::new(record)),
             Operation::Delete(id) => Change::Delete(id),
         });
         let prepared = Prepared {
             changes: changes.collect(),
-            payload,
+            frame,
         };
         let sequence = self.group.submit(prepared, |group| self.commit_group(group))?;
         self.workers.note_write();
@@ -190,7 +190,7 @@ impl CollectionStore {
             .into_iter()
             .map(|prepared| {
                 let replaced = replaced_rows(current, prepared.changes.iter().map(Change::id))?;
-                let sequence = state.wal.stage(FrameKind::Batch, &prepared.payload)?;
+                let sequence = state.wal.stage(prepared.frame)?;
                 let upserts = prepared.changes.iter();
                 applied.batch(upserts.map(|change| matches!(change, Change::Upsert(_))));
                 staged.push((prepared.changes, replaced));

@@ -1,5 +1,7 @@
 //! A frame: the unit that is in the log whole or not at all.
 
+use crc32fast::Hasher;
+
 use crate::checksum::crc32;
 use crate::error::{RecordFault, Result, StorageError};
 use crate::wire::{NUMBERS_END, Put};
@@ -67,27 +69,58 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a frame to `out`.
-pub(crate) fn put_frame(
-    out: &mut Vec<u8>,
+/// A frame that has all but its place in a log. What takes time, writing the payload and its checksum, is done before the
+/// writer's turn comes.
+#[derive(Debug)]
+pub(crate) struct Draft {
     kind: FrameKind,
-    sequence: u64,
-    durable: u64,
-    payload: &[u8],
-) -> Result<()> {
-    let start = out.len();
-    out.extend_from_slice(&FRAME_MAGIC);
-    out.put_u32(payload_len(payload)?);
-    out.put_u64(sequence);
-    out.put_u64(durable);
-    out.put_u32(match kind {
-        FrameKind::Batch => 1,
-        FrameKind::Replaced => 2,
-    });
-    let crc = checksum(out.get(start..).unwrap_or_default(), payload);
-    out.put_u32(crc);
-    out.extend_from_slice(payload);
-    Ok(())
+    /// Room for the header, then the payload.
+    bytes: Vec<u8>,
+    payload_checksum: Hasher,
+}
+
+impl Draft {
+    /// A frame whose payload `write` appends; it takes about `size` bytes.
+    pub(crate) fn new(
+        kind: FrameKind,
+        size: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<Self> {
+        let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + size);
+        bytes.resize(FRAME_HEADER_BYTES, 0);
+        write(&mut bytes)?;
+        let mut payload_checksum = Hasher::new();
+        let payload = bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        payload_len(payload)?;
+        payload_checksum.update(payload);
+        Ok(Self {
+            kind,
+            bytes,
+            payload_checksum,
+        })
+    }
+
+    /// The bytes of the frame as the log's number `sequence`, of which everything before `durable` was synced.
+    pub(crate) fn place(mut self, sequence: u64, durable: u64) -> Result<Vec<u8>> {
+        let payload = self.bytes.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+        let mut header = Vec::with_capacity(FRAME_HEADER_BYTES);
+        header.extend_from_slice(&FRAME_MAGIC);
+        header.put_u32(payload_len(payload)?);
+        header.put_u64(sequence);
+        header.put_u64(durable);
+        header.put_u32(match self.kind {
+            FrameKind::Batch => 1,
+            FrameKind::Replaced => 2,
+        });
+        let mut checksum = Hasher::new();
+        checksum.update(&header);
+        checksum.combine(&self.payload_checksum);
+        header.put_u32(checksum.finalize());
+        if let Some(room) = self.bytes.get_mut(..FRAME_HEADER_BYTES) {
+            room.copy_from_slice(&header);
+        }
+        Ok(self.bytes)
+    }
 }
 
 fn payload_len(payload: &[u8]) -> Result<u32> {
@@ -108,9 +141,20 @@ fn payload_len(payload: &[u8]) -> Result<u32> {
 }
 
 fn checksum(header: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(crc32(header));
+    let mut hasher = Hasher::new_with_initial(crc32(header));
     hasher.update(payload);
     hasher.finalize()
+}
+
+/// The bytes of a frame.
+#[cfg(test)]
+pub(super) fn frame(kind: FrameKind, sequence: u64, durable: u64, payload: &[u8]) -> Vec<u8> {
+    let write = |out: &mut Vec<u8>| {
+        out.extend_from_slice(payload);
+        Ok(())
+    };
+    let draft = Draft::new(kind, payload.len(), write).unwrap();
+    draft.place(sequence, durable).unwrap()
 }
 
 #[cfg(test)]
@@ -120,7 +164,7 @@ mod tests {
     #[test]
     fn a_frame_comes_back_and_no_flipped_bit_passes() {
         let mut log = vec![0; 5];
-        put_frame(&mut log, FrameKind::Replaced, 7, 3, b"payload").unwrap();
+        log.extend(super::frame(FrameKind::Replaced, 7, 3, b"payload"));
         let frame = Frame::parse(&log, 5).unwrap();
         assert_eq!(
             (frame.kind, frame.sequence, frame.durable),

@@ -10,9 +10,9 @@ mod record;
 mod writer;
 
 pub(crate) use closed::{Closed, closed_path};
-pub(crate) use frame::{Frame, FrameKind};
+pub(crate) use frame::{Draft, Frame, FrameKind};
 pub(crate) use reader::{read_log, whole_frames};
-pub(crate) use record::{decode_batch, decode_ids, encode_batch, encode_ids};
+pub(crate) use record::{batch_frame, decode_batch, decode_ids, replaced_frame};
 pub(crate) use writer::{AppendError, WalWriter};
 
 use std::path::{Path, PathBuf};

@@ -106,7 +106,7 @@ fn frames_behind(bytes: &[u8], at: usize) -> impl Iterator<Item = Frame<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::{FrameKind, put_frame};
+    use super::super::frame::{FrameKind, frame};
     use super::super::log_header;
     use super::*;
 
@@ -116,7 +116,7 @@ mod tests {
         let mut ends = Vec::new();
         for (sequence, payload) in [(10, &b"first"[..]), (11, b"second, longer"), (12, b"third")] {
             let durable = bytes.len() as u64;
-            put_frame(&mut bytes, FrameKind::Batch, sequence, durable, payload).unwrap();
+            bytes.extend(frame(FrameKind::Batch, sequence, durable, payload));
             ends.push(bytes.len());
         }
         (bytes, ends)
@@ -172,8 +172,8 @@ mod tests {
     fn frames_of_one_write_may_survive_in_any_order() {
         let mut bytes = log_header(4, 10);
         let durable = bytes.len() as u64;
-        put_frame(&mut bytes, FrameKind::Batch, 10, durable, b"lost sector").unwrap();
-        put_frame(&mut bytes, FrameKind::Batch, 11, durable, b"kept sector").unwrap();
+        bytes.extend(frame(FrameKind::Batch, 10, durable, b"lost sector"));
+        bytes.extend(frame(FrameKind::Batch, 11, durable, b"kept sector"));
         bytes[LOG_HEADER_BYTES + FRAME_HEADER_BYTES] ^= 1;
         let log = read(&bytes).unwrap().unwrap();
         assert_eq!((log.frames.len(), log.len), (0, LOG_HEADER_BYTES as u64));
@@ -183,11 +183,11 @@ mod tests {
     fn numbers_that_no_writer_reaches_are_damage() {
         // With a frame behind it: without, it is a log that was never finished.
         let mut bytes = log_header(4, u64::MAX);
-        put_frame(&mut bytes, FrameKind::Batch, 10, 0, b"first").unwrap();
+        bytes.extend(frame(FrameKind::Batch, 10, 0, b"first"));
         let error = read_log(Path::new("wal/4"), 4, &bytes).unwrap_err();
         assert!(matches!(error, StorageError::Corruption { .. }), "{error}");
         let mut bytes = log_header(4, 10);
-        put_frame(&mut bytes, FrameKind::Batch, u64::MAX, 0, b"last").unwrap();
+        bytes.extend(frame(FrameKind::Batch, u64::MAX, 0, b"last"));
         assert_eq!(whole_frames(&bytes).count(), 0);
     }
 

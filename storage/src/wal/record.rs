@@ -1,8 +1,10 @@
-//! Batches and ids as the payload of a frame.
+//! Batches and ids as frames.
 
 use half::f16;
 use latewood_codecs::{SparseVector, TokenMatrix};
 
+use super::FrameKind;
+use super::frame::Draft;
 use crate::document::{DocumentId, Payload, Record, VectorValue, Vectors};
 use crate::error::Result;
 use crate::operation::Operation;
@@ -19,23 +21,27 @@ const HAS_VECTORS: u8 = 8;
 const DENSE: u8 = 1;
 const SPARSE: u8 = 2;
 
-/// The payload of a batch frame: the number of operations, then each.
-pub(crate) fn encode_batch(batch: &[Operation]) -> Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(batch.iter().map(about).sum());
+/// A frame of a batch: the number of operations, then each.
+pub(crate) fn batch_frame(batch: &[Operation]) -> Result<Draft> {
+    let size = batch.iter().map(about).sum();
+    Draft::new(FrameKind::Batch, size, |out| put_batch(out, batch))
+}
+
+fn put_batch(out: &mut Vec<u8>, batch: &[Operation]) -> Result<()> {
     out.put_u32(to_u32(batch.len())?);
     for operation in batch {
         match operation {
             Operation::Upsert(record) => {
                 out.put_u8(UPSERT);
-                put_record(&mut out, record)?;
+                put_record(out, record)?;
             }
             Operation::Delete(id) => {
                 out.put_u8(DELETE);
-                put_id(&mut out, id)?;
+                put_id(out, id)?;
             }
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// About the bytes that an operation takes, so that a batch is written without being moved as it grows.
@@ -56,7 +62,7 @@ fn about(operation: &Operation) -> usize {
     REST + text + dense + tokens
 }
 
-/// What [`encode_batch`] wrote.
+/// The payload of a frame of [`batch_frame`].
 pub(crate) fn decode_batch(reader: &mut Reader<'_>) -> Result<Vec<Operation>> {
     let count = reader.count()?;
     let mut batch = Vec::with_capacity(count.min(1024));
@@ -79,18 +85,24 @@ pub(crate) struct Replaced {
     pub(crate) segment: Option<u64>,
 }
 
-/// The payload of a frame of replaced ids: how many, then each, and the number of the load's segment.
-pub(crate) fn encode_ids(ids: &[&DocumentId], segment: u64) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    out.put_u32(to_u32(ids.len())?);
-    for id in ids {
-        put_id(&mut out, id)?;
-    }
-    out.put_u64(segment);
-    Ok(out)
+/// A frame of replaced ids: how many, then each, and the number of the load's segment.
+pub(crate) fn replaced_frame(ids: &[&DocumentId], segment: u64) -> Result<Draft> {
+    const ABOUT: usize = 16;
+    Draft::new(FrameKind::Replaced, ids.len() * ABOUT, |out| {
+        put_ids(out, ids, segment)
+    })
 }
 
-/// What [`encode_ids`] wrote.
+fn put_ids(out: &mut Vec<u8>, ids: &[&DocumentId], segment: u64) -> Result<()> {
+    out.put_u32(to_u32(ids.len())?);
+    for id in ids {
+        put_id(out, id)?;
+    }
+    out.put_u64(segment);
+    Ok(())
+}
+
+/// The payload of a frame of [`replaced_frame`].
 pub(crate) fn decode_ids(reader: &mut Reader<'_>) -> Result<Replaced> {
     let count = reader.count()?;
     let ids = (0..count).map(|_| read_id(reader)).collect::<Result<_>>()?;
@@ -295,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_batch_comes_back() {
-        let bytes = encode_batch(&sample()).unwrap();
+        let mut bytes = Vec::new();
+        put_batch(&mut bytes, &sample()).unwrap();
         let mut reader = Reader::new(Path::new("wal"), &bytes);
         assert_eq!(decode_batch(&mut reader).unwrap(), sample());
         assert_eq!(reader.remaining(), 0);
@@ -304,7 +317,8 @@ mod tests {
     #[test]
     fn replaced_ids_come_back() {
         let ids = [DocumentId::from(3), "x".into()];
-        let bytes = encode_ids(&ids.iter().collect::<Vec<_>>(), 9).unwrap();
+        let mut bytes = Vec::new();
+        put_ids(&mut bytes, &ids.iter().collect::<Vec<_>>(), 9).unwrap();
         let read = decode_ids(&mut Reader::new(Path::new("wal"), &bytes)).unwrap();
         assert_eq!((&read.ids[..], read.segment), (&ids[..], Some(9)));
         let read = decode_ids(&mut Reader::new(Path::new("wal"), &bytes[..bytes.len() - 8])).unwrap();
@@ -317,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_cut_batch_is_an_error() {
-        let bytes = encode_batch(&sample()).unwrap();
+        let mut bytes = Vec::new();
+        put_batch(&mut bytes, &sample()).unwrap();
         for cut in 0..bytes.len() {
             assert!(
                 decode_batch(&mut Reader::new(Path::new("wal"), &bytes[..cut])).is_err(),

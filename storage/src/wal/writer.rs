@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::frame::put_frame;
-use super::{Closed, FrameKind, LOG_HEADER_BYTES, log_header, log_path};
+use super::{Closed, Draft, LOG_HEADER_BYTES, log_header, log_path};
 use crate::backend::{StorageBackend, WritableFile};
 use crate::error::{IoContext, Result, StorageError};
 
@@ -124,9 +123,14 @@ impl WalWriter {
     }
 
     /// Puts a frame into the buffer and returns its sequence number.
-    pub(crate) fn stage(&mut self, kind: FrameKind, payload: &[u8]) -> Result<u64> {
+    pub(crate) fn stage(&mut self, frame: Draft) -> Result<u64> {
         let sequence = self.next_sequence;
-        put_frame(&mut self.buffer, kind, sequence, self.durable, payload)?;
+        let frame = frame.place(sequence, self.durable)?;
+        if self.buffer.is_empty() {
+            self.buffer = frame;
+        } else {
+            self.buffer.extend_from_slice(&frame);
+        }
         self.next_sequence += 1;
         Ok(sequence)
     }
@@ -155,9 +159,7 @@ impl WalWriter {
             });
         }
         self.len += self.buffer.len() as u64;
-        self.buffer.clear();
-        // One large batch must not hold its memory for good.
-        self.buffer.shrink_to(1 << 20);
+        self.buffer = Vec::new();
         Ok(())
     }
 
