@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// How many times larger than the group's memory it is
     #[arg(long, default_value_t = 4.0)]
     pub(crate) times: f64,
+    /// The recall that queries ask for; default: the collection's own
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) recall: Option<f64>,
     /// The budget of a step
     #[arg(long, value_name = "MIB", default_value_t = 128)]
     pub(crate) budget: u64,

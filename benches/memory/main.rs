@@ -78,6 +78,9 @@ fn run(
     add("queries", args.queries.to_string());
     add("scans", args.scans.to_string());
     add("rounds", args.rounds.to_string());
+    if let Some(recall) = args.recall {
+        add("recall", recall.to_string());
+    }
     if let Some(limit) = args.limit {
         add("limit", limit.to_string());
     }
@@ -101,6 +104,21 @@ fn bytes_of(folder: &Path) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
+/// Has the system forget what it holds of the files of a folder, so that whoever reads them next holds them.
+fn forget(folder: &Path) -> Result<(), Failure> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget(&path)?;
+            continue;
+        }
+        let file = std::fs::File::open(path)?;
+        file.sync_all()?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
 fn larger_than_memory(args: &Args, database: &Path) -> Result<(), Failure> {
     let bytes = bytes_of(&database.join("collections"))? as f64;
     let memory = bytes / args.times;
@@ -113,6 +131,10 @@ fn larger_than_memory(args: &Args, database: &Path) -> Result<(), Failure> {
         for limited in [false, true] {
             let group = limited.then(|| Group::create(memory as u64)).transpose()?;
             let budget = if limited { args.budget } else { 1 << 20 };
+            // Pages that are in memory already belong to no group, however small.
+            if limited {
+                forget(&database.join("collections"))?;
+            }
             let (times, peak) = run(args, step, database, budget, group.as_ref())?;
             let times: Vec<f64> = times
                 .split_whitespace()

@@ -25,8 +25,8 @@ pub(crate) fn run(args: &Args, step: Step, path: &Path) -> Result<(), Failure> {
     match step {
         Step::Ingest => ingest(args, path),
         Step::Build => build(args, path),
-        Step::Query => query(args, path, None),
-        Step::Scan => query(args, path, Some(1.0)),
+        Step::Query => query(args, path, (args.queries, args.recall)),
+        Step::Scan => query(args, path, (args.scans, Some(1.0))),
     }
 }
 
@@ -49,13 +49,9 @@ fn build(args: &Args, path: &Path) -> Result<(), Failure> {
 }
 
 /// Prints the first query's time, the median and the 95th percentile of the others, in milliseconds.
-fn query(args: &Args, path: &Path, recall: Option<f64>) -> Result<(), Failure> {
+fn query(args: &Args, path: &Path, (count, recall): (usize, Option<f64>)) -> Result<(), Failure> {
     let data = Dataset::open(&args.data, args.limit)?;
-    let (rows, _) = data.queries(if recall.is_some() {
-        args.scans
-    } else {
-        args.queries
-    })?;
+    let (rows, _) = data.queries(count)?;
     let queries = ask::queries(&rows, data.dim());
     let database = options(args).read_only(true).threads(1).open(path)?;
     let name = database.collections()?.into_iter().next().unwrap_or_default();

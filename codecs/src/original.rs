@@ -155,6 +155,15 @@ impl<'a> OriginalRows<'a> {
         Self { dim: self.dim, cells }
     }
 
+    /// What the tokens are stored as, scales left out.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        match self.cells {
+            Cells::F16(values) => bytemuck::cast_slice(values),
+            Cells::Int8 { codes, .. } => bytemuck::cast_slice(codes),
+        }
+    }
+
     /// Decodes rows from `first` until `out` is full; `out` holds whole rows that exist.
     pub fn decode(&self, first: usize, out: &mut [f32]) {
         let (dim, start) = (self.dim, first * self.dim);

@@ -241,11 +241,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn scope(&self) -> Scope<'a> {
-        Scope {
-            snapshot: self.snapshot,
-            matches: self.matches,
-            pool: self.resources.pool,
-        }
+        Scope::new(self.snapshot, self.matches, self.resources.pool)
     }
 }
 

@@ -77,11 +77,7 @@ pub fn pairs(
     }
     let matches = Matches::evaluate(snapshot, filter)?;
     let rows = Rows::open(snapshot, &matches)?;
-    let scope = Scope {
-        snapshot,
-        matches: &matches,
-        pool,
-    };
+    let scope = Scope::new(snapshot, &matches, pool);
     let field = DenseField::open(&scope, None)?;
     let mut best = Vec::new();
     let starts: Vec<usize> = (0..rows.places.len()).step_by(BLOCK).collect();

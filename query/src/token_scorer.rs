@@ -2,6 +2,7 @@
 //! tokens of a segment without a codebook, or the memtable.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use latewood_codecs::kernel::prefetch;
 use latewood_codecs::{
@@ -9,7 +10,7 @@ use latewood_codecs::{
     Within,
 };
 use latewood_storage::Snapshot;
-use latewood_storage::{Codebook, TokenRows, TokensView};
+use latewood_storage::{Codebook, ReadAhead, TokenRows, TokensView};
 
 use crate::error::QueryError;
 use crate::hits::Position;
@@ -42,6 +43,13 @@ impl Centroids<'_> {
         }
     }
 
+    /// Begins to read them from disk.
+    pub(crate) fn read_ahead(&self, ahead: ReadAhead) {
+        if let Self::Coded { codes, .. } = self {
+            read_codes_ahead(*codes, ahead);
+        }
+    }
+
     /// Begins to fetch them.
     pub(crate) fn prefetch(&self) {
         match self {
@@ -55,6 +63,13 @@ impl Centroids<'_> {
             } => prefetch(codes),
             Self::Whole { .. } => {}
         }
+    }
+}
+
+fn read_codes_ahead(codes: Codes<'_>, ahead: ReadAhead) {
+    match codes {
+        Codes::U16(codes) => ahead.of(codes),
+        Codes::U32(codes) => ahead.of(codes),
     }
 }
 
@@ -165,6 +180,48 @@ impl<'a> TokenScorer<'a> {
             Some(None) => 0,
             None => self.waiting(position).map_or(0, TokenMatrix::len),
         }
+    }
+
+    /// Begins to read a document's codes from disk, or what it has instead of them.
+    pub(crate) fn read_ahead(&self, position: Position, ahead: ReadAhead) {
+        self.read_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, ahead);
+    }
+
+    /// Begins to read what the best tier has of a document from disk.
+    pub(crate) fn read_best_ahead(&self, position: Position, ahead: ReadAhead) {
+        self.read_best_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, ahead);
+    }
+
+    /// As [`read_ahead`](Self::read_ahead), for consecutive documents of a segment.
+    pub(crate) fn read_rows_ahead(&self, segment: u32, rows: Range<u32>, ahead: ReadAhead) {
+        let Some(view) = self.view_ahead(segment, ahead) else {
+            return;
+        };
+        match view.residuals(rows.clone()) {
+            Some(rows) => {
+                ahead.of(rows.residuals);
+                ahead.of(rows.factors);
+                read_codes_ahead(rows.codes, ahead);
+            }
+            None => rows
+                .filter_map(|row| view.raw(row))
+                .for_each(|tokens| ahead.of(tokens)),
+        }
+    }
+
+    /// As [`read_best_ahead`](Self::read_best_ahead), for consecutive documents of a segment.
+    pub(crate) fn read_best_rows_ahead(&self, segment: u32, rows: Range<u32>, ahead: ReadAhead) {
+        let original = self.originals.get(segment as usize).and_then(Option::as_ref);
+        match (original, self.view_ahead(segment, ahead)) {
+            (Some(original), Some(view)) => ahead.of(original.slice(view.ranges(rows)).bytes()),
+            _ => self.read_rows_ahead(segment, rows, ahead),
+        }
+    }
+
+    /// A segment's tokens, if they are worth asking for.
+    fn view_ahead(&self, segment: u32, ahead: ReadAhead) -> Option<&TokensView<'a>> {
+        let view = self.segments.get(segment as usize).filter(|_| ahead.is_on());
+        view.and_then(Option::as_ref)
     }
 
     /// The centroids of a document's tokens.

@@ -30,6 +30,7 @@ mod publish;
 mod published;
 #[cfg(test)]
 mod published_tests;
+mod read_ahead;
 mod repair;
 mod resident;
 mod schema;
@@ -65,6 +66,7 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
+pub use read_ahead::ReadAhead;
 pub use repair::{RepairReport, Repairs};
 pub use schema::{
     DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec, VectorKind, VectorSpec,

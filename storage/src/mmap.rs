@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
 
+use crate::read_ahead::ReadAhead;
 use crate::resident::ResidentPages;
 
 /// The bytes of a file, mapped, or in memory where the backend has no disk. They begin at a multiple of 16.
@@ -55,6 +56,9 @@ impl MappedFile {
         // new name, and removed only by unlinking, which keeps the mapped pages. Another program that rewrites files
         // inside the database directory breaks this, as it breaks every database that maps its files.
         let map = unsafe { memmap2::Mmap::map(file) }?;
+        // A hint: see `read_ahead`.
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self {
             bytes: Bytes::Mapped(Arc::new(Mapping(map))),
             pages: None,
@@ -81,6 +85,12 @@ impl MappedFile {
         self
     }
 
+    /// Whether pages of this file are worth asking for before they are read.
+    pub(crate) fn read_ahead(&self) -> ReadAhead {
+        let pages = self.pages.as_ref();
+        pages.map_or_else(ReadAhead::default, |pages| pages.read_ahead())
+    }
+
     /// See [`ResidentPages::relieve`].
     #[inline]
     pub(crate) fn relieve(&self) {
@@ -88,6 +98,20 @@ impl MappedFile {
             pages.relieve();
         }
     }
+}
+
+/// Asks the operating system to bring the pages of these bytes into memory, and does not wait for it. A hint: errors are ignored.
+pub(crate) fn begin_to_read(bytes: &[u8]) {
+    #[cfg(unix)]
+    if !bytes.is_empty() {
+        // Whole pages of any size that there is begin where these do; what is before the bytes is in their first page.
+        let before = bytes.as_ptr().addr() % rustix::param::page_size();
+        let first = bytes.as_ptr().wrapping_sub(before).cast_mut().cast();
+        // SAFETY: no memory is written, mapped or unmapped by it, whatever the address is, and the call fails where there is none.
+        let _ = unsafe { rustix::mm::madvise(first, before + bytes.len(), rustix::mm::Advice::WillNeed) };
+    }
+    #[cfg(not(unix))]
+    let _ = bytes;
 }
 
 impl Deref for MappedFile {

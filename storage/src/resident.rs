@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use crate::backend::{DirectoryEntry, StorageBackend, WritableFile};
 use crate::mmap::{MappedFile, Mapping};
+use crate::read_ahead::{DiskReads, ReadAhead};
 
 /// Nanoseconds between two looks at how many pages there are, at most: each takes a microsecond or two.
 const PAUSE: u64 = 200_000;
@@ -45,6 +46,7 @@ pub(crate) struct ResidentPages {
     mapped: AtomicU64,
     mappings: Mutex<Mappings>,
     counter: Option<Counter>,
+    reads: DiskReads,
 }
 
 impl ResidentPages {
@@ -63,7 +65,12 @@ impl ResidentPages {
             mapped: AtomicU64::new(0),
             mappings: Mutex::default(),
             counter,
+            reads: DiskReads::new(),
         }
+    }
+
+    pub(crate) fn read_ahead(&self) -> ReadAhead {
+        self.reads.read_ahead()
     }
 
     pub(crate) fn watch(&self, mapping: &Arc<Mapping>) {
@@ -182,7 +189,7 @@ impl Counter {
         Some(Self {
             statm: File::open("/proc/self/statm").ok()?,
             pagemap: File::open("/proc/self/pagemap").ok()?,
-            page_bytes: page_bytes()?,
+            page_bytes: rustix::param::page_size() as u64,
         })
     }
 
@@ -228,20 +235,6 @@ impl Counter {
         }
         Some(present * self.page_bytes)
     }
-}
-
-/// What the kernel told this process at its start (getauxval(3)).
-#[cfg(target_os = "linux")]
-fn page_bytes() -> Option<u64> {
-    const AT_PAGESZ: usize = 6;
-    let vector = std::fs::read("/proc/self/auxv").ok()?;
-    let whole = vector.len() / size_of::<usize>() * size_of::<usize>();
-    let words: Vec<usize> = bytemuck::allocation::pod_collect_to_vec(vector.get(..whole)?);
-    let (pairs, _) = words.as_chunks::<2>();
-    let mut found = pairs.iter().map(|&[kind, value]| (kind, value));
-    found
-        .find(|(kind, _)| *kind == AT_PAGESZ)
-        .map(|(_, bytes)| bytes as u64)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::document::{DocumentId, Record};
 use crate::error::Result;
 use crate::memtable::MemtableView;
+use crate::read_ahead::ReadAhead;
 use crate::schema::Schema;
 use crate::segment::{Codebook, SegmentView};
 
@@ -126,6 +127,13 @@ impl Snapshot {
             }
         }
         Ok(None)
+    }
+
+    /// Whether pages of the segments' files are worth asking for before they are read.
+    #[must_use]
+    pub fn read_ahead(&self) -> ReadAhead {
+        let first = self.segments.first();
+        first.map_or_else(ReadAhead::default, |view| view.segment.read_ahead())
     }
 
     /// Keeps the pages of mapped files in this process within their share of the memory budget. To be called every few

@@ -5,9 +5,11 @@ use super::rabitq::{self, Fine, RabitqRows};
 use crate::error::{CodecError, all_finite, cast, length, whole_rows};
 use crate::kernel::{Kernel, prefetch, quantize};
 use crate::metric::{Metric, squared_norm};
+use bytemuck::NoUninit;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// How a dense vector is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -280,6 +282,21 @@ impl<'a> DenseRows<'a> {
                 }
             }
             Cells::Rabitq(rows) => rows.decode(row, out),
+        }
+    }
+
+    /// What a range of rows is stored as, factors left out: one plane, or two of RaBitQ.
+    #[must_use]
+    pub fn planes(&self, rows: Range<usize>) -> [&[u8]; 2] {
+        fn of<'v, T: NoUninit>(values: &'v [T], rows: &Range<usize>, width: usize) -> &'v [u8] {
+            let some = values.get(rows.start * width..rows.end * width);
+            bytemuck::cast_slice(some.unwrap_or_default())
+        }
+        match &self.cells {
+            Cells::F32(values) => [of(values, &rows, self.dim), &[]],
+            Cells::F16(values) => [of(values, &rows, self.dim), &[]],
+            Cells::Int8 { codes, .. } => [of(codes, &rows, self.dim), &[]],
+            Cells::Rabitq(coded) => coded.planes_of(rows),
         }
     }
 

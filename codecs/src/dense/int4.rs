@@ -266,11 +266,18 @@ impl<'a> Int4Rows<'a> {
         prefetch(self.squared_norms.get(row..=row).unwrap_or_default());
     }
 
+    /// The codes of a row; none of a row that there is not.
+    #[inline]
+    #[must_use]
+    pub fn codes_of(&self, row: usize) -> &[u8] {
+        let codes = self.codes.get(row * self.bytes..(row + 1) * self.bytes);
+        codes.unwrap_or_default()
+    }
+
     /// Begins to fetch a row.
     #[inline]
     pub fn prefetch(&self, row: usize) {
-        let codes = self.codes.get(row * self.bytes..(row + 1) * self.bytes);
-        prefetch(codes.unwrap_or_default());
+        prefetch(self.codes_of(row));
         self.prefetch_factors(row);
     }
 

@@ -11,6 +11,7 @@ use crate::kernel::{Kernel, prefetch, quantize};
 use crate::metric::{Metric, squared_norm};
 use crate::rotation::Rotation;
 use half::bf16;
+use std::ops::Range;
 
 /// How many bits a number has beside the four that a graph walks by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,14 +154,17 @@ impl<'a> RabitqRows<'a> {
         }
     }
 
-    pub(super) fn prefetch(&self, row: usize) {
+    /// Both planes of a range of rows.
+    pub(super) fn planes_of(&self, rows: Range<usize>) -> [&'a [u8]; 2] {
         let [coarse, fine] = self.kind.plane_bytes(self.dim);
-        prefetch(
-            self.coarse
-                .get(row * coarse..(row + 1) * coarse)
-                .unwrap_or_default(),
-        );
-        prefetch(self.fine.get(row * fine..(row + 1) * fine).unwrap_or_default());
+        let of = |plane: &'a [u8], width: usize| plane.get(rows.start * width..rows.end * width);
+        [of(self.coarse, coarse), of(self.fine, fine)].map(Option::unwrap_or_default)
+    }
+
+    pub(super) fn prefetch(&self, row: usize) {
+        let [coarse, fine] = self.planes_of(row..row + 1);
+        prefetch(coarse);
+        prefetch(fine);
         let place = row * factors(self.metric);
         prefetch(self.factors.get(place..=place).unwrap_or_default());
     }

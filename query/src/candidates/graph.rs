@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 
 use latewood_codecs::{DenseQuery, DenseRows};
-use latewood_storage::{GraphSearch, GraphView, Scored, Upcoming};
+use latewood_storage::{GraphSearch, GraphView, ReadAhead, Scored, Upcoming};
 
 use super::Scope;
 use super::dense_field::{DenseField, SegmentRows};
@@ -81,7 +81,7 @@ pub(crate) fn search(
             keep,
             cell_rows: effort.cell_rows,
         };
-        walk(task, query, wanted)
+        walk(task, query, wanted, scope.ahead)
     });
     let mut out = Searched {
         top: TopK::new(keep),
@@ -155,13 +155,14 @@ struct Wanted {
     cell_rows: Option<usize>,
 }
 
-fn walk(task: &Task<'_>, query: &DenseQuery, wanted: Wanted) -> Walk {
+fn walk(task: &Task<'_>, query: &DenseQuery, wanted: Wanted, ahead: ReadAhead) -> Walk {
     let rows = task.rows;
-    let exact = ByVectors { rows, query };
+    let exact = ByVectors { rows, query, ahead };
     match task.graph.codes() {
         Some(codes) => {
             let sketch = query.sketch();
-            walk_by(task, wanted, &ByCodes { codes, sketch }, &exact)
+            let by_codes = ByCodes { codes, sketch, ahead };
+            walk_by(task, wanted, &by_codes, &exact)
         }
         // A graph of an earlier format has no codes.
         None => walk_by(task, wanted, &exact, &exact),
@@ -245,8 +246,14 @@ fn find<'t>(task: &'t Task<'_>, wanted: Wanted, by: &'t impl Measure) -> Found<'
             |row| graph.neighbours(0, row),
             |upcoming| match upcoming {
                 Upcoming::Row(row) => by.fetch(row),
-                Upcoming::Place(row) => graph.prefetch_place(row),
-                Upcoming::Links(row) => graph.prefetch(row),
+                Upcoming::Place(row) => {
+                    graph.prefetch_place(row);
+                    graph.read_ahead(row, by.ahead());
+                }
+                Upcoming::Links(row) => {
+                    graph.prefetch(row);
+                    graph.read_ahead(row, by.ahead());
+                }
             },
             |rows, scores| {
                 reached.set(reached.get() + rows.len() as u64);

@@ -1,6 +1,7 @@
 //! By what rows are compared with a query while it looks for the nearest.
 
 use latewood_codecs::{DenseQuery, DenseRows, Int4Query, Int4Rows};
+use latewood_storage::ReadAhead;
 
 /// Scores rows that exist.
 pub(super) trait Measure {
@@ -10,6 +11,8 @@ pub(super) trait Measure {
     fn score_some(&self, rows: &[u32], out: &mut [f32]);
     /// Begins to fetch a row.
     fn fetch(&self, row: u32);
+    /// Whether rows and their links are worth asking for before they are read.
+    fn ahead(&self) -> ReadAhead;
     /// The query in the codes of the graph, if that is what rows are compared by.
     fn sketch(&self) -> Option<&Int4Query> {
         None
@@ -20,6 +23,7 @@ pub(super) trait Measure {
 pub(super) struct ByCodes<'a> {
     pub(super) codes: Int4Rows<'a>,
     pub(super) sketch: &'a Int4Query,
+    pub(super) ahead: ReadAhead,
 }
 
 impl Measure for ByCodes<'_> {
@@ -34,7 +38,15 @@ impl Measure for ByCodes<'_> {
 
     #[inline]
     fn fetch(&self, row: u32) {
+        if self.ahead.is_on() {
+            self.ahead.of(self.codes.codes_of(row as usize));
+        }
         self.codes.prefetch(row as usize);
+    }
+
+    #[inline]
+    fn ahead(&self) -> ReadAhead {
+        self.ahead
     }
 
     fn sketch(&self) -> Option<&Int4Query> {
@@ -46,6 +58,7 @@ impl Measure for ByCodes<'_> {
 pub(super) struct ByVectors<'a> {
     pub(super) rows: DenseRows<'a>,
     pub(super) query: &'a DenseQuery,
+    pub(super) ahead: ReadAhead,
 }
 
 impl Measure for ByVectors<'_> {
@@ -66,6 +79,16 @@ impl Measure for ByVectors<'_> {
 
     #[inline]
     fn fetch(&self, row: u32) {
+        if self.ahead.is_on() {
+            let row = row as usize;
+            let planes = self.rows.planes(row..row + 1);
+            planes.iter().for_each(|plane| self.ahead.of(plane));
+        }
         self.rows.prefetch(row as usize);
+    }
+
+    #[inline]
+    fn ahead(&self) -> ReadAhead {
+        self.ahead
     }
 }

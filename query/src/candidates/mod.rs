@@ -18,7 +18,7 @@ pub(crate) mod waiting;
 
 use std::ops::Range;
 
-use latewood_storage::Snapshot;
+use latewood_storage::{ReadAhead, Snapshot};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -31,6 +31,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) matches: &'a Matches,
     pub(crate) pool: Option<&'a ThreadPool>,
+    /// Whether pages are worth asking for before they are read.
+    pub(crate) ahead: ReadAhead,
 }
 
 /// Rows that one task of a scan scores.
@@ -53,6 +55,17 @@ pub(crate) fn push_blocks(blocks: &mut Vec<Block>, segment: u32, matches: &Segme
             rows: first..end,
         });
         first = end;
+    }
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot, matches: &'a Matches, pool: Option<&'a ThreadPool>) -> Self {
+        Self {
+            snapshot,
+            matches,
+            pool,
+            ahead: snapshot.read_ahead(),
+        }
     }
 }
 

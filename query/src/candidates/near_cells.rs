@@ -1,7 +1,7 @@
 //! The cells of a graph that are near a query, of which the matching rows are scored: what that takes, and how it is measured.
 
 use latewood_codecs::{DenseQuery, Int4Query};
-use latewood_storage::CellsView;
+use latewood_storage::{CellsView, ReadAhead};
 
 use super::Scope;
 use super::dense_field::{DenseField, SegmentRows};
@@ -93,6 +93,7 @@ impl<'a> CellSample<'a> {
         };
         scan.gather_near(near, &self.matches);
         let measure = ByVectors {
+            ahead: ReadAhead::default(),
             rows: self.rows.rows,
             query,
         };

@@ -96,7 +96,7 @@ fn descend(
     let mut rest = BestFirst::new(found);
     let within = scorer.within(within);
     loop {
-        let block = rest.next_block();
+        let block = rest.next_block(|soon| scorer.read_ahead(soon.position, scope.ahead));
         if block.is_empty() {
             break;
         }
@@ -129,6 +129,8 @@ struct BestFirst {
     order: Vec<u64>,
     taken: usize,
     sorted: usize,
+    /// How far those are told of that come soon.
+    heard: usize,
     block: Vec<Scored>,
 }
 
@@ -141,12 +143,13 @@ impl BestFirst {
             order,
             taken: 0,
             sorted: 0,
+            heard: 0,
             block: Vec::with_capacity(BLOCK),
         }
     }
 
-    /// The next best, [`BLOCK`] of them while there are so many.
-    fn next_block(&mut self) -> &[Scored] {
+    /// The next best, [`BLOCK`] of them while there are so many; `soon` hears of them, and of those of the block after it.
+    fn next_block(&mut self, soon: impl FnMut(&Scored)) -> &[Scored] {
         if self.taken == self.sorted {
             // As many again as before, so that the selections together cost no more than a few passes.
             let rest = &mut self.order[self.sorted..];
@@ -159,11 +162,15 @@ impl BestFirst {
         }
         let first = self.taken;
         self.taken = self.sorted.min(first + BLOCK);
-        let places = self.order[first..self.taken]
-            .iter()
-            .filter_map(|key| usize::try_from(key & u64::from(u32::MAX)).ok());
+        let place = |key: &u64| usize::try_from(key & u64::from(u32::MAX)).ok();
+        let at = |key| place(key).and_then(|place| self.all.get(place));
+        let heard = self.sorted.min(self.taken + BLOCK);
+        let unheard = self.order.get(self.heard..heard).unwrap_or_default();
+        unheard.iter().filter_map(at).for_each(soon);
+        self.heard = heard;
         self.block.clear();
-        self.block.extend(places.filter_map(|place| self.all.get(place)));
+        self.block
+            .extend(self.order[first..self.taken].iter().filter_map(at));
         &self.block
     }
 }
@@ -293,6 +300,8 @@ pub(crate) fn exactly(
     anew.tokens
 }
 
+/// Documents whose best tier is asked of the disk at once.
+const READ_AHEAD: usize = 32;
 /// Documents of which the difference is learnt before it is relied on, where few are scored.
 const FEW: usize = 8;
 
@@ -340,6 +349,9 @@ impl Anew {
         (least, block): (usize, usize),
     ) {
         documents.sort_unstable();
+        for document in documents.iter().take(least.max(READ_AHEAD)) {
+            scorer.read_best_ahead(document.position, scope.ahead);
+        }
         let mut done = 0;
         while let Some(first) = documents.get(done) {
             if done >= least && self.margin_of(first) > EXACT_MARGIN {
@@ -418,10 +430,17 @@ mod tests {
             let mut sorted = all.clone();
             sorted.sort_unstable();
             let mut blocks = BestFirst::new(all);
+            let (mut heard, mut taken) = (Vec::new(), 0);
             for expected in sorted.chunks(BLOCK) {
-                prop_assert_eq!(blocks.next_block(), expected);
+                let before = heard.len();
+                let block = blocks.next_block(|soon| heard.push(*soon)).to_vec();
+                prop_assert_eq!(&block, expected);
+                prop_assert!(heard.len() >= before);
+                taken += block.len();
+                prop_assert!((taken..=taken + BLOCK).contains(&heard.len()));
             }
-            prop_assert!(blocks.next_block().is_empty());
+            prop_assert_eq!(heard, sorted);
+            prop_assert!(blocks.next_block(|_| ()).is_empty());
         }
     }
 

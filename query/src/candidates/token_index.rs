@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 
-use latewood_storage::IvfView;
+use latewood_storage::{IvfView, ReadAhead};
 
 use super::Scope;
 use super::probe::{CentroidLevels, Probe, best_centroids};
@@ -79,6 +79,9 @@ pub(crate) fn gather(
         met: 0,
         postings: 0,
     };
+    if scope.ahead.is_on() {
+        tasks.iter().for_each(|task| task.read_ahead(scope.ahead));
+    }
     for gathered in scope.map(&tasks, |task| walk(task, keep)) {
         let gathered = gathered?;
         out.met += gathered.met;
@@ -94,6 +97,13 @@ struct Task<'a> {
     ivf: IvfView<'a>,
     lists: &'a [Vec<Probe>],
     matches: &'a SegmentMatches,
+}
+
+impl Task<'_> {
+    fn read_ahead(&self, ahead: ReadAhead) {
+        let probes = self.lists.iter().flatten();
+        probes.for_each(|probe| self.ivf.read_ahead(probe.centroid, ahead));
+    }
 }
 
 /// A document's sum, and the last group that added to it: groups are counted from 1, and 0 is none. In 4 bytes, so that
@@ -316,6 +326,9 @@ pub(crate) fn interact(
     let blocks: Vec<&[Scored]> = candidates.chunks(BLOCK).collect();
     let scores = scope.map(&blocks, |block| {
         let documents: Vec<_> = block.iter().map(|c| scorer.centroids_of(c.position)).collect();
+        documents
+            .iter()
+            .for_each(|document| document.read_ahead(scope.ahead));
         documents.iter().take(AHEAD).for_each(Centroids::prefetch);
         let mut tokens = 0;
         let scores = documents.iter().zip(*block).enumerate();

@@ -113,11 +113,7 @@ fn the_answer_by_interaction_is_the_exhaustive_one_where_it_is_deep_enough() {
     let fixture = collection(random);
     let snapshot = fixture.snapshot();
     let matches = Matches::evaluate(&snapshot, None).unwrap();
-    let scope = Scope {
-        snapshot: &snapshot,
-        matches: &matches,
-        pool: None,
-    };
+    let scope = Scope::new(&snapshot, &matches, None);
     let mut shallow_misses = 0;
     for query in queries(20, random) {
         let bound = MaxSimQuery::new(TOKEN_DIM, &query).unwrap();

@@ -129,11 +129,7 @@ pub fn tune_breadth(
         return Ok(TunedBreadth::NotNeeded);
     };
     let begun = Instant::now();
-    let scope = Scope {
-        snapshot,
-        matches: &matches,
-        pool: None,
-    };
+    let scope = Scope::new(snapshot, &matches, None);
     let cells = CellSample::open(&scope)?;
     let mut found: Vec<Measured> = Vec::with_capacity(queries.len());
     for some in queries.chunks(AT_ONCE) {

@@ -235,11 +235,7 @@ impl Run<'_> {
     }
 
     fn scope<'a>(&'a self, pool: Option<&'a ThreadPool>) -> Scope<'a> {
-        Scope {
-            snapshot: self.snapshot,
-            matches: self.matches,
-            pool,
-        }
+        Scope::new(self.snapshot, self.matches, pool)
     }
 }
 

@@ -133,11 +133,7 @@ pub(crate) fn found_with(
         cuts: vec![settings.candidates],
     };
     let matches = crate::Matches::evaluate(snapshot, None)?;
-    let scope = Scope {
-        snapshot,
-        matches: &matches,
-        pool: None,
-    };
+    let scope = Scope::new(snapshot, &matches, None);
     let query = latewood_codecs::MaxSimQuery::new(dim, tokens)?;
     let mut scorer = TokenScorer::new(snapshot, &query)?;
     scorer.bind()?;

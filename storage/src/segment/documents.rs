@@ -267,6 +267,7 @@ impl<'a> Documents<'a> {
         let start = usize::try_from(block.offset).map_err(|_| missing())?;
         let rest = self.file.unchecked(DATA)?.get(start..).ok_or_else(missing)?;
         let bytes = rest.get(..block.compressed as usize).ok_or_else(missing)?;
+        self.file.read_ahead().of(bytes);
         let crc = crc32fast::hash(bytes);
         if crc != block.crc {
             let expected = format!("a block with checksum {:08x}", block.crc);

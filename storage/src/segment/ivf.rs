@@ -12,6 +12,7 @@ use super::tokens::{TokenRows, TokensView};
 use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::Result;
+use crate::read_ahead::ReadAhead;
 
 const LISTS: u32 = 1;
 const ENDS: u32 = 2;
@@ -121,14 +122,22 @@ impl IvfView<'_> {
 
     /// Begins to fetch the list of a centroid, for [`postings`](Self::postings) soon after.
     pub fn prefetch(&self, centroid: u32) {
+        let list = self.list(centroid);
+        prefetch(&list[..list.len().min(FETCHED)]);
+    }
+
+    /// Begins to read the list of a centroid from disk.
+    pub fn read_ahead(&self, centroid: u32, ahead: ReadAhead) {
+        ahead.of(self.list(centroid));
+    }
+
+    /// The list of a centroid as it is stored.
+    fn list(&self, centroid: u32) -> &[u8] {
         let at = centroid as usize;
         let end = |at: usize| self.ends.get(at).and_then(|&end| usize::try_from(end).ok());
         let start = if at == 0 { Some(0) } else { end(at - 1) };
-        if let (Some(start), Some(end)) = (start, end(at))
-            && let Some(list) = self.lists.get(start..end)
-        {
-            prefetch(&list[..list.len().min(FETCHED)]);
-        }
+        let range = start.zip(end(at)).map(|(start, end)| start..end);
+        range.and_then(|range| self.lists.get(range)).unwrap_or_default()
     }
 
     /// Appends the documents in the list of a centroid, ascending, to `out`.

@@ -231,7 +231,10 @@ fn merge_dense(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
                 let end = start.saturating_add(BLOCK).min(run.end);
                 let rows = start as usize..end as usize;
                 done += rows.len();
-                writer.copy(dense.coded(rows.clone())?, rows.len())?;
+                let coded = dense.coded(rows.clone())?;
+                source.segment.read_ahead().of(coded.codes);
+                source.segment.read_ahead().of(coded.fine);
+                writer.copy(coded, rows.len())?;
                 draft.report(Stage::Dense, done, draft.rows as usize)?;
             }
         }
@@ -269,7 +272,10 @@ fn merge_named(
             let places = named.places(run.clone());
             for start in places.clone().step_by(BLOCK as usize) {
                 let block = start..(start + BLOCK as usize).min(places.end);
-                writer.copy(dense.coded(block.clone())?, block.len())?;
+                let coded = dense.coded(block.clone())?;
+                source.segment.read_ahead().of(coded.codes);
+                source.segment.read_ahead().of(coded.fine);
+                writer.copy(coded, block.len())?;
             }
             match named.documents() {
                 Some(documents) => {
@@ -372,6 +378,7 @@ fn copy_codes(
             let documents = start..start.saturating_add(TOKENS_BLOCK).min(run.end);
             let range = view.range(documents.start).start..view.range(documents.end - 1).end;
             if let Some(rows) = view.residual_of(range.clone()) {
+                source.segment.read_ahead().of(rows.residuals);
                 let known = view
                     .distortion
                     .map(|mean| Distortion::known(mean, rows.len() as u64));
@@ -384,6 +391,7 @@ fn copy_codes(
                 let codes = codes
                     .get(range.start * bytes..range.end * bytes)
                     .unwrap_or_default();
+                source.segment.read_ahead().of(codes);
                 let factors = factors
                     .get(range.start * numbers..range.end * numbers)
                     .unwrap_or_default();

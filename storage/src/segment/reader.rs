@@ -10,6 +10,7 @@ use super::writer::Written;
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result, StorageError};
 use crate::mmap::MappedFile;
+use crate::read_ahead::ReadAhead;
 use crate::wire::FileKind;
 
 /// An open file of a segment.
@@ -168,11 +169,20 @@ impl ComponentFile {
     fn hash(&self, bytes: &[u8]) -> u32 {
         const BLOCK: usize = 1 << 20;
         let mut hasher = crc32fast::Hasher::new();
+        let ahead = self.map.read_ahead();
+        let mut next = bytes.chunks(BLOCK);
+        next.by_ref().take(2).for_each(|block| ahead.of(block));
         for block in bytes.chunks(BLOCK) {
+            next.next().into_iter().for_each(|block| ahead.of(block));
             hasher.update(block);
             self.relieve();
         }
         hasher.finalize()
+    }
+
+    /// Whether pages of this file are worth asking for before they are read.
+    pub(crate) fn read_ahead(&self) -> ReadAhead {
+        self.map.read_ahead()
     }
 
     /// Keeps the pages of mapped files in this process within their share of the memory budget.

@@ -191,6 +191,14 @@ impl<'a> TokensView<'a> {
         self.ends.range(ordinal as usize)
     }
 
+    /// Which tokens are those of consecutive documents.
+    pub fn ranges(&self, documents: Range<u32>) -> Range<usize> {
+        if documents.is_empty() {
+            return 0..0;
+        }
+        self.range(documents.start).start..self.range(documents.end - 1).end
+    }
+
     /// The raw tokens of a document, when they are stored raw.
     pub fn raw(&self, ordinal: u32) -> Option<&'a [f16]> {
         let Range { start, end } = self.range(ordinal);
@@ -215,6 +223,11 @@ impl<'a> TokensView<'a> {
     /// The residual codes of a document, when they are stored so.
     pub fn residual(&self, ordinal: u32) -> Option<ResidualRows<'a>> {
         self.residual_of(self.range(ordinal))
+    }
+
+    /// The residual codes of consecutive documents, when they are stored so.
+    pub fn residuals(&self, documents: Range<u32>) -> Option<ResidualRows<'a>> {
+        self.residual_of(self.ranges(documents))
     }
 
     /// The residual codes of a range of tokens, when they are stored so.

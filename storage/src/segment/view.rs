@@ -25,6 +25,7 @@ use super::tokens::{self, TokenRows, TokensView};
 use crate::backend::StorageBackend;
 use crate::document::{DocumentId, Payload};
 use crate::error::{Result, StorageError};
+use crate::read_ahead::ReadAhead;
 use crate::schema::{DenseSpec, Schema, VectorKind};
 use crate::tombstones::Tombstones;
 
@@ -406,6 +407,12 @@ impl Segment {
     pub(crate) fn total_bytes(&self) -> u64 {
         let files = self.files.values().map(|slot| slot.bytes);
         files.sum::<u64>() + self.meta_file.written().bytes
+    }
+
+    /// Whether pages of the files are worth asking for before they are read.
+    #[must_use]
+    pub fn read_ahead(&self) -> ReadAhead {
+        self.meta_file.read_ahead()
     }
 
     /// Keeps the pages of mapped files in this process within their share of the memory budget. To be called every few

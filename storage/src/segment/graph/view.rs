@@ -14,6 +14,7 @@ use super::links::BuiltGraph;
 use super::packed::{Links, Lists, Packed};
 use crate::backend::StorageBackend;
 use crate::error::Result;
+use crate::read_ahead::ReadAhead;
 use crate::schema::DenseSpec;
 use crate::segment::component::Component;
 use crate::segment::ends::Ends;
@@ -152,6 +153,14 @@ impl<'a> GraphView<'a> {
     #[inline]
     pub fn prefetch(&self, row: u32) {
         prefetch(self.base.bytes(row as usize));
+    }
+
+    /// Begins to read a row's links of level 0 from disk.
+    #[inline]
+    pub fn read_ahead(&self, row: u32, ahead: ReadAhead) {
+        if ahead.is_on() {
+            ahead.of(self.base.bytes(row as usize));
+        }
     }
 
     /// Begins to fetch where a row's links of level 0 stand.

@@ -1,0 +1,159 @@
+//! Asks for pages of mapped files before they are read, as long as this process reads from disk at all.
+//!
+//! Mapped files are told to be read here and there, so that a read brings in the page it needs and not megabytes around it,
+//! which in a collection larger than memory push out what the next read needs. A read that misses memory then waits for the disk
+//! alone. Whoever knows what will be read says so first, and the disk is asked for all of it at once.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytemuck::NoUninit;
+
+use crate::mmap::begin_to_read;
+
+/// Between two looks at what was read, each of which takes a few microseconds.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Whether pages are asked for before they are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadAhead {
+    on: bool,
+}
+
+impl ReadAhead {
+    /// Whether they are: not while everything that is read is in memory.
+    #[inline]
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self.on
+    }
+
+    /// Begins to read the pages of values that a mapped file holds, and does not wait for them.
+    #[inline]
+    pub fn of<T: NoUninit>(self, values: &[T]) {
+        if self.on {
+            begin_to_read(bytemuck::cast_slice(values));
+        }
+    }
+}
+
+/// What this process reads from disk.
+#[derive(Debug)]
+pub(crate) struct DiskReads {
+    begun: Instant,
+    /// When to look again, in nanoseconds from the beginning.
+    next_look: AtomicU64,
+    /// Bytes at the last look.
+    bytes: AtomicU64,
+    on: AtomicBool,
+    counter: Option<File>,
+}
+
+impl DiskReads {
+    pub(crate) fn new() -> Self {
+        Self::by(counter())
+    }
+
+    fn by(counter: Option<File>) -> Self {
+        Self {
+            begun: Instant::now(),
+            next_look: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            on: AtomicBool::new(counter.is_some()),
+            counter,
+        }
+    }
+
+    /// Whether to read ahead: if something was read from disk between the last two looks.
+    pub(crate) fn read_ahead(&self) -> ReadAhead {
+        self.at(u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn at(&self, now: u64) -> ReadAhead {
+        if now >= self.next_look.load(Ordering::Relaxed)
+            && let Some(bytes) = self.counter.as_ref().and_then(bytes_read)
+        {
+            let pause = u64::try_from(PAUSE.as_nanos()).unwrap_or(u64::MAX);
+            self.next_look.store(now.saturating_add(pause), Ordering::Relaxed);
+            let before = self.bytes.swap(bytes, Ordering::Relaxed);
+            self.on.store(bytes != before, Ordering::Relaxed);
+        }
+        ReadAhead {
+            on: self.on.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the process has made the disk read, its mapped files included (proc(5), /proc/pid/io); nothing on systems that do not
+/// tell.
+fn counter() -> Option<File> {
+    let file = File::open("/proc/self/io").ok()?;
+    bytes_read(&file).map(|_| file)
+}
+
+#[cfg(unix)]
+fn bytes_read(file: &File) -> Option<u64> {
+    use std::os::unix::fs::FileExt;
+    let mut text = [0; 512];
+    let length = file.read_at(&mut text, 0).ok()?;
+    let text = str::from_utf8(text.get(..length)?).ok()?;
+    let found = text.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+    found?.trim().parse().ok()
+}
+
+#[cfg(not(unix))]
+fn bytes_read(_: &File) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn it_is_on_as_long_as_something_is_read_from_disk() {
+        let mut told = tempfile::NamedTempFile::new().unwrap();
+        let mut tell = |bytes: u64| {
+            told.as_file().set_len(0).unwrap();
+            write!(told, "rchar: 7\nread_bytes: {bytes}\nwrite_bytes: 9\n").unwrap();
+            std::io::Seek::rewind(&mut told).unwrap();
+            File::open(told.path()).unwrap()
+        };
+        let reads = DiskReads::by(Some(tell(4096)));
+        let pause = u64::try_from(PAUSE.as_nanos()).unwrap();
+        assert!(reads.at(0).is_on(), "what opening has read");
+        assert!(reads.at(pause - 1).is_on());
+        assert!(!reads.at(pause).is_on(), "nothing since");
+        tell(8192);
+        assert!(!reads.at(2 * pause - 1).is_on(), "not looked again yet");
+        assert!(reads.at(2 * pause).is_on());
+        assert!(!reads.at(3 * pause).is_on());
+        assert!(!DiskReads::by(None).at(0).is_on(), "a system that does not tell");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_system_tells() {
+        assert!(DiskReads::new().counter.is_some());
+    }
+
+    #[test]
+    fn any_bytes_may_be_asked_for() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let map = crate::MappedFile::map(file.as_file()).unwrap();
+        let on = ReadAhead { on: true };
+        for range in [0..0, 0..1, 4095..4097, 4096..8192, 5..99_999, 0..100_000] {
+            on.of(&map[range.clone()]);
+            on.of(&bytes[range.clone()]);
+            assert_eq!(map[range.clone()], bytes[range]);
+        }
+        on.of::<u64>(&[]);
+        ReadAhead::default().of(&[1.0f32]);
+    }
+}
