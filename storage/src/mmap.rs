@@ -56,9 +56,6 @@ impl MappedFile {
         // new name, and removed only by unlinking, which keeps the mapped pages. Another program that rewrites files
         // inside the database directory breaks this, as it breaks every database that maps its files.
         let map = unsafe { memmap2::Mmap::map(file) }?;
-        // A hint: see `read_ahead`.
-        #[cfg(unix)]
-        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self {
             bytes: Bytes::Mapped(Arc::new(Mapping(map))),
             pages: None,
@@ -83,6 +80,14 @@ impl MappedFile {
             self.pages = Some(Arc::clone(pages));
         }
         self
+    }
+
+    /// Has a read bring in the page that it needs and none around it. A hint: errors are ignored.
+    pub(crate) fn read_by_pages(&self) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(mapping) = &self.bytes {
+            let _ = mapping.0.advise(memmap2::Advice::Random);
+        }
     }
 
     /// Whether pages of this file are worth asking for before they are read.

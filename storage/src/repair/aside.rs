@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result};
-use crate::mmap::begin_to_read;
 use crate::wire::number_in_name;
 
 /// A folder that damaged files are kept in.
@@ -105,8 +104,7 @@ pub(crate) fn copy(backend: &dyn StorageBackend, from: &Path, to: &Path) -> Resu
     const BLOCK: usize = 1 << 20;
     let bytes = backend.map(from).at("map", from)?;
     let mut file = backend.create(to).at("create", to)?;
-    for (block, next) in bytes.chunks(BLOCK).zip((1..).map(|number| number * BLOCK)) {
-        begin_to_read(bytes.get(next..bytes.len().min(next + BLOCK)).unwrap_or_default());
+    for block in bytes.chunks(BLOCK) {
         file.write_all(block).at("write", to)?;
     }
     file.sync_data().at("sync", to)

@@ -8,6 +8,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use latewood_codecs::DenseParts;
+
 use super::codebook::Codebook;
 use super::columns::{ColumnView, ColumnsWriter};
 use super::component::Component;
@@ -231,16 +233,21 @@ fn merge_dense(draft: &mut Draft<'_>, sources: &[SegmentView]) -> Result<()> {
                 let end = start.saturating_add(BLOCK).min(run.end);
                 let rows = start as usize..end as usize;
                 done += rows.len();
-                let coded = dense.coded(rows.clone())?;
-                source.segment.read_ahead().of(coded.codes);
-                source.segment.read_ahead().of(coded.fine);
-                writer.copy(coded, rows.len())?;
+                writer.copy(asked_for(source, dense.coded(rows.clone())?), rows.len())?;
                 draft.report(Stage::Dense, done, draft.rows as usize)?;
             }
         }
     }
     draft.add(Component::Dense, writer.finish()?);
     Ok(())
+}
+
+/// Rows that are copied next, which the disk is asked for.
+fn asked_for<'a>(source: &SegmentView, coded: DenseParts<'a>) -> DenseParts<'a> {
+    let ahead = source.segment.read_ahead();
+    ahead.of(coded.codes);
+    ahead.of(coded.fine);
+    coded
 }
 
 /// Copies the vectors of named fields; their indexes are made of the copies.
@@ -272,10 +279,7 @@ fn merge_named(
             let places = named.places(run.clone());
             for start in places.clone().step_by(BLOCK as usize) {
                 let block = start..(start + BLOCK as usize).min(places.end);
-                let coded = dense.coded(block.clone())?;
-                source.segment.read_ahead().of(coded.codes);
-                source.segment.read_ahead().of(coded.fine);
-                writer.copy(coded, block.len())?;
+                writer.copy(asked_for(source, dense.coded(block.clone())?), block.len())?;
             }
             match named.documents() {
                 Some(documents) => {
@@ -376,7 +380,7 @@ fn copy_codes(
     for run in source.live_runs() {
         for start in run.clone().step_by(TOKENS_BLOCK as usize) {
             let documents = start..start.saturating_add(TOKENS_BLOCK).min(run.end);
-            let range = view.range(documents.start).start..view.range(documents.end - 1).end;
+            let range = view.ranges(documents);
             if let Some(rows) = view.residual_of(range.clone()) {
                 source.segment.read_ahead().of(rows.residuals);
                 let known = view

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use bytemuck::AnyBitPattern;
 
+use super::component::Component;
 use super::header::{ALIGNMENT, HEAD_BYTES, Header, PARAMS};
 use super::writer::Written;
 use crate::backend::StorageBackend;
@@ -27,6 +28,10 @@ impl ComponentFile {
     /// Maps a file and checks its frame.
     pub(crate) fn open(backend: &dyn StorageBackend, path: &Path, kind: FileKind) -> Result<Self> {
         let map = backend.map(path).at("map", path)?;
+        // Columns are read from one end to the other.
+        if kind != Component::Columns.kind() {
+            map.read_by_pages();
+        }
         let header = Header::parse(path, &map, kind)?;
         let checked = header.sections.iter().map(|_| OnceLock::new()).collect();
         Ok(Self {

@@ -200,7 +200,6 @@ impl<'a> ComponentWriter<'a> {
                     drop(spilled.file);
                     let bytes = self.backend.map(&spilled.path).at("map", &spilled.path)?;
                     for block in bytes.chunks(BUFFER) {
-                        bytes.read_ahead().of(block);
                         self.through(block)?;
                         bytes.relieve();
                     }

@@ -7,6 +7,7 @@ use super::dictionary::{Dictionary, DictionaryWriter, TermInfo};
 use super::postings::Draft;
 use super::view::{Lengths, LexicalView};
 use crate::error::{Result, StorageError};
+use crate::read_ahead::ReadAhead;
 
 /// A lexical index in memory.
 #[derive(Debug, Default)]
@@ -35,6 +36,7 @@ impl LexicalIndex {
             lengths: Lengths::Words(&self.lengths),
             documents: self.documents,
             total: self.total,
+            ahead: ReadAhead::default(),
         }
     }
 

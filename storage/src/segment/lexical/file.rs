@@ -94,6 +94,7 @@ pub(crate) fn open<'a>(
         lengths,
         documents,
         total,
+        ahead: file.read_ahead(),
     };
     if check {
         let ends = TermBlock {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::dictionary::{Dictionary, TermBlock, TermInfo, Terms};
 use super::postings::Postings;
 use crate::error::{Result, StorageError};
+use crate::read_ahead::ReadAhead;
 
 /// The lexical index of a segment, or of a block of the memtable: terms, posting lists with positions, lengths.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub struct LexicalView<'a> {
     pub(super) lengths: Lengths<'a>,
     pub(super) documents: u64,
     pub(super) total: u64,
+    /// Whether lists are worth asking for before they are read.
+    pub(super) ahead: ReadAhead,
 }
 
 /// The length of each document in terms, as narrow as the longest allows.
@@ -119,6 +122,8 @@ impl<'a> LexicalView<'a> {
             from(self.postings, info.postings.0),
             within(self.positions, info.positions),
         );
+        self.ahead
+            .of(within(self.postings, info.postings).unwrap_or_default());
         list.zip(positions)
             .and_then(|(list, positions)| Postings::new(info.documents, self.rows(), list, positions))
             .ok_or_else(|| self.corruption("a posting list"))

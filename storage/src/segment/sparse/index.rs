@@ -9,6 +9,7 @@ use super::super::ends::Ends;
 use super::super::packing::{BLOCK, SLACK, unpack_ordinals};
 use super::super::reader::ComponentFile;
 use crate::error::{Result, StorageError};
+use crate::read_ahead::ReadAhead;
 
 pub(super) const LISTS: u32 = 1;
 pub(super) const DIMENSIONS: u32 = 2;
@@ -31,6 +32,8 @@ pub struct SparseIndexView<'a> {
     counts: &'a [u32],
     greatest: &'a [f32],
     rows: u32,
+    /// Whether lists are worth asking for before they are read.
+    ahead: ReadAhead,
 }
 
 /// The posting list of a dimension, in place.
@@ -84,6 +87,7 @@ impl<'a> SparseIndexView<'a> {
         let count = self.counts.get(at).map_or(0, |count| *count as usize);
         let blocks = count.div_ceil(BLOCK);
         let bytes = self.lists.get(place.start..place.end + SLACK).unwrap_or_default();
+        self.ahead.of(bytes);
         let table = if blocks > 1 {
             blocks.saturating_mul(ENTRY)
         } else {
@@ -208,6 +212,7 @@ pub(crate) fn open(file: &ComponentFile, rows: u32, check: bool) -> Result<Spars
         counts: file.exactly(COUNTS, count)?,
         greatest: file.exactly(GREATEST, count)?,
         rows,
+        ahead: file.read_ahead(),
     };
     if check {
         let ascending = view.dimensions.is_sorted_by(|a, b| a < b);
