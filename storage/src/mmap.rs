@@ -90,10 +90,13 @@ impl MappedFile {
         }
     }
 
-    /// Whether pages of this file are worth asking for before they are read.
+    /// Whether pages of this file are worth asking for before they are read: always where nobody counts what is read.
     pub(crate) fn read_ahead(&self) -> ReadAhead {
-        let pages = self.pages.as_ref();
-        pages.map_or_else(ReadAhead::default, |pages| pages.read_ahead())
+        match (&self.bytes, &self.pages) {
+            (Bytes::Owned(_), _) => ReadAhead::default(),
+            (Bytes::Mapped(_), None) => ReadAhead::always(),
+            (Bytes::Mapped(_), Some(pages)) => pages.read_ahead(),
+        }
     }
 
     /// See [`ResidentPages::relieve`].

@@ -22,6 +22,11 @@ pub struct ReadAhead {
 }
 
 impl ReadAhead {
+    /// They are, whatever is in memory.
+    pub(crate) const fn always() -> Self {
+        Self { on: true }
+    }
+
     /// Whether they are: not while everything that is read is in memory.
     #[inline]
     #[must_use]
@@ -36,6 +41,18 @@ impl ReadAhead {
             begin_to_read(bytemuck::cast_slice(values));
         }
     }
+}
+
+/// Bytes that are read in one go.
+pub(crate) const RUN: usize = 1 << 20;
+
+/// Bytes that are read from the first to the last, [`RUN`] at a time; the disk is asked for two runs ahead, so that it is never idle.
+pub(crate) fn in_order(bytes: &[u8], ahead: impl Fn() -> ReadAhead) -> impl Iterator<Item = &[u8]> {
+    let mut next = bytes.chunks(RUN);
+    let mut ask = move || next.next().into_iter().for_each(|run| ahead().of(run));
+    ask();
+    ask();
+    bytes.chunks(RUN).inspect(move |_| ask())
 }
 
 /// What this process reads from disk.
@@ -59,7 +76,8 @@ impl DiskReads {
         Self {
             begun: Instant::now(),
             next_look: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            // Other than any first count: what is read first is likely to be on disk.
+            bytes: AtomicU64::new(u64::MAX),
             on: AtomicBool::new(counter.is_some()),
             counter,
         }
@@ -123,9 +141,9 @@ mod tests {
             std::io::Seek::rewind(&mut told).unwrap();
             File::open(told.path()).unwrap()
         };
-        let reads = DiskReads::by(Some(tell(4096)));
+        let reads = DiskReads::by(Some(tell(0)));
         let pause = u64::try_from(PAUSE.as_nanos()).unwrap();
-        assert!(reads.at(0).is_on(), "what opening has read");
+        assert!(reads.at(0).is_on(), "the first reads are of what was just opened");
         assert!(reads.at(pause - 1).is_on());
         assert!(!reads.at(pause).is_on(), "nothing since");
         tell(8192);
@@ -142,12 +160,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_in_order_is_all_of_it_and_asked_for_before() {
+        for length in [0, 1, RUN, 3 * RUN + 7] {
+            let bytes = vec![3; length];
+            let asked = std::cell::Cell::new(0);
+            let ahead = || {
+                asked.set(asked.get() + 1);
+                ReadAhead::default()
+            };
+            let mut read = 0;
+            for (number, run) in (1..).zip(in_order(&bytes, ahead)) {
+                read += run.len();
+                assert_eq!(asked.get(), length.div_ceil(RUN).min(number + 2));
+            }
+            assert_eq!(read, length);
+        }
+    }
+
+    #[test]
     fn any_bytes_may_be_asked_for() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let bytes: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
         file.write_all(&bytes).unwrap();
         let map = crate::MappedFile::map(file.as_file()).unwrap();
-        let on = ReadAhead { on: true };
+        let on = ReadAhead::always();
         for range in [0..0, 0..1, 4095..4097, 4096..8192, 5..99_999, 0..100_000] {
             on.of(&map[range.clone()]);
             on.of(&bytes[range.clone()]);

@@ -9,6 +9,7 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
+use crate::read_ahead::{RUN, ReadAhead, in_order};
 use crate::wire::{Put, Reader};
 
 /// Bytes that one checksum of a guard covers.
@@ -87,6 +88,16 @@ impl Guard {
     /// The ranges of a file's bytes that are not as they were written, ascending, apart: damaged blocks, and what is
     /// missing or wrong at the end.
     pub(crate) fn damaged(&self, file: &[u8]) -> Vec<std::ops::Range<usize>> {
+        self.damaged_asking(file, ReadAhead::default)
+    }
+
+    /// The same of a file that is mapped to be read page by page.
+    pub(crate) fn damaged_asking(
+        &self,
+        file: &[u8],
+        ahead: impl Fn() -> ReadAhead,
+    ) -> Vec<std::ops::Range<usize>> {
+        let mut runs = in_order(file, ahead);
         let Some(body) = self.body() else {
             return std::iter::once(0..file.len().max(1)).collect();
         };
@@ -97,6 +108,9 @@ impl Guard {
         };
         for (index, crc) in self.blocks.iter().enumerate() {
             let start = index * GUARD_BYTES;
+            if start.is_multiple_of(RUN) {
+                runs.next();
+            }
             let end = (start + GUARD_BYTES).min(body);
             if file
                 .get(start..end)

@@ -79,7 +79,7 @@ impl Segment {
     fn verify_one(&self, component: Component, slot: &Slot, beside: &Beside) -> Result<()> {
         let file = slot.file.as_ref().map_err(Clone::clone)?;
         if let Some(guard) = beside.guard(component)
-            && let Some(damaged) = guard.damaged(file.bytes()).first()
+            && let Some(damaged) = guard.damaged_asking(file.bytes(), || file.read_ahead()).first()
         {
             let expected = format!("the bytes up to {} as they were written", damaged.end);
             return Err(file.corruption(damaged.start as u64, expected, "others"));

@@ -11,7 +11,7 @@ use super::writer::Written;
 use crate::backend::StorageBackend;
 use crate::error::{IoContext, Result, StorageError};
 use crate::mmap::MappedFile;
-use crate::read_ahead::ReadAhead;
+use crate::read_ahead::{ReadAhead, in_order};
 use crate::wire::FileKind;
 
 /// An open file of a segment.
@@ -172,14 +172,9 @@ impl ComponentFile {
     }
 
     fn hash(&self, bytes: &[u8]) -> u32 {
-        const BLOCK: usize = 1 << 20;
         let mut hasher = crc32fast::Hasher::new();
-        let ahead = self.map.read_ahead();
-        let mut next = bytes.chunks(BLOCK);
-        next.by_ref().take(2).for_each(|block| ahead.of(block));
-        for block in bytes.chunks(BLOCK) {
-            next.next().into_iter().for_each(|block| ahead.of(block));
-            hasher.update(block);
+        for run in in_order(bytes, || self.read_ahead()) {
+            hasher.update(run);
             self.relieve();
         }
         hasher.finalize()
