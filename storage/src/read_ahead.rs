@@ -1,8 +1,8 @@
 //! Asks for pages of mapped files before they are read, as long as this process reads from disk at all.
 //!
-//! Mapped files are told to be read here and there, so that a read brings in the page it needs and not megabytes around it,
-//! which in a collection larger than memory push out what the next read needs. A read that misses memory then waits for the disk
-//! alone. Whoever knows what will be read says so first, and the disk is asked for all of it at once.
+//! Files of segments, but for columns, are read page by page: a read brings in the page it needs and not megabytes around it,
+//! which in a collection larger than memory push out what the next read needs. So each read that misses memory waits for the disk
+//! by itself. Whoever knows what will be read says so first, and the disk is asked for all of it at once.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

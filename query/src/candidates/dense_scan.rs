@@ -1,7 +1,5 @@
 //! Exhaustive dense search: every matching row is scored.
 
-use std::ops::Range;
-
 use latewood_codecs::DenseQuery;
 
 use super::dense_field::{DenseField, SegmentRows};
@@ -38,7 +36,10 @@ pub(crate) fn scan(
     let (mut top, mut scored) = scope.scan(&blocks, keep, |block, top| {
         match &field.segments[block.segment as usize] {
             Some(rows) => {
-                read_ahead(scope, rows, block);
+                scope.read_ahead(&rows.matches, block.rows.clone(), |range| {
+                    let planes = rows.rows.planes(range.start as usize..range.end as usize);
+                    planes.iter().for_each(|plane| scope.ahead.of(plane));
+                });
                 scan_block(query, rows, block, top)
             }
             None => 0,
@@ -46,23 +47,6 @@ pub(crate) fn scan(
     });
     scored += scan_memtable(scope, field, query, &mut top);
     Scanned { top, rows: scored }
-}
-
-/// Begins to read a block's matching rows from disk.
-fn read_ahead(scope: &Scope<'_>, field: &SegmentRows<'_>, block: &Block) {
-    let some = |rows: Range<u32>| {
-        let planes = field.rows.planes(rows.start as usize..rows.end as usize);
-        planes.iter().for_each(|plane| scope.ahead.of(plane));
-    };
-    if !scope.ahead.is_on() {
-        return;
-    }
-    if field.matches.is_all() {
-        some(block.rows.clone());
-    } else {
-        let rows = field.matches.iter_in(block.rows.clone());
-        rows.for_each(|row| some(row..row + 1));
-    }
 }
 
 fn scan_block(query: &DenseQuery, field: &SegmentRows<'_>, block: &Block, top: &mut TopK) -> u64 {

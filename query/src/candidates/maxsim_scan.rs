@@ -48,31 +48,16 @@ pub(crate) fn segments(
     let (top, tokens) = scope.scan(&blocks, keep, |block, top| {
         let Block { segment, .. } = *block;
         let matches = &scope.matches.segments()[segment as usize];
-        read_ahead(scope, scorer, precision, block);
+        scope.read_ahead(matches, block.rows.clone(), |rows| match precision {
+            Precision::Codes => scorer.read_rows_ahead(segment, rows, scope.ahead),
+            Precision::Best => scorer.read_best_rows_ahead(segment, rows, scope.ahead),
+        });
         matches
             .iter_in(block.rows.clone())
             .map(|ordinal| score(scorer, precision, Position { segment, ordinal }, top))
             .sum()
     });
     Scanned { top, tokens }
-}
-
-/// Begins to read a block's matching documents from disk.
-fn read_ahead(scope: &Scope<'_>, scorer: &TokenScorer<'_>, precision: Precision, block: &Block) {
-    let Block { segment, rows } = block.clone();
-    let matches = &scope.matches.segments()[segment as usize];
-    if !scope.ahead.is_on() {
-        return;
-    }
-    let some = |rows| match precision {
-        Precision::Codes => scorer.read_rows_ahead(segment, rows, scope.ahead),
-        Precision::Best => scorer.read_best_rows_ahead(segment, rows, scope.ahead),
-    };
-    if matches.is_all() {
-        some(rows);
-    } else {
-        matches.iter_in(rows).for_each(|row| some(row..row + 1));
-    }
 }
 
 /// Scores a document; returns its tokens.

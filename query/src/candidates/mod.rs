@@ -75,6 +75,18 @@ impl Scope<'_> {
         u32::try_from(self.snapshot.segments().len()).unwrap_or(u32::MAX)
     }
 
+    /// Has `ask` ask the disk for what a scan reads of the matching rows of a range: in one piece where all match.
+    pub(crate) fn read_ahead(&self, matches: &SegmentMatches, rows: Range<u32>, ask: impl Fn(Range<u32>)) {
+        if !self.ahead.is_on() {
+            return;
+        }
+        if matches.is_all() {
+            ask(rows);
+        } else {
+            matches.iter_in(rows).for_each(|row| ask(row..row + 1));
+        }
+    }
+
     /// The blocks of the segments for which `wanted` holds.
     pub(crate) fn blocks(&self, wanted: impl Fn(usize) -> bool) -> Vec<Block> {
         let mut blocks = Vec::new();

@@ -326,9 +326,10 @@ pub(crate) fn interact(
     let blocks: Vec<&[Scored]> = candidates.chunks(BLOCK).collect();
     let scores = scope.map(&blocks, |block| {
         let documents: Vec<_> = block.iter().map(|c| scorer.centroids_of(c.position)).collect();
-        documents
-            .iter()
-            .for_each(|document| document.read_ahead(scope.ahead));
+        if scope.ahead.is_on() {
+            let documents = documents.iter();
+            documents.for_each(|document| document.read_ahead(scope.ahead));
+        }
         documents.iter().take(AHEAD).for_each(Centroids::prefetch);
         let mut tokens = 0;
         let scores = documents.iter().zip(*block).enumerate();
