@@ -82,10 +82,13 @@ impl MappedFile {
         self
     }
 
-    /// Has a read bring in the page that it needs and none around it. A hint: errors are ignored.
+    /// Has a read bring in the page that it needs and none around it, unless the disk is never asked ahead. A hint: errors are
+    /// ignored.
     pub(crate) fn read_by_pages(&self) {
         #[cfg(unix)]
-        if let Bytes::Mapped(mapping) = &self.bytes {
+        if let Bytes::Mapped(mapping) = &self.bytes
+            && self.pages.as_ref().is_none_or(|pages| pages.knows_reads())
+        {
             let _ = mapping.0.advise(memmap2::Advice::Random);
         }
     }

@@ -69,6 +69,11 @@ impl ResidentPages {
         }
     }
 
+    /// Whether it is known what is read from disk, so that it may be read ahead.
+    pub(crate) fn knows_reads(&self) -> bool {
+        self.reads.are_known()
+    }
+
     pub(crate) fn read_ahead(&self) -> ReadAhead {
         self.reads.read_ahead()
     }
