@@ -3,7 +3,7 @@
 //!
 //! `durable [FOLDER]`; rounds of both loops alternate, so that a disk that slows down slows both.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -94,22 +94,41 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
+/// What everything is measured beside: appends to a file, each synced.
+struct Bare {
+    file: File,
+    frame: Vec<u8>,
+    /// Microseconds of each append.
+    times: Vec<f64>,
+}
+
+impl Bare {
+    fn create(path: &Path, size: usize) -> Outcome<Self> {
+        Ok(Self {
+            file: OpenOptions::new().append(true).create_new(true).open(path)?,
+            frame: vec![7; size],
+            times: Vec::new(),
+        })
+    }
+
+    fn append(&mut self) -> Outcome<()> {
+        let begun = Instant::now();
+        self.file.write_all(&self.frame)?;
+        self.file.sync_data()?;
+        self.times.push(begun.elapsed().as_secs_f64() * 1e6);
+        Ok(())
+    }
+}
+
 fn single(folder: &Path, notes: &Collection) -> Outcome<()> {
     let logs = folder.join("db/collections/notes");
     let before = last_log(&logs)?;
     notes.upsert(document(0))?;
-    let frame = vec![7; usize::try_from(last_log(&logs)? - before)?];
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .open(folder.join("bare"))?;
-    let (mut bare, mut upserts) = (Vec::new(), Vec::new());
+    let mut bare = Bare::create(&folder.join("bare"), usize::try_from(last_log(&logs)? - before)?)?;
+    let mut upserts = Vec::new();
     for round in 0..ROUNDS {
         for _ in 0..UPSERTS {
-            let begun = Instant::now();
-            file.write_all(&frame)?;
-            file.sync_data()?;
-            bare.push(begun.elapsed().as_secs_f64() * 1e6);
+            bare.append()?;
         }
         for i in 0..UPSERTS {
             let document = document((round * UPSERTS + i) as u64);
@@ -118,10 +137,9 @@ fn single(folder: &Path, notes: &Collection) -> Outcome<()> {
             upserts.push(begun.elapsed().as_secs_f64() * 1e6);
         }
     }
-    let (bare, upserts) = (median(bare), median(upserts));
+    let (size, bare, upserts) = (bare.frame.len(), median(bare.times), median(upserts));
     println!(
-        "append of {} bytes + fdatasync {bare:.0} us, durable upsert {upserts:.0} us: {:.2} times",
-        frame.len(),
+        "append of {size} bytes + fdatasync {bare:.0} us, durable upsert {upserts:.0} us: {:.2} times",
         upserts / bare
     );
     Ok(())
@@ -149,19 +167,12 @@ fn threads(notes: &Collection) -> Outcome<()> {
 /// Batches and as many appends of as many bytes, in turn by rounds, so that both see the same disk.
 fn batches(folder: &Path, collection: &Collection, (writers, dim): (usize, usize)) -> Outcome<()> {
     let frame = frame_bytes(dim)?;
-    let bytes = vec![5; frame];
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .open(folder.join(format!("sequential-{}", collection.name())))?;
-    let (mut bare, mut written) = (Vec::new(), Vec::new());
+    let mut bare = Bare::create(&folder.join(format!("sequential-{}", collection.name())), frame)?;
+    let mut written = Vec::new();
     let mut seconds = 0.0;
     for round in 0..BATCH_ROUNDS {
         for _ in 0..BATCHES {
-            let begun = Instant::now();
-            file.write_all(&bytes)?;
-            file.sync_data()?;
-            bare.push(begun.elapsed().as_secs_f64() * 1e6);
+            bare.append()?;
         }
         // What the caller does to make documents is not counted.
         let mut ready: Vec<Vec<Vec<Document>>> = vec![Vec::new(); writers];
@@ -174,14 +185,14 @@ fn batches(folder: &Path, collection: &Collection, (writers, dim): (usize, usize
         seconds += begun.elapsed().as_secs_f64();
     }
     let count = BATCH_ROUNDS * BATCHES;
-    let disk = (count * frame) as f64 / bare.iter().sum::<f64>();
+    let disk = (count * frame) as f64 / bare.times.iter().sum::<f64>();
     let ours = (count * frame) as f64 / seconds / 1e6;
     println!(
         "batches of {BATCH} of {dim} numbers, {writers} writers: {:.0} documents and {ours:.0} MB of log a second; the same bytes \
          appended and synced: {disk:.0} MB a second: {:.2} of that; by the medians of a batch {:.2}",
         (count * BATCH) as f64 / seconds,
         ours / disk,
-        median(bare) / median(written) * writers as f64,
+        median(bare.times) / median(written) * writers as f64,
     );
     Ok(())
 }
