@@ -10,7 +10,7 @@ use latewood_codecs::{
     Within,
 };
 use latewood_storage::Snapshot;
-use latewood_storage::{Codebook, ReadAhead, TokenRows, TokensView};
+use latewood_storage::{Codebook, TokenRows, TokensView, Wanted};
 
 use crate::error::QueryError;
 use crate::hits::Position;
@@ -43,10 +43,10 @@ impl Centroids<'_> {
         }
     }
 
-    /// Begins to read them from disk.
-    pub(crate) fn read_ahead(&self, ahead: ReadAhead) {
+    /// Wants them of the disk.
+    pub(crate) fn read_ahead(&self, wanted: &mut Wanted) {
         if let Self::Coded { codes, .. } = self {
-            read_codes_ahead(*codes, ahead);
+            read_codes_ahead(*codes, wanted);
         }
     }
 
@@ -66,10 +66,10 @@ impl Centroids<'_> {
     }
 }
 
-fn read_codes_ahead(codes: Codes<'_>, ahead: ReadAhead) {
+fn read_codes_ahead(codes: Codes<'_>, wanted: &mut Wanted) {
     match codes {
-        Codes::U16(codes) => ahead.of(codes),
-        Codes::U32(codes) => ahead.of(codes),
+        Codes::U16(codes) => wanted.add(codes),
+        Codes::U32(codes) => wanted.add(codes),
     }
 }
 
@@ -182,45 +182,45 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
-    /// Begins to read a document's codes from disk, or what it has instead of them.
-    pub(crate) fn read_ahead(&self, position: Position, ahead: ReadAhead) {
-        self.read_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, ahead);
+    /// Wants a document's codes, its centroids with them: those may have been given up since they were read.
+    pub(crate) fn read_ahead(&self, position: Position, wanted: &mut Wanted) {
+        self.read_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, wanted);
     }
 
-    /// Begins to read what the best tier has of a document from disk.
-    pub(crate) fn read_best_ahead(&self, position: Position, ahead: ReadAhead) {
-        self.read_best_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, ahead);
+    /// Wants what the best tier has of a document.
+    pub(crate) fn read_best_ahead(&self, position: Position, wanted: &mut Wanted) {
+        self.read_best_rows_ahead(position.segment, position.ordinal..position.ordinal + 1, wanted);
     }
 
-    /// As [`read_ahead`](Self::read_ahead), for consecutive documents of a segment.
-    pub(crate) fn read_rows_ahead(&self, segment: u32, rows: Range<u32>, ahead: ReadAhead) {
-        let Some(view) = self.view_ahead(segment, ahead) else {
+    /// Wants the codes of consecutive documents of a segment, or what they have instead.
+    pub(crate) fn read_rows_ahead(&self, segment: u32, rows: Range<u32>, wanted: &mut Wanted) {
+        let Some(view) = self.view_ahead(segment, wanted) else {
             return;
         };
         match view.residuals(rows.clone()) {
             Some(rows) => {
-                ahead.of(rows.residuals);
-                ahead.of(rows.factors);
-                read_codes_ahead(rows.codes, ahead);
+                wanted.add(rows.residuals);
+                wanted.add(rows.factors);
+                read_codes_ahead(rows.codes, wanted);
             }
             None => rows
                 .filter_map(|row| view.raw(row))
-                .for_each(|tokens| ahead.of(tokens)),
+                .for_each(|tokens| wanted.add(tokens)),
         }
     }
 
     /// As [`read_best_ahead`](Self::read_best_ahead), for consecutive documents of a segment.
-    pub(crate) fn read_best_rows_ahead(&self, segment: u32, rows: Range<u32>, ahead: ReadAhead) {
+    pub(crate) fn read_best_rows_ahead(&self, segment: u32, rows: Range<u32>, wanted: &mut Wanted) {
         let original = self.originals.get(segment as usize).and_then(Option::as_ref);
-        match (original, self.view_ahead(segment, ahead)) {
-            (Some(original), Some(view)) => ahead.of(original.slice(view.ranges(rows)).bytes()),
-            _ => self.read_rows_ahead(segment, rows, ahead),
+        match (original, self.view_ahead(segment, wanted)) {
+            (Some(original), Some(view)) => wanted.add(original.slice(view.ranges(rows)).bytes()),
+            _ => self.read_rows_ahead(segment, rows, wanted),
         }
     }
 
     /// A segment's tokens, if they are worth asking for.
-    fn view_ahead(&self, segment: u32, ahead: ReadAhead) -> Option<&TokensView<'a>> {
-        let view = self.segments.get(segment as usize).filter(|_| ahead.is_on());
+    fn view_ahead(&self, segment: u32, wanted: &Wanted) -> Option<&TokensView<'a>> {
+        let view = self.segments.get(segment as usize).filter(|_| wanted.is_on());
         view.and_then(Option::as_ref)
     }
 

@@ -66,7 +66,7 @@ pub use memtable::MemtableView;
 pub use mmap::MappedFile;
 pub use operation::Operation;
 pub use options::{Durability, Maintenance, StoreOptions};
-pub use read_ahead::ReadAhead;
+pub use read_ahead::{ReadAhead, Wanted};
 pub use repair::{RepairReport, Repairs};
 pub use schema::{
     DenseSpec, FieldSpec, FieldType, ModelIdentity, Schema, TokensSpec, VectorKind, VectorSpec,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use rkyv::util::AlignedVec;
@@ -111,18 +111,34 @@ impl MappedFile {
     }
 }
 
-/// Asks the operating system to bring the pages of these bytes into memory, and does not wait for it. A hint: errors are ignored.
-pub(crate) fn begin_to_read(bytes: &[u8]) {
+/// Bytes of a page, and the pages that bytes lie on, by number.
+pub(crate) fn pages_of(bytes: &[u8]) -> Range<usize> {
+    let (page, first) = (page_size(), bytes.as_ptr().addr());
+    if bytes.is_empty() {
+        0..0
+    } else {
+        first / page..(first + bytes.len()).div_ceil(page)
+    }
+}
+
+/// Asks the operating system to bring pages into memory, and does not wait for it. A hint: errors are ignored.
+pub(crate) fn begin_to_read(pages: Range<usize>) {
     #[cfg(unix)]
-    if !bytes.is_empty() {
-        // Whole pages of any size that there is begin where these do; what is before the bytes is in their first page.
-        let before = bytes.as_ptr().addr() % rustix::param::page_size();
-        let first = bytes.as_ptr().wrapping_sub(before).cast_mut().cast();
+    if !pages.is_empty() {
+        let first = std::ptr::without_provenance_mut(pages.start * page_size());
         // SAFETY: no memory is written, mapped or unmapped by it, whatever the address is, and the call fails where there is none.
-        let _ = unsafe { rustix::mm::madvise(first, before + bytes.len(), rustix::mm::Advice::WillNeed) };
+        let _ =
+            unsafe { rustix::mm::madvise(first, pages.len() * page_size(), rustix::mm::Advice::WillNeed) };
     }
     #[cfg(not(unix))]
-    let _ = bytes;
+    let _ = pages;
+}
+
+fn page_size() -> usize {
+    #[cfg(unix)]
+    return rustix::param::page_size();
+    #[cfg(not(unix))]
+    4096
 }
 
 impl Deref for MappedFile {

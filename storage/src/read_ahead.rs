@@ -2,15 +2,18 @@
 //!
 //! Files of segments, but for columns, are read page by page: a read brings in the page it needs and not megabytes around it,
 //! which in a collection larger than memory push out what the next read needs. So each read that misses memory waits for the disk
-//! by itself. Whoever knows what will be read says so first, and the disk is asked for all of it at once.
+//! by itself. Whoever knows what will be read says so first, and the disk is asked for all of it at once, in as few calls as there
+//! are runs of pages.
 
+use std::cell::Cell;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytemuck::NoUninit;
 
-use crate::mmap::begin_to_read;
+use crate::mmap::{begin_to_read, pages_of};
 
 /// Between two looks at what was read, each of which takes a few microseconds.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -38,8 +41,81 @@ impl ReadAhead {
     #[inline]
     pub fn of<T: NoUninit>(self, values: &[T]) {
         if self.on {
-            begin_to_read(bytemuck::cast_slice(values));
+            begin_to_read(pages_of(bytemuck::cast_slice(values)));
         }
+    }
+
+    /// Begins to read all that `name` wants, what lies on the same pages or on pages side by side in one call.
+    pub fn all<R>(self, name: impl FnOnce(&mut Wanted) -> R) -> R {
+        let pages = if self.on { PAGES.take() } else { Vec::new() };
+        let mut wanted = Wanted { on: self.on, pages };
+        let named = name(&mut wanted);
+        if self.on {
+            wanted.ask();
+            PAGES.set(wanted.pages);
+        }
+        named
+    }
+
+    /// Begins to read all that `name` wants of each of `items`; does nothing where nothing is asked for.
+    pub fn each<T>(self, items: &[T], mut name: impl FnMut(&T, &mut Wanted)) {
+        if self.on {
+            self.all(|wanted| items.iter().for_each(|item| name(item, wanted)));
+        }
+    }
+}
+
+thread_local! {
+    /// What is kept from call to call, for its memory.
+    static PAGES: Cell<Vec<(usize, usize)>> = const { Cell::new(Vec::new()) };
+}
+
+/// Values of mapped files that will be read soon; see [`ReadAhead::all`].
+#[derive(Debug)]
+pub struct Wanted {
+    on: bool,
+    /// The first page of each and the one after its last.
+    pages: Vec<(usize, usize)>,
+}
+
+impl Wanted {
+    /// Whether they are asked for: not while everything that is read is in memory.
+    #[inline]
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Wants values.
+    #[inline]
+    pub fn add<T: NoUninit>(&mut self, values: &[T]) {
+        if self.on {
+            let Range { start, end } = pages_of(bytemuck::cast_slice(values));
+            self.pages.push((start, end));
+        }
+    }
+
+    fn ask(&mut self) {
+        self.pages.sort_unstable();
+        runs(self.pages.drain(..), begin_to_read);
+    }
+}
+
+/// Pages between two that are wanted which are read as well: reading them takes less than another call to the system.
+const BETWEEN: usize = 2;
+
+/// Calls `each` with runs of pages that lie together, of pages in the order of their beginnings.
+fn runs(pages: impl Iterator<Item = (usize, usize)>, mut each: impl FnMut(Range<usize>)) {
+    let mut run = 0..0;
+    for (start, end) in pages.filter(|(start, end)| start < end) {
+        if run.is_empty() || start > run.end + BETWEEN {
+            let before = std::mem::replace(&mut run, start..end);
+            Some(before).filter(|run| !run.is_empty()).map(&mut each);
+        }
+        run.end = run.end.max(end);
+    }
+    if !run.is_empty() {
+        each(run);
     }
 }
 
@@ -180,6 +256,46 @@ mod tests {
             }
             assert_eq!(read, length);
         }
+    }
+
+    #[test]
+    fn pages_that_lie_together_are_one_run() {
+        let of = |pages: &[(usize, usize)]| {
+            let mut found = Vec::new();
+            runs(pages.iter().copied(), |run| found.push((run.start, run.end)));
+            found
+        };
+        assert_eq!(of(&[]), []);
+        assert_eq!(of(&[(0, 0)]), [], "of no bytes");
+        assert_eq!(of(&[(0, 0), (7, 9)]), [(7, 9)]);
+        assert_eq!(of(&[(7, 9), (7, 8), (8, 9)]), [(7, 9)], "the same pages");
+        assert_eq!(of(&[(7, 19), (8, 9), (19, 20)]), [(7, 20)], "one within another");
+        assert_eq!(of(&[(7, 8), (10, 11)]), [(7, 11)], "two between");
+        assert_eq!(of(&[(7, 8), (11, 12), (40, 41)]), [(7, 8), (11, 12), (40, 41)]);
+    }
+
+    #[test]
+    fn all_that_is_named_is_asked_for_where_anything_is() {
+        let values = vec![1u16; 10_000];
+        let (on, off) = (ReadAhead::always(), ReadAhead::default());
+        for ahead in [on, off] {
+            let pages = ahead.all(|wanted| {
+                wanted.add(&values[..10]);
+                wanted.add::<u16>(&[]);
+                assert_eq!(wanted.is_on(), ahead.is_on());
+                wanted.pages.len()
+            });
+            assert_eq!(pages, if ahead.is_on() { 2 } else { 0 });
+            let mut named = 0;
+            ahead.each(&[3, 4], |_, _| named += 1);
+            assert_eq!(named, if ahead.is_on() { 2 } else { 0 });
+        }
+        // One within another.
+        on.all(|wanted| {
+            wanted.add(&values);
+            on.each(&[0], |_, wanted| wanted.add(&values[7000..]));
+            wanted.add(&values);
+        });
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub(crate) fn scan(
     let (mut top, mut scored) = scope.scan(&blocks, keep, |block, top| {
         match &field.segments[block.segment as usize] {
             Some(rows) => {
-                scope.read_ahead(&rows.matches, block.rows.clone(), |range| {
+                scope.read_ahead(&rows.matches, block.rows.clone(), |range, wanted| {
                     let planes = rows.rows.planes(range.start as usize..range.end as usize);
-                    planes.iter().for_each(|plane| scope.ahead.of(plane));
+                    planes.iter().for_each(|plane| wanted.add(plane));
                 });
                 scan_block(query, rows, block, top)
             }

@@ -48,9 +48,9 @@ pub(crate) fn segments(
     let (top, tokens) = scope.scan(&blocks, keep, |block, top| {
         let Block { segment, .. } = *block;
         let matches = &scope.matches.segments()[segment as usize];
-        scope.read_ahead(matches, block.rows.clone(), |rows| match precision {
-            Precision::Codes => scorer.read_rows_ahead(segment, rows, scope.ahead),
-            Precision::Best => scorer.read_best_rows_ahead(segment, rows, scope.ahead),
+        scope.read_ahead(matches, block.rows.clone(), |rows, wanted| match precision {
+            Precision::Codes => scorer.read_rows_ahead(segment, rows, wanted),
+            Precision::Best => scorer.read_best_rows_ahead(segment, rows, wanted),
         });
         matches
             .iter_in(block.rows.clone())

@@ -18,7 +18,7 @@ pub(crate) mod waiting;
 
 use std::ops::Range;
 
-use latewood_storage::{ReadAhead, Snapshot};
+use latewood_storage::{ReadAhead, Snapshot, Wanted};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -75,16 +75,20 @@ impl Scope<'_> {
         u32::try_from(self.snapshot.segments().len()).unwrap_or(u32::MAX)
     }
 
-    /// Has `ask` ask the disk for what a scan reads of the matching rows of a range: in one piece where all match.
-    pub(crate) fn read_ahead(&self, matches: &SegmentMatches, rows: Range<u32>, ask: impl Fn(Range<u32>)) {
-        if !self.ahead.is_on() {
-            return;
-        }
-        if matches.is_all() {
-            ask(rows);
-        } else {
-            matches.iter_in(rows).for_each(|row| ask(row..row + 1));
-        }
+    /// Asks the disk for what `want` names, what a scan reads of the matching rows of a range: in one piece where all match.
+    pub(crate) fn read_ahead(
+        &self,
+        matches: &SegmentMatches,
+        rows: Range<u32>,
+        want: impl Fn(Range<u32>, &mut Wanted),
+    ) {
+        self.ahead.all(|wanted| {
+            if matches.is_all() {
+                want(rows, wanted);
+            } else if wanted.is_on() {
+                matches.iter_in(rows).for_each(|row| want(row..row + 1, wanted));
+            }
+        });
     }
 
     /// The blocks of the segments for which `wanted` holds.

@@ -96,7 +96,9 @@ fn descend(
     let mut rest = BestFirst::new(found);
     let within = scorer.within(within);
     loop {
-        let block = rest.next_block(|soon| scorer.read_ahead(soon.position, scope.ahead));
+        let block = scope
+            .ahead
+            .all(|wanted| rest.next_block(|soon| scorer.read_ahead(soon.position, wanted)));
         if block.is_empty() {
             break;
         }
@@ -349,9 +351,10 @@ impl Anew {
         (least, block): (usize, usize),
     ) {
         documents.sort_unstable();
-        for document in documents.iter().take(least.max(READ_AHEAD)) {
-            scorer.read_best_ahead(document.position, scope.ahead);
-        }
+        let soon = &documents[..documents.len().min(least.max(READ_AHEAD))];
+        scope.ahead.each(soon, |document, wanted| {
+            scorer.read_best_ahead(document.position, wanted);
+        });
         let mut done = 0;
         while let Some(first) = documents.get(done) {
             if done >= least && self.margin_of(first) > EXACT_MARGIN {

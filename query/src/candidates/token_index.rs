@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 
-use latewood_storage::{IvfView, ReadAhead};
+use latewood_storage::{IvfView, Wanted};
 
 use super::Scope;
 use super::probe::{CentroidLevels, Probe, best_centroids};
@@ -79,9 +79,7 @@ pub(crate) fn gather(
         met: 0,
         postings: 0,
     };
-    if scope.ahead.is_on() {
-        tasks.iter().for_each(|task| task.read_ahead(scope.ahead));
-    }
+    scope.ahead.each(&tasks, |task, wanted| task.read_ahead(wanted));
     for gathered in scope.map(&tasks, |task| walk(task, keep)) {
         let gathered = gathered?;
         out.met += gathered.met;
@@ -100,9 +98,9 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    fn read_ahead(&self, ahead: ReadAhead) {
+    fn read_ahead(&self, wanted: &mut Wanted) {
         let probes = self.lists.iter().flatten();
-        probes.for_each(|probe| self.ivf.read_ahead(probe.centroid, ahead));
+        probes.for_each(|probe| self.ivf.read_ahead(probe.centroid, wanted));
     }
 }
 
@@ -323,13 +321,12 @@ pub(crate) fn interact(
     candidates: &mut Vec<Scored>,
     keep: usize,
 ) -> u64 {
+    scope.ahead.each(candidates.as_slice(), |candidate, wanted| {
+        scorer.centroids_of(candidate.position).read_ahead(wanted);
+    });
     let blocks: Vec<&[Scored]> = candidates.chunks(BLOCK).collect();
     let scores = scope.map(&blocks, |block| {
         let documents: Vec<_> = block.iter().map(|c| scorer.centroids_of(c.position)).collect();
-        if scope.ahead.is_on() {
-            let documents = documents.iter();
-            documents.for_each(|document| document.read_ahead(scope.ahead));
-        }
         documents.iter().take(AHEAD).for_each(Centroids::prefetch);
         let mut tokens = 0;
         let scores = documents.iter().zip(*block).enumerate();

@@ -12,7 +12,7 @@ use super::tokens::{TokenRows, TokensView};
 use super::writer::{ComponentWriter, Finished};
 use crate::backend::StorageBackend;
 use crate::error::Result;
-use crate::read_ahead::ReadAhead;
+use crate::read_ahead::Wanted;
 
 const LISTS: u32 = 1;
 const ENDS: u32 = 2;
@@ -126,9 +126,9 @@ impl IvfView<'_> {
         prefetch(&list[..list.len().min(FETCHED)]);
     }
 
-    /// Begins to read the list of a centroid from disk.
-    pub fn read_ahead(&self, centroid: u32, ahead: ReadAhead) {
-        ahead.of(self.list(centroid));
+    /// Wants the list of a centroid of the disk.
+    pub fn read_ahead(&self, centroid: u32, wanted: &mut Wanted) {
+        wanted.add(self.list(centroid));
     }
 
     /// The list of a centroid as it is stored.
