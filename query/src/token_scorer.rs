@@ -18,6 +18,8 @@ use crate::hits::Position;
 thread_local! {
     // Reconstructed tokens of one document; kept from one document to the next.
     static DECODED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    // Codes of one document, likewise.
+    static COPIED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     // Megabytes that one query hands to the next of its thread.
     static TABLES: RefCell<Vec<CentroidTables>> = const { RefCell::new(Vec::new()) };
 }
@@ -249,13 +251,37 @@ impl<'a> TokenScorer<'a> {
         }
     }
 
-    /// The score straight from codes; of whole tokens, their exact score.
+    /// The score straight from codes; of whole tokens, their exact score. For documents side by side.
     pub(crate) fn coded(&self, position: Position) -> f32 {
         match self.residual(position) {
             Some((codebook, rows)) => match self.bound.get(codebook) {
                 Some(bound) => bound.score(rows),
                 None => self.exact(position),
             },
+            None => self.exact(position),
+        }
+    }
+
+    /// As [`coded`](Self::coded), for a document here and there.
+    pub(crate) fn coded_alone(&self, position: Position) -> f32 {
+        self.alone(position, ResidualQuery::score)
+    }
+
+    /// Scores a document here and there from its codes; of whole tokens, exactly.
+    fn alone(
+        &self,
+        position: Position,
+        score: impl FnOnce(&ResidualQuery<'a>, ResidualRows<'_>) -> f32,
+    ) -> f32 {
+        let view = self
+            .segments
+            .get(position.segment as usize)
+            .and_then(Option::as_ref);
+        let bound = |(codebook, rows)| Some((self.bound.get(codebook)?, rows));
+        match view.zip(self.residual(position).and_then(bound)) {
+            Some((view, (bound, rows))) => {
+                COPIED.with_borrow_mut(|buffer| score(bound, view.fetch(rows, buffer)))
+            }
             None => self.exact(position),
         }
     }
@@ -292,13 +318,7 @@ impl<'a> TokenScorer<'a> {
     /// The score of the query's groups over some of the document's tokens, from their codes; see
     /// [`ResidualQuery::score_groups`].
     pub(crate) fn grouped(&self, position: Position, places: &[u32]) -> f32 {
-        match self.residual(position) {
-            Some((codebook, rows)) => match self.bound.get(codebook) {
-                Some(bound) => bound.score_groups(rows, places),
-                None => self.exact(position),
-            },
-            None => self.exact(position),
-        }
+        self.alone(position, |bound, rows| bound.score_groups(rows, places))
     }
 
     /// The tokens of a document in the memtable.

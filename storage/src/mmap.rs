@@ -29,11 +29,34 @@ enum Bytes {
 }
 
 /// A mapping of a whole file.
-pub(crate) struct Mapping(memmap2::Mmap);
+pub(crate) struct Mapping {
+    map: memmap2::Mmap,
+    /// The file, where parts of it may be copied.
+    file: Option<File>,
+}
 
 impl Mapping {
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.map
+    }
+
+    /// Reads bytes of the mapping without bringing their pages into this process's memory; nothing where that cannot be done.
+    #[cfg(unix)]
+    fn copy<'b>(&self, bytes: &[u8], buffer: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        use std::os::unix::fs::FileExt;
+        let before = bytes.as_ptr().addr().checked_sub(self.map.as_ptr().addr())?;
+        if before + bytes.len() > self.map.len() {
+            return None;
+        }
+        buffer.resize(bytes.len(), 0);
+        let file = self.file.as_ref()?;
+        file.read_exact_at(buffer, before as u64).ok()?;
+        Some(buffer)
+    }
+
+    #[cfg(not(unix))]
+    fn copy<'b>(&self, _: &[u8], _: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        None
     }
 
     /// Takes the pages out of this process's memory. They stay with the operating system, and come back, unchanged, when
@@ -42,7 +65,7 @@ impl Mapping {
         // SAFETY: the mapping is of a file and read-only, so no page holds anything that the file does not: each comes back
         // as it was, whoever holds a reference into it.
         #[cfg(unix)]
-        let _ = unsafe { self.0.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
     }
 }
 
@@ -57,9 +80,39 @@ impl MappedFile {
         // inside the database directory breaks this, as it breaks every database that maps its files.
         let map = unsafe { memmap2::Mmap::map(file) }?;
         Ok(Self {
-            bytes: Bytes::Mapped(Arc::new(Mapping(map))),
+            bytes: Bytes::Mapped(Arc::new(Mapping { map, file: None })),
             pages: None,
         })
+    }
+
+    /// As [`map`](Self::map), and keeps the file, so that parts can be [copied](Self::copy).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn map_and_keep(file: File) -> io::Result<Self> {
+        let mut mapped = Self::map(&file)?;
+        // No more is read than what is copied. A hint: errors are ignored.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
+        if let Bytes::Mapped(mapping) = &mut mapped.bytes
+            && let Some(mapping) = Arc::get_mut(mapping)
+        {
+            mapping.file = Some(file);
+        }
+        Ok(mapped)
+    }
+
+    /// See [`ResidentPages::are_tight`].
+    pub(crate) fn is_tight(&self) -> bool {
+        self.pages.as_ref().is_some_and(|pages| pages.are_tight())
+    }
+
+    /// Reads bytes of this mapping into `buffer`, and leaves its pages where they are; the bytes themselves where it cannot.
+    pub(crate) fn copy<'b>(&self, bytes: &'b [u8], buffer: &'b mut Vec<u8>) -> &'b [u8] {
+        match &self.bytes {
+            Bytes::Mapped(mapping) => mapping.copy(bytes, buffer).unwrap_or(bytes),
+            Bytes::Owned(_) => bytes,
+        }
     }
 
     /// Bytes that are in memory already.
@@ -89,7 +142,7 @@ impl MappedFile {
         if let Bytes::Mapped(mapping) = &self.bytes
             && self.pages.as_ref().is_none_or(|pages| pages.knows_reads())
         {
-            let _ = mapping.0.advise(memmap2::Advice::Random);
+            let _ = mapping.map.advise(memmap2::Advice::Random);
         }
     }
 
@@ -146,7 +199,7 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(mapping) => &mapping.0,
+            Bytes::Mapped(mapping) => &mapping.map,
             Bytes::Owned(bytes) => bytes,
         }
     }

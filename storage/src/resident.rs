@@ -78,6 +78,18 @@ impl ResidentPages {
         self.reads.read_ahead()
     }
 
+    /// Whether what is read here and there is better copied: the mappings are larger than the most that they may ever take, and the
+    /// system has in memory what is read. Pages come in pieces of 64 KiB then, and all of them count. What comes from disk comes
+    /// page by page, and copying it makes the system keep it before what every query reads.
+    pub(crate) fn are_tight(&self) -> bool {
+        self.mapped.load(Ordering::Relaxed) > self.most() && !self.read_ahead().is_on()
+    }
+
+    /// What pages of files may take where nothing else does.
+    fn most(&self) -> u64 {
+        (self.budget - self.budget / 8).max(self.least)
+    }
+
     pub(crate) fn watch(&self, mapping: &Arc<Mapping>) {
         let mut mappings = self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
         let live = &mut mappings.live;
@@ -131,9 +143,8 @@ impl ResidentPages {
     /// What pages of files may take beside what else the process holds by now, and in any case their least share.
     fn share(&self, held: Held) -> u64 {
         let own = held.memory.saturating_sub(self.memory_before);
-        (self.budget - self.budget / 8)
-            .saturating_sub(own)
-            .max(self.least)
+        let all = self.budget - self.budget / 8;
+        all.saturating_sub(own).max(self.least)
     }
 
     /// Hands all pages back; how many bytes they may take then.
@@ -276,6 +287,10 @@ impl StorageBackend for WatchedBackend {
         Ok(self.inner.map(path)?.watched(&self.pages))
     }
 
+    fn map_and_keep(&self, path: &Path) -> io::Result<MappedFile> {
+        Ok(self.inner.map_and_keep(path)?.watched(&self.pages))
+    }
+
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.inner.create_dir_all(dir)
     }
@@ -353,6 +368,39 @@ mod tests {
     fn mapping(backend: &WatchedBackend) -> Arc<Mapping> {
         let mappings = backend.pages.mappings.lock().unwrap();
         mappings.live.iter().find_map(Weak::upgrade).unwrap()
+    }
+
+    #[test]
+    fn what_is_larger_than_the_share_is_copied_and_brings_in_no_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let bytes: Vec<u8> = (0..FILE).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let tight = WatchedBackend::new(Arc::new(DiskBackend), 0, LEAST);
+        let file = tight.map_and_keep(&path).unwrap();
+        let resident = || Counter::open().unwrap().resident(&mapping(&tight)).unwrap();
+        let (before, mut buffer) = (resident(), Vec::new());
+        for at in (0..FILE - 5000).step_by(70_001) {
+            let range = at..at + 4321;
+            assert_eq!(file.copy(&file[range.clone()], &mut buffer), &bytes[range]);
+        }
+        assert_eq!(resident(), before);
+        assert_eq!(file.copy(&file[FILE - 3..], &mut buffer), &bytes[FILE - 3..]);
+        assert!(file.copy(&file[..0], &mut buffer).is_empty());
+        // What is elsewhere, and what was not kept, is given back as it is.
+        assert_eq!(file.copy(&bytes[7..90], &mut buffer), &bytes[7..90]);
+        let only_mapped = tight.map(&path).unwrap();
+        assert_eq!(only_mapped.copy(&only_mapped[7..90], &mut buffer), &bytes[7..90]);
+        // Once the looks at what is read from disk find nothing.
+        let is_tight = || {
+            (0..50).any(|_| {
+                std::thread::sleep(Duration::from_millis(11));
+                file.is_tight()
+            })
+        };
+        assert!(is_tight());
+        let ample = WatchedBackend::new(Arc::new(DiskBackend), 0, 2 * FILE as u64);
+        assert!(!ample.map_and_keep(&path).unwrap().is_tight());
     }
 
     #[test]

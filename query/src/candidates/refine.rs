@@ -274,7 +274,7 @@ fn over_all_tokens(
         }
         scorer.score_asked();
         let reader: &TokenScorer<'_> = scorer;
-        let scores = scope.map(block, |document| reader.coded(document.position));
+        let scores = scope.map(block, |document| reader.coded_alone(document.position));
         anew.take(scorer, block, scores);
         done = end;
     }

@@ -82,7 +82,7 @@ pub(crate) fn by_interaction(
         push(Position { segment, ordinal });
     }
     let mut found = top.into_sorted();
-    token_index::narrow(scope, &mut found, refined(k), |at| scorer.coded(at));
+    token_index::narrow(scope, &mut found, refined(k), |at| scorer.coded_alone(at));
     token_index::narrow(scope, &mut found, k, |at| scorer.exact(at));
     found
         .into_iter()

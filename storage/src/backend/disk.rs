@@ -82,6 +82,10 @@ impl StorageBackend for DiskBackend {
         MappedFile::map(&File::open(path)?)
     }
 
+    fn map_and_keep(&self, path: &Path) -> io::Result<MappedFile> {
+        MappedFile::map_and_keep(File::open(path)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

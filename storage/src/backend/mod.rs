@@ -87,6 +87,14 @@ pub trait StorageBackend: Send + Sync + Debug + 'static {
     /// `NotFound` when there is none.
     fn map(&self, path: &Path) -> io::Result<MappedFile>;
 
+    /// The same, of a file of which parts may be copied instead, where that is possible.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none.
+    fn map_and_keep(&self, path: &Path) -> io::Result<MappedFile> {
+        self.map(path)
+    }
+
     /// Gives a file or directory another name, replacing a file of that name in one step.
     ///
     /// # Errors

@@ -225,6 +225,7 @@ mod tests {
         };
         let view = TokensView {
             distortion: None,
+            copied_from: None,
             ends: Ends::Narrow(&[3, 3, 6, 8]),
             documents: 4,
             dim: 8,

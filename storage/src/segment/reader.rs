@@ -27,7 +27,13 @@ pub(crate) struct ComponentFile {
 impl ComponentFile {
     /// Maps a file and checks its frame.
     pub(crate) fn open(backend: &dyn StorageBackend, path: &Path, kind: FileKind) -> Result<Self> {
-        let map = backend.map(path).at("map", path)?;
+        // Of tokens a query reads a document here and there.
+        let map = if kind == Component::Tokens.kind() {
+            backend.map_and_keep(path)
+        } else {
+            backend.map(path)
+        };
+        let map = map.at("map", path)?;
         // Columns are read from one end to the other.
         if kind != Component::Columns.kind() {
             map.read_by_pages();
@@ -183,6 +189,16 @@ impl ComponentFile {
     /// Whether pages of this file are worth asking for before they are read.
     pub(crate) fn read_ahead(&self) -> ReadAhead {
         self.map.read_ahead()
+    }
+
+    /// See [`MappedFile::is_tight`].
+    pub(crate) fn is_tight(&self) -> bool {
+        self.map.is_tight()
+    }
+
+    /// See [`MappedFile::copy`].
+    pub(crate) fn copy<'b>(&self, bytes: &'b [u8], buffer: &'b mut Vec<u8>) -> &'b [u8] {
+        self.map.copy(bytes, buffer)
     }
 
     /// Keeps the pages of mapped files in this process within their share of the memory budget.

@@ -150,6 +150,8 @@ pub struct TokensView<'a> {
     pub rows: TokenRows<'a>,
     /// The mean squared distance of coded tokens to their centroids, deleted ones included; none where it is not known.
     pub distortion: Option<f32>,
+    /// The file, where residuals of single documents are better copied than brought into memory.
+    pub(super) copied_from: Option<&'a ComponentFile>,
 }
 
 /// Stored tokens.
@@ -228,6 +230,17 @@ impl<'a> TokensView<'a> {
     /// The residual codes of consecutive documents, when they are stored so.
     pub fn residuals(&self, documents: Range<u32>) -> Option<ResidualRows<'a>> {
         self.residual_of(self.ranges(documents))
+    }
+
+    /// Those residual codes, copied into `buffer` where the memory budget takes pages of files away about as fast as they come.
+    pub fn fetch<'b>(&self, rows: ResidualRows<'b>, buffer: &'b mut Vec<u8>) -> ResidualRows<'b> {
+        match self.copied_from {
+            Some(file) => ResidualRows {
+                residuals: file.copy(rows.residuals, buffer),
+                ..rows
+            },
+            None => rows,
+        }
     }
 
     /// The residual codes of a range of tokens, when they are stored so.
@@ -312,6 +325,7 @@ pub(crate) fn open<'a>(
         documents,
         dim,
         rows,
+        copied_from: file.is_tight().then_some(file),
         distortion: match layout {
             RESIDUAL => known_distortion(file, DISTORTION)?,
             _ => None,
