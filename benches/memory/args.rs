@@ -33,10 +33,11 @@ pub(crate) struct Args {
     /// Run each step in a control group of what is allowed, page cache included (root, Linux)
     #[arg(long)]
     pub(crate) limited: bool,
-    /// Instead, ask queries of this database in a control group of a share of its bytes, and without one, in turn
+    /// Instead, ask queries of this database in a control group of a share of its bytes, with a budget of as much, and with all
+    /// memory, in turn
     #[arg(long, value_name = "DB")]
     pub(crate) larger: Option<PathBuf>,
-    /// How many times larger than the group's memory it is
+    /// How many times larger than the group's memory, or the budget, it is
     #[arg(long, default_value_t = 4.0)]
     pub(crate) times: f64,
     /// The recall that queries ask for; default: the collection's own

@@ -267,6 +267,14 @@ impl<'a> TokenScorer<'a> {
         self.alone(position, ResidualQuery::score)
     }
 
+    /// As [`exact`](Self::exact), for a document here and there.
+    pub(crate) fn exact_alone(&self, position: Position) -> f32 {
+        match self.originals.get(position.segment as usize) {
+            Some(Some(_)) => self.exact(position),
+            _ => self.alone(position, ResidualQuery::score_exact),
+        }
+    }
+
     /// Scores a document here and there from its codes; of whole tokens, exactly.
     fn alone(
         &self,

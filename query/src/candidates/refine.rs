@@ -362,7 +362,7 @@ impl Anew {
             }
             let end = documents.len().min(done + least.saturating_sub(done).max(block));
             let block = &mut documents[done..end];
-            let scores = scope.map(block, |document| scorer.exact(document.position));
+            let scores = scope.map(block, |document| scorer.exact_alone(document.position));
             self.take(scorer, block, scores);
             done = end;
         }

@@ -83,7 +83,7 @@ pub(crate) fn by_interaction(
     }
     let mut found = top.into_sorted();
     token_index::narrow(scope, &mut found, refined(k), |at| scorer.coded_alone(at));
-    token_index::narrow(scope, &mut found, k, |at| scorer.exact(at));
+    token_index::narrow(scope, &mut found, k, |at| scorer.exact_alone(at));
     found
         .into_iter()
         .map(|Scored { position, .. }| position)
