@@ -374,7 +374,7 @@ mod tests {
     fn what_is_larger_than_the_share_is_copied_and_brings_in_no_page() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
-        let bytes: Vec<u8> = (0..FILE).map(|n| (n % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(FILE).collect();
         std::fs::write(&path, &bytes).unwrap();
         let tight = WatchedBackend::new(Arc::new(DiskBackend), 0, LEAST);
         let file = tight.map_and_keep(&path).unwrap();
