@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use latewood::{
-    Collection, Database, Document, Error, Maintenance, OptimizeProgress, QueryError, QuerySource,
-    QueryTokens, SchemaBuilder, StorageError, TUNED_TARGETS,
+    Collection, Database, DenseCodec, Document, Error, Maintenance, Metric, OptimizeProgress, QueryError,
+    QuerySource, QueryTokens, SchemaBuilder, StorageError, TUNED_TARGETS,
 };
 use latewood_tests::command::{Ran, run, write_npy};
 use serde_json::json;
@@ -167,6 +167,49 @@ fn the_recall_asked_is_met_on_queries_that_no_tuning_has_seen() {
         );
         assert_eq!((all.target, all.settings, all.recall.recall), (1.0, None, 1.0));
     }
+}
+
+/// Vectors that together are larger than the least memory budget.
+fn add_ballast(folder: &Path) {
+    let (db, _) = open(folder, false);
+    let schema = SchemaBuilder::new()
+        .dense(1024, Metric::Cosine)
+        .dense_codec(DenseCodec::F32);
+    let ballast = db.create_collection("ballast", schema).unwrap();
+    let mut random = Random(2);
+    let documents =
+        (0..4000u64).map(|id| Document::new(id).dense((0..1024).map(|_| random.float()).collect::<Vec<_>>()));
+    ballast.ingest(documents).run().unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn a_budget_smaller_than_the_files_changes_no_answer() {
+    let folder = database();
+    add_ballast(folder.path());
+    let answers = |budget: u64| {
+        let options = Database::options().read_only(true).memory_budget_bytes(budget);
+        let db = options.open(folder.path()).unwrap();
+        let (c, _ballast) = (db.collection("c").unwrap(), db.collection("ballast").unwrap());
+        let mut answers = Vec::new();
+        // The first while, in which it is looked whether anything comes from disk, and then once more.
+        for _ in 0..2 {
+            for query in queries(20, 5) {
+                let query = c.query().tokens(query).n_probe(16).candidates(500);
+                let found = query.run().unwrap();
+                answers.push(
+                    found
+                        .iter()
+                        .map(|hit| (hit.id.clone(), hit.score))
+                        .collect::<Vec<_>>(),
+                );
+                assert_eq!(answers.last().unwrap().len(), 10);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(30));
+        }
+        answers
+    };
+    assert_eq!(answers(16 << 20), answers(1 << 30));
 }
 
 #[test]

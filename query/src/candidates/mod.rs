@@ -75,17 +75,20 @@ impl Scope<'_> {
         u32::try_from(self.snapshot.segments().len()).unwrap_or(u32::MAX)
     }
 
-    /// Asks the disk for what `want` names, what a scan reads of the matching rows of a range: in one piece where all match.
+    /// Asks the disk for what a scan reads of the matching rows of a range, which `want` names: in one piece where all match.
     pub(crate) fn read_ahead(
         &self,
         matches: &SegmentMatches,
         rows: Range<u32>,
         want: impl Fn(Range<u32>, &mut Wanted),
     ) {
+        if !self.ahead.is_on() {
+            return;
+        }
         self.ahead.all(|wanted| {
             if matches.is_all() {
                 want(rows, wanted);
-            } else if wanted.is_on() {
+            } else {
                 matches.iter_in(rows).for_each(|row| want(row..row + 1, wanted));
             }
         });
