@@ -85,7 +85,7 @@ impl MappedFile {
         })
     }
 
-    /// As [`map`](Self::map), and keeps the file, so that parts can be [copied](Self::copy).
+    /// As [`map`](Self::map), and keeps the file, so that parts can be copied.
     ///
     /// # Errors
     /// What the operating system says.
