@@ -85,12 +85,16 @@ impl MappedFile {
         })
     }
 
-    /// As [`map`](Self::map), and keeps the file, so that parts can be copied.
+    /// As [`map`](Self::map), and keeps the file, so that parts can be copied, unless the process has half of the files open that it
+    /// may have.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn map_and_keep(file: File) -> io::Result<Self> {
         let mut mapped = Self::map(&file)?;
+        if !spares_one(&file) {
+            return Ok(mapped);
+        }
         // No more is read than what is copied. A hint: errors are ignored.
         #[cfg(target_os = "linux")]
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random);
@@ -164,7 +168,27 @@ impl MappedFile {
     }
 }
 
-/// Bytes of a page, and the pages that bytes lie on, by number.
+/// Whether this process may well keep an open file: its number, the lowest that was free, is in the lower half of those there are.
+fn spares_one(file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsRawFd;
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        is_low(file.as_raw_fd(), most)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+#[cfg(unix)]
+fn is_low(number: i32, most: Option<u64>) -> bool {
+    most.is_none_or(|most| u64::try_from(number).is_ok_and(|number| number < most / 2))
+}
+
+/// The pages that bytes lie on, by number.
 pub(crate) fn pages_of(bytes: &[u8]) -> Range<usize> {
     let (page, first) = (page_size(), bytes.as_ptr().addr());
     if bytes.is_empty() {
@@ -212,5 +236,34 @@ impl fmt::Debug for MappedFile {
             Bytes::Owned(_) => "owned",
         };
         write!(f, "MappedFile({kind}, {} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_kept_while_there_are_many_more() {
+        assert!(is_low(511, Some(1024)) && is_low(99, None));
+        assert!(!is_low(512, Some(1024)) && !is_low(-1, Some(1024)));
+    }
+
+    #[test]
+    fn the_pages_of_bytes_are_all_that_they_touch() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(4 << 20).unwrap();
+        let (map, page) = (MappedFile::map(file.as_file()).unwrap(), page_size());
+        let first = pages_of(&map).start;
+        let of = |range: Range<usize>| {
+            let pages = pages_of(&map[range]);
+            pages.start - first..pages.end - first
+        };
+        assert_eq!(of(0..1), 0..1);
+        assert_eq!(of(0..page), 0..1);
+        assert_eq!(of(page - 1..page + 1), 0..2);
+        assert_eq!(of(3 * page + 7..5 * page), 3..5);
+        assert!(pages_of(&map[..0]).is_empty());
     }
 }
